@@ -1,0 +1,84 @@
+"""Checks of arguments at the public edge: each names the argument, the rule and the value."""
+
+from collections.abc import Collection
+from numbers import Integral
+from typing import Any
+
+from torch import Tensor
+
+
+def check_int(name: str, value: Any, *, minimum: int) -> int:
+    """Return ``value`` as an int of at least ``minimum``.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is too small.
+
+    >>> check_int("hidden_size", 0, minimum=1)
+    Traceback (most recent call last):
+    ValueError: hidden_size must be at least 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Raise a ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise a ValueError unless ``value`` is in [0, 1] (so NaN is refused, too)."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def check_timesteps(name: str, value: Any) -> int | tuple[int, int]:
+    """Return a number of steps, or a range ``(min, max)`` whose end is not included.
+
+    Raises:
+        TypeError: If it is neither an integer nor a pair of integers.
+        ValueError: If a number of steps is below 1 or the range is empty.
+
+    >>> check_timesteps("training_timesteps", [64, 96])
+    (64, 96)
+    """
+    if not isinstance(value, tuple | list):
+        return check_int(name, value, minimum=1)
+    if len(value) != 2:
+        raise TypeError(f"{name} must be an integer or a pair (min, max), got {value!r}")
+    low, high = (check_int(name, bound, minimum=1) for bound in value)
+    if low >= high:
+        raise ValueError(f"{name} must be a pair (min, max) with min < max, got ({low}, {high})")
+    return low, high
+
+
+def check_batch(name: str, x: Any) -> None:
+    """Raise unless ``x`` is a floating-point tensor of shape ``(B, C, W, H)`` with cells.
+
+    Raises:
+        TypeError: If it is no tensor, or not floating point.
+        ValueError: If it does not have four axes, or one of them is empty.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(
+            f"{name} must have shape (B, C, W, H), none of them 0, got {tuple(x.shape)}"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {x.dtype}; convert with x.float()")
+
+
+def check_state(name: str, x: Any, channels: int) -> None:
+    """Raise unless ``x`` is a batch of states with ``channels`` channels."""
+    check_batch(name, x)
+    if x.shape[1] != channels:
+        raise ValueError(
+            f"{name} must have {channels} channels (image, hidden and output), "
+            f"got {x.shape[1]}; pad an image with pad_input first"
+        )

@@ -1,0 +1,182 @@
+"""Which cells fire at a step: a pure function of (seed, step, sample, cell).
+
+No generator is advanced while steps run. That is what makes a rollout repeatable: the same seed
+fires the same cells on every device, in every engine, when a step is recomputed for the backward
+pass, and whether a sample runs alone or inside a larger batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_SEED_BITS = 63
+# 24 bits decide whether a cell fires, so that the threshold of every fire rate in [0, 1] fits an
+# int32 exactly and no rate needs a special case.
+_THRESHOLD_BITS = 24
+
+_U64 = np.uint64
+
+
+def draw_seed(generator: torch.Generator | None = None) -> int:
+    """Draw the 63-bit seed of one rollout from a CPU generator.
+
+    Args:
+        generator: CPU generator; torch's default one if None.
+
+    Returns:
+        Seed in ``[0, 2**63 - 1)``.
+
+    >>> _ = torch.manual_seed(0)
+    >>> draw_seed() == draw_seed(torch.Generator().manual_seed(0))
+    True
+    """
+    return int(torch.randint(0, 2**_SEED_BITS - 1, (), dtype=torch.int64, generator=generator))
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed`` if it is a 63-bit non-negative integer.
+
+    Raises:
+        ValueError: If it is not in ``[0, 2**63)``.
+    """
+    if not 0 <= seed < 2**_SEED_BITS:
+        raise ValueError(f"seed must be in [0, 2**{_SEED_BITS}), got {seed}")
+    return seed
+
+
+def _splitmix64(x: np.ndarray) -> np.ndarray:
+    """Mix 64-bit words (Steele et al. 2014, doi:10.1145/2714064.2660195, figure 17)."""
+    x = x + _U64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> _U64(27))) * _U64(0x94D049BB133111EB)
+    return x ^ (x >> _U64(31))
+
+
+def fire_keys(seed: int, steps: Sequence[int], samples: Sequence[int]) -> Tensor:
+    """Hash (seed, step, sample) to the two 32-bit words that key a sample's fire mask.
+
+    Args:
+        seed: Seed of the rollout, in ``[0, 2**63)``.
+        steps: T step numbers.
+        samples: B sample indices.
+
+    Returns:
+        Keys, shape ``(T, B, 2)``, int32, on the CPU.
+
+    >>> fire_keys(1, range(3), range(2)).shape
+    torch.Size([3, 2, 2])
+    """
+    words = _splitmix64(np.array([[check_seed(seed)]], dtype=np.uint64))
+    words = _splitmix64(words ^ np.asarray(steps, dtype=np.uint64)[:, None])
+    words = _splitmix64(words ^ np.asarray(samples, dtype=np.uint64)[None, :])
+    halves = np.stack([words, words >> _U64(32)], axis=-1).astype(np.uint32)
+    return torch.from_numpy(halves.view(np.int32))
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Shift int32 words right, filling with zeros (torch's ``>>`` repeats the sign bit)."""
+    return (x >> bits).bitwise_and_((1 << (32 - bits)) - 1)
+
+
+def hash_cells(cells: Tensor, keys: Tensor) -> Tensor:
+    """Hash every cell index under every key, in 32-bit integers that wrap around.
+
+    Source: the multiply-xorshift permutation "lowbias32" of C. Wellons, Prospecting for Hash
+    Functions, 2018, with a second key word mixed in between its rounds, so that the masks of two
+    samples are not one mask with its cells reordered.
+
+    Args:
+        cells: Cell indices, shape ``(N,)``, int32.
+        keys: Keys of :func:`fire_keys` for one step, shape ``(B, 2)``, int32.
+
+    Returns:
+        Hashes, shape ``(B, N)``, int32, uniform over all 32 bits.
+    """
+    x = cells[None, :] + keys[:, :1]
+    x ^= _shift_right(x, 16)
+    x *= 0x7FEB352D
+    x ^= keys[:, 1:]
+    x ^= _shift_right(x, 15)
+    x *= 0x846CA68B - 2**32
+    x ^= _shift_right(x, 16)
+    return x
+
+
+def fire_threshold(fire_rate: float) -> int:
+    """Return the 24-bit threshold below which a hash means "fires"."""
+    return round(fire_rate * 2**_THRESHOLD_BITS)
+
+
+def fire_mask(keys: Tensor, width: int, height: int, fire_rate: float) -> Tensor:
+    """Decide which cells fire at one step.
+
+    Args:
+        keys: Keys of :func:`fire_keys` for one step, shape ``(B, 2)``, int32.
+        width: Grid width W.
+        height: Grid height H.
+        fire_rate: Probability that a cell fires, in [0, 1].
+
+    Returns:
+        Mask, shape ``(B, 1, W, H)``, bool, on the device of ``keys``.
+
+    >>> fire_mask(fire_keys(7, [0], [0])[0], 64, 64, 0.5).float().mean().item()
+    0.499267578125
+    """
+    cells = torch.arange(width * height, dtype=torch.int32, device=keys.device)
+    bits = _shift_right(hash_cells(cells, keys), 32 - _THRESHOLD_BITS)
+    return (bits < fire_threshold(fire_rate)).view(-1, 1, width, height)
+
+
+@dataclass(frozen=True)
+class FireClock:
+    """The fire masks of one rollout.
+
+    Args:
+        seed: Seed of the rollout, in ``[0, 2**63)``.
+        fire_rate: Probability that a cell fires at a step, in [0, 1].
+        samples: Index of each sample of the batch, B of them.
+        start: First step of the rollout.
+        steps: Number of steps.
+        device: Where the masks are wanted.
+    """
+
+    seed: int
+    fire_rate: float
+    samples: Sequence[int]
+    start: int
+    steps: int
+    device: torch.device
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """Keys of all steps, shape ``(T, B, 2)``, int32, moved to the device once."""
+        every = range(self.start, self.start + self.steps)
+        return fire_keys(self.seed, every, self.samples).to(self.device)
+
+    def mask(self, step: int, width: int, height: int) -> Tensor:
+        """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool."""
+        return fire_mask(self.keys[step - self.start], width, height, self.fire_rate)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Make this the clock that :func:`current_clock` finds in this thread."""
+        token = _running.set(self)
+        try:
+            yield
+        finally:
+            _running.reset(token)
+
+
+# A context variable, not an attribute of the model: two threads may roll out one model at once.
+_running: ContextVar[FireClock | None] = ContextVar("ncalab_fire_clock", default=None)
+
+
+def current_clock() -> FireClock | None:
+    """Return the clock of the rollout that runs in this thread, None outside a rollout."""
+    return _running.get()

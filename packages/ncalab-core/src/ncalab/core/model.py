@@ -1,0 +1,625 @@
+"""The model: perception, rule and head of a neural cellular automaton."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ncalab.core import saving
+from ncalab.core.checks import (
+    check_choice,
+    check_fraction,
+    check_int,
+    check_state,
+    check_timesteps,
+)
+from ncalab.core.fire import FireClock, current_clock, draw_seed
+from ncalab.core.head import AbstractNCAHead
+from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
+from ncalab.core.prediction import Prediction
+from ncalab.core.rollout import Engine, OnStep, rollout
+from ncalab.core.rule import AbstractNCARule, MLPNCARule
+from ncalab.core.utils import interpret_range_parameter, pad_input
+
+ALPHA_CHANNEL = 3
+ALIVE_THRESHOLD = 0.1
+
+
+def alive_mask(state: Tensor) -> Tensor:
+    """Mark the cells that have a visible cell in their 3x3 neighbourhood.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023, section "Living cell masking".
+
+    Args:
+        state: Cell states, shape ``(B, C, W, H)``, whose channel 3 is the opacity.
+
+    Returns:
+        Mask, shape ``(B, 1, W, H)``, bool.
+
+    >>> seed = torch.zeros(1, 4, 3, 5)
+    >>> seed[0, 3, 0, 0] = 1
+    >>> alive_mask(seed)[0, 0].int().tolist()
+    [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
+    """
+    opacity = state[:, ALPHA_CHANNEL : ALPHA_CHANNEL + 1].detach()
+    # Max-pooling pads with -inf: beyond the border nothing lives.
+    return nn.functional.max_pool2d(opacity, 3, stride=1, padding=1) > ALIVE_THRESHOLD
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+class AbstractNCAModel(nn.Module, ABC):
+    """Base class of all models: a grid of cells that run one learned rule, step after step.
+
+    The channels of a cell are image | hidden | output. A subclass defines :meth:`loss`, names its
+    ``task``, fills ``metrics`` and may set a ``head``.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023.
+
+    Args:
+        device: Where parameters are created.
+        num_image_channels: Number of image channels, at least 1.
+        num_hidden_channels: Number of hidden channels.
+        num_output_channels: Number of output channels.
+        plot_function: Visual that draws a training batch. None: the one that an installed package
+            offers for this ``task``.
+        validation_metric: Name of the metric that decides which weights are best.
+        fire_rate: Probability that a cell is updated at a step, in [0, 1].
+        hidden_size: Number of hidden neurons of the rule.
+        use_alive_mask: Whether cells without a neighbour whose channel 3 exceeds 0.1 are set to
+            zero, before and after the update. Needs at least 4 image channels.
+        immutable_image_channels: Whether image channels stay as they are. They are then exempt
+            from the alive mask, too.
+        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
+        filter_padding: How the grid goes on beyond its border for every filter.
+        use_laplace: Whether to add a Laplace filter to the Sobel filters; needs
+            ``num_learned_filters == 0``.
+        kernel_size: Size of learned filters, odd; 3 for the fixed ones.
+        pad_noise: Whether hidden and output channels start as noise instead of zeros.
+        use_temporal_encoding: Whether cells perceive the step t as t/T.
+        rule_type: Class of the update rule.
+        rule_args: Further keyword arguments of the rule's constructor.
+        training_timesteps: Steps of a training rollout, or a range (min, max) without max.
+        inference_timesteps: Likewise for predictions.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If an argument is out of its range, or does not go with another one.
+    """
+
+    task: ClassVar[str] = ""
+    """Name of the task; a visual is registered under it."""
+
+    registry: ClassVar[dict[str, type["AbstractNCAModel"]]] = {}
+    """Known model classes by name: the only ones that a saved file can name."""
+
+    fixed_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of the base class that a subclass with ``**kwargs`` sets itself."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        AbstractNCAModel.registry[cls.__name__] = cls
+
+    def __init__(
+        self,
+        device: torch.device,
+        num_image_channels: int,
+        num_hidden_channels: int,
+        num_output_channels: int,
+        plot_function: Any | None = None,
+        validation_metric: str | None = None,
+        fire_rate: float = 0.5,
+        hidden_size: int = 128,
+        use_alive_mask: bool = False,
+        immutable_image_channels: bool = True,
+        num_learned_filters: int = 0,
+        filter_padding: FilterPadding = "reflect",
+        use_laplace: bool = False,
+        kernel_size: int = 3,
+        pad_noise: bool = False,
+        use_temporal_encoding: bool = False,
+        rule_type: type[AbstractNCARule] = MLPNCARule,
+        rule_args: dict[str, Any] | None = None,
+        training_timesteps: int | tuple[int, int] = 100,
+        inference_timesteps: int | tuple[int, int] = 100,
+    ) -> None:
+        super().__init__()
+        self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
+        self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
+        self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
+        self.num_channels = num_image_channels + num_hidden_channels + num_output_channels
+        check_fraction("fire_rate", fire_rate)
+        self.fire_rate = fire_rate
+        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
+        self.use_alive_mask = use_alive_mask
+        self.immutable_image_channels = immutable_image_channels
+        self.num_learned_filters = check_int("num_learned_filters", num_learned_filters, minimum=0)
+        check_choice("filter_padding", filter_padding, FILTER_PADDINGS)
+        self.filter_padding = filter_padding
+        self.use_laplace = use_laplace
+        self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
+        self.pad_noise = pad_noise
+        self.use_temporal_encoding = use_temporal_encoding
+        self.plot_function = plot_function
+        self.validation_metric = validation_metric
+        self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)
+        self.inference_timesteps = check_timesteps("inference_timesteps", inference_timesteps)
+        self.rule_type = rule_type
+        self.rule_args = rule_args
+        self._check_combinations()
+
+        # Follows .to(), also for a model that has no parameters.
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        self.perception = BasicNCAPerception(self)
+        self.input_vector_size = self.perception.output_size
+        self.rule = self._define_rule()
+        self.head: AbstractNCAHead | None = None
+        # A module, so that metric states follow .to().
+        self.metrics = nn.ModuleDict()
+        self.to(device)
+
+    def _check_combinations(self) -> None:
+        """Raise for arguments that do not go together."""
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        if self.kernel_size != 3 and self.num_learned_filters == 0:
+            raise ValueError(
+                "kernel_size must be 3 for the fixed filters (num_learned_filters == 0), "
+                f"got {self.kernel_size}"
+            )
+        if self.use_laplace and self.num_learned_filters > 0:
+            raise ValueError(
+                "use_laplace must be False with learned filters, "
+                f"got True with num_learned_filters = {self.num_learned_filters}"
+            )
+        if self.use_alive_mask and self.num_image_channels <= ALPHA_CHANNEL:
+            raise ValueError(
+                "use_alive_mask must be False without an opacity in image channel 3, "
+                f"got True with num_image_channels = {self.num_image_channels}"
+            )
+        if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
+            raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
+
+    def _define_rule(self) -> AbstractNCARule:
+        """Create the update rule from ``rule_type`` and ``rule_args``."""
+        sizes = (self.input_vector_size, self.hidden_size, self.num_channels)
+        return self.rule_type(self.device, *sizes, **(self.rule_args or {}))
+
+    @property
+    def device(self) -> torch.device:
+        """Device that holds the model."""
+        return self.get_buffer("_anchor").device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the model."""
+        return self.get_buffer("_anchor").dtype
+
+    # One step
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        """Preprocess images before they are padded; the identity unless overridden.
+
+        Args:
+            x: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``.
+
+        Returns:
+            Processed images or states.
+        """
+        return x
+
+    def _alive(self, x: Tensor) -> Tensor:
+        """Return :func:`alive_mask` of the states, shape ``(B, 1, W, H)``, bool."""
+        return alive_mask(x)
+
+    def _update(self, x: Tensor, step: int) -> Tensor:
+        """Compute what every cell would add to its state if all cells fired.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+            step: Current step, 0 for the first.
+
+        Returns:
+            Residual updates, shape ``(B, C, W, H)``.
+        """
+        update: Tensor = self.rule(self.perception.perceive(x, step))
+        return update
+
+    def _forward_step(self, x: Tensor, step: int) -> Tensor:
+        """Take one step: perceive, update the cells that fire, apply the alive mask.
+
+        The fire mask is that of the rollout that runs; outside of one it is drawn afresh.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+            step: Current step, 0 for the first.
+
+        Returns:
+            Next states, shape ``(B, C, W, H)``.
+        """
+        fire = self._fire_mask(x, step)
+        # torch.where, not a product: a NaN must not get past a mask as NaN * 0.
+        after = torch.where(fire, x + self._update(x, step), x)
+        if self.use_alive_mask:
+            alive = self._alive(x) & self._alive(after)
+            after = torch.where(alive, after, torch.zeros_like(after))
+        if self.immutable_image_channels:
+            first = self.num_image_channels
+            after = torch.cat([x[:, :first], after[:, first:]], dim=1)
+        return after
+
+    def _fire_mask(self, x: Tensor, step: int) -> Tensor:
+        batch, _, width, height = x.shape
+        clock = current_clock()
+        if clock is None:
+            clock = FireClock(draw_seed(), self.fire_rate, range(batch), step, 1, x.device)
+        return clock.mask(step, width, height)
+
+    def _post_forward_step(self, x: Tensor) -> Tensor:
+        """Transform the states after each step; part of the dynamics, the identity by default.
+
+        It is run the same way in forward, predict and record.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+
+        Returns:
+            States that the next step starts from.
+        """
+        return x
+
+    # Many steps
+
+    def forward(
+        self,
+        x: Tensor,
+        steps: int = 1,
+        *,
+        seed: int | None = None,
+        samples: Sequence[int] | None = None,
+        engine: Engine = "auto",
+    ) -> Prediction:
+        """Run ``steps`` steps, differentiably.
+
+        Args:
+            x: States, shape ``(B, C, W, H)`` (see :func:`pad_input`), floating point, on the
+                model's device; not changed.
+            steps: Number of steps, at least 1.
+            seed: Seed of the fire masks, drawn from torch's default CPU generator if None.
+            samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
+            engine: "auto" or "reference"; see :func:`ncalab.core.rollout.rollout`.
+
+        Returns:
+            Prediction after the last step.
+
+        Raises:
+            TypeError: If ``x`` is no floating-point tensor.
+            ValueError: If ``x`` has other than C channels or ``steps`` is below 1.
+        """
+        state = rollout(self, x, steps, seed=seed, samples=samples, engine=engine)
+        return self._read_out(state, steps)
+
+    def _read_out(self, state: Tensor, steps: int) -> Prediction:
+        """Make a prediction of a state."""
+        first = self.num_image_channels
+        last = first + self.num_hidden_channels
+        if self.head is not None:
+            scores: Tensor = self.head(state[:, first:last])
+            return Prediction(self, steps, state, scores, scores)
+        logits = state[:, last:] if self.num_output_channels else state[:, :first]
+        return Prediction(self, steps, state, logits)
+
+    @abstractmethod
+    def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+        """Compare a prediction with its label.
+
+        Args:
+            pred: Prediction.
+            label: Ground truth, in a shape that the task documents.
+
+        Returns:
+            Scalar loss terms by name. "total", usually a weighted sum of the others, is what
+            training minimises.
+        """
+
+    def sample_losses(self, pred: Prediction, label: Tensor) -> Tensor:
+        """Compute the total loss of each sample on its own, without a gradient.
+
+        Args:
+            pred: Prediction of a batch.
+            label: Ground truth of the batch, batch first.
+
+        Returns:
+            Total losses, shape ``(B,)``.
+        """
+        with torch.no_grad():
+            samples = range(label.shape[0])
+            losses = [self.loss(pred[i], label[i : i + 1])["total"] for i in samples]
+        return torch.stack(losses).detach()
+
+    def finetune(self, freeze_head: bool = False) -> None:
+        """Prepare for fine-tuning: freeze all but the rule's last layer and, as asked, the head.
+
+        Args:
+            freeze_head: Whether to freeze the whole head; otherwise it stays trainable.
+        """
+        self.perception.freeze()
+        self.rule.freeze(freeze_last=False)
+        if freeze_head and self.head is not None:
+            self.head.freeze(freeze_last=True)
+        self.train()
+
+    def predict(
+        self,
+        image: Tensor,
+        steps: int | tuple[int, int] | None = None,
+        *,
+        seed: int | None = None,
+        samples: Sequence[int] | None = None,
+        engine: Engine = "auto",
+        on_step: OnStep | None = None,
+    ) -> Prediction:
+        """Predict from images, without gradients and in evaluation mode.
+
+        Args:
+            image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``, floating
+                point, on any device; not changed.
+            steps: Number of steps, or a range (min, max) to draw it from;
+                ``inference_timesteps`` if None.
+            seed: Seed of padding noise, number of steps and fire masks. None: all are drawn from
+                torch's default CPU generator.
+            samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
+            engine: "auto" or "reference"; see :func:`ncalab.core.rollout.rollout`.
+            on_step: Called after every step with (steps taken so far, state); true ends it.
+
+        Returns:
+            Prediction after the last step taken, on the model's device.
+
+        Raises:
+            TypeError: If ``image`` is no floating-point tensor.
+            ValueError: If ``image`` is not 4-D, has a wrong number of channels, or ``steps`` is
+                below 1.
+        """
+        taken = 0
+
+        def count(step: int, state: Tensor) -> bool:
+            nonlocal taken
+            taken = step
+            return on_step is not None and bool(on_step(step, state))
+
+        with torch.no_grad(), _evaluating(self):
+            x, steps, seed = self._start(image, steps, seed)
+            state = rollout(self, x, steps, seed=seed, samples=samples, engine=engine, on_step=count)
+            return self.post_prediction(self._read_out(state, taken))
+
+    def record(
+        self,
+        image: Tensor,
+        steps: int | tuple[int, int] | None = None,
+        *,
+        seed: int | None = None,
+        samples: Sequence[int] | None = None,
+        engine: Engine = "auto",
+    ) -> list[Prediction]:
+        """Predict, and keep the prediction after every step.
+
+        Args:
+            image: As in :meth:`predict`.
+            steps: As in :meth:`predict`.
+            seed: As in :meth:`predict`.
+            samples: As in :meth:`predict`.
+            engine: As in :meth:`predict`.
+
+        Returns:
+            As many predictions as steps; the last one equals :meth:`predict` for the same seed.
+        """
+        record: list[Prediction] = []
+
+        def keep(step: int, state: Tensor) -> bool:
+            record.append(self.post_prediction(self._read_out(state, step)))
+            return False
+
+        self.predict(image, steps, seed=seed, samples=samples, engine=engine, on_step=keep)
+        return record
+
+    def _start(
+        self, image: Tensor, steps: int | tuple[int, int] | None, seed: int | None
+    ) -> tuple[Tensor, int, int]:
+        """Draw what a prediction draws; return its first state, number of steps and seed."""
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        if steps is None:
+            steps = self.inference_timesteps
+        count = interpret_range_parameter(steps, generator=generator)
+        if isinstance(image, Tensor) and image.is_floating_point():
+            image = image.to(self.device, self.dtype)
+        x = self.prepare_input(image)
+        x = pad_input(x, self, noise=self.pad_noise, generator=generator)
+        return x, count, draw_seed() if seed is None else seed
+
+    def validate(
+        self,
+        dataloader: DataLoader[Any],
+        steps: int | None = None,
+        *,
+        keep_predictions: bool = True,
+    ) -> tuple[dict[str, float], list[Prediction]]:
+        """Measure the model on labelled images.
+
+        Args:
+            dataloader: Yields (images, labels).
+            steps: Number of steps; ``inference_timesteps`` if None.
+            keep_predictions: Whether to return all predictions, whole states on the model's
+                device. Without them, memory does not depend on the size of the data set.
+
+        Returns:
+            Value of each metric over all images, and the predictions batch by batch.
+
+        Raises:
+            ValueError: If the loader is empty.
+        """
+        predictions: list[Prediction] = []
+        batches = 0
+        for metric in self._metrics():
+            metric.reset()
+        for image, label, *_ in dataloader:
+            batches += 1
+            prediction = self.predict(image, steps)
+            self._update_metrics(prediction, label.to(self.device))
+            if keep_predictions:
+                predictions.append(prediction)
+        if not batches:
+            raise ValueError("dataloader must yield at least one batch, got none")
+        values = {name: float(metric.compute()) for name, metric in self.metrics.items()}
+        for metric in self._metrics():
+            metric.reset()
+        return values, predictions
+
+    def _metrics(self) -> Iterable[Any]:
+        return self.metrics.values()
+
+    def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
+        """Feed one batch to every metric: its logits and labels, unless overridden."""
+        for metric in self._metrics():
+            metric.update(prediction.logits, label)
+
+    def post_prediction(self, prediction: Prediction) -> Prediction:
+        """Finish a prediction of predict or record; never fed back into the rollout.
+
+        Args:
+            prediction: Prediction as read from the state.
+
+        Returns:
+            Prediction to hand out; the same one by default.
+        """
+        return prediction
+
+    # Configuration and files
+
+    def _to_dict(self) -> dict[str, Any]:
+        """Collect the constructor's arguments from the attributes of the same names.
+
+        Override it in a subclass that keeps an argument under another name.
+        """
+        own = inspect.signature(type(self)).parameters
+        names = [name for name, p in own.items() if p.kind is not p.VAR_KEYWORD]
+        if len(names) < len(own):
+            base = inspect.signature(AbstractNCAModel).parameters
+            names += [name for name in base if name not in {*names, *self.fixed_arguments}]
+        # Where it runs and how it is drawn is no part of what the model is.
+        return {name: getattr(self, name) for name in names if name not in _NOT_SAVED}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the model as data that JSON can hold.
+
+        Returns:
+            The class name under "class", and the constructor's arguments except ``device`` and
+            ``plot_function``.
+
+        Raises:
+            TypeError: If an argument is no data and no class known to the library.
+        """
+        return {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], *, device: torch.device | str = "cpu") -> Self:
+        """Build a model, with fresh weights, from what :meth:`to_dict` returned.
+
+        Args:
+            d: Description of a model of this class or of a subclass.
+            device: Where to create it.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: If the class is not known, is no subclass, or does not take the arguments.
+        """
+        arguments = saving.decode_config(d)
+        model_class = cls._find_class(arguments.pop("class", cls.__name__))
+        try:
+            inspect.signature(model_class).bind(torch.device(device), **arguments)
+        except TypeError as error:
+            raise ValueError(f"d must hold arguments of {model_class.__name__}: {error}") from error
+        return model_class(torch.device(device), **arguments)
+
+    @classmethod
+    def _find_class(cls, name: str) -> type[Self]:
+        found = cls if name == cls.__name__ else AbstractNCAModel.registry.get(name)
+        if found is None:
+            raise ValueError(f"model class {name!r} is not known; import what defines it first")
+        if not issubclass(found, cls):
+            raise ValueError(f"model class must be {cls.__name__} or derived from it, got {name!r}")
+        if inspect.isabstract(found):
+            raise ValueError(f"model class must not be abstract, got {name!r}")
+        return found
+
+    def num_trainable_parameters(self) -> int:
+        """Count the parameters that training changes."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def save(self, path: saving.PathLike) -> None:
+        """Write weights and configuration to one safetensors file, in whole or not at all."""
+        saving.save_weights(self, path)
+
+    @staticmethod
+    def load(model: "AbstractNCAModel", path: saving.PathLike) -> "AbstractNCAModel":
+        """Copy saved weights into ``model``.
+
+        Args:
+            model: Model of the class and configuration that was saved.
+            path: File written by :meth:`save` or by a training.
+
+        Returns:
+            ``model``.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is broken or holds other weights; the model is unchanged.
+        """
+        saving.load_weights(model, path)
+        return model
+
+    def save_pretrained(self, folder: saving.PathLike) -> None:
+        """Write ``model.safetensors`` and ``config.json`` into a folder, created if missing."""
+        saving.save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: saving.PathLike, *, device: torch.device | str = "cpu"
+    ) -> Self:
+        """Rebuild a saved model: class, configuration and weights.
+
+        Args:
+            path: Folder of :meth:`save_pretrained`, or one file of :meth:`save`.
+            device: Where to create it.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            FileNotFoundError: If there is no such file or folder.
+            ValueError: If a file is broken or the class is not known.
+        """
+        config, weights = saving.read_config(path)
+        model = cls.from_dict(config, device=device)
+        saving.load_weights(model, weights)
+        return model.eval()
+
+
+_NOT_SAVED = frozenset({"device", "plot_function"})

@@ -1,0 +1,153 @@
+"""What a cell perceives: its own state and filtered views of its neighbourhood."""
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+FilterPadding = Literal["zero", "reflect", "replicate", "circular"]
+FILTER_PADDINGS: tuple[FilterPadding, ...] = get_args(FilterPadding)
+
+_SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+_LAPLACE = torch.tensor([[1.0, 2.0, 1.0], [2.0, -12.0, 2.0], [1.0, 2.0, 1.0]]) / 16
+
+
+def fixed_filters(*, use_laplace: bool) -> Tensor:
+    """Return the fixed filters: Sobel along H, Sobel along W and, if asked for, Laplace.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023, section "Perception"; the Laplace filter is that of Mordvintsev
+    et al., Texture generation with NCA, 2021, arXiv:2105.07299, scaled to the size of the Sobel
+    filters.
+
+    Args:
+        use_laplace: Whether to append the Laplace filter.
+
+    Returns:
+        Filters, shape ``(2 or 3, 3, 3)``, float32.
+
+    >>> fixed_filters(use_laplace=False)[0].abs().sum().item()
+    1.0
+    """
+    filters = [_SOBEL, _SOBEL.T]
+    return torch.stack([*filters, _LAPLACE] if use_laplace else filters)
+
+
+def _padded_index(size: int, radius: int, padding: FilterPadding) -> Tensor:
+    """Index of the cell that stands at each padded place of an axis."""
+    place = torch.arange(-radius, size + radius)
+    if padding == "circular":
+        return place % size
+    if padding == "replicate" or size == 1:
+        return place.clamp(0, size - 1)
+    period = 2 * (size - 1)
+    return (size - 1) - ((place % period) - (size - 1)).abs()
+
+
+def pad_cells(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
+    """Continue the grid beyond its border by ``radius`` cells.
+
+    Grids smaller than the filter are continued as often as needed, as ``numpy.pad`` does it: a
+    reflection bounces between both borders, a single cell is repeated.
+
+    Args:
+        x: Cell states, shape ``(B, C, W, H)``.
+        radius: Number of cells to add on every side.
+        padding: "zero", "reflect", "replicate" or "circular".
+
+    Returns:
+        Padded states, shape ``(B, C, W + 2 radius, H + 2 radius)``.
+
+    >>> pad_cells(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 1, "reflect")[0, 0, 1].tolist()
+    [2.0, 1.0, 2.0, 3.0, 2.0]
+    """
+    if padding == "zero":
+        return F.pad(x, [radius] * 4)
+    if min(x.shape[-2:]) > radius:
+        return F.pad(x, [radius] * 4, mode=padding)
+    for axis in (-2, -1):
+        x = x.index_select(axis, _padded_index(x.shape[axis], radius, padding).to(x.device))
+    return x
+
+
+class BasicNCAPerception(nn.Module):
+    """Perceive the neighbourhood through fixed (Sobel, Laplace) or learned depthwise filters.
+
+    The perception vector of a cell is ``[x, K1*x, ..., Kn*x]`` and, with temporal encoding, t/T.
+
+    Args:
+        nca: Model that perceives; its channels, ``num_learned_filters``, ``kernel_size``,
+            ``filter_padding``, ``use_laplace`` and ``use_temporal_encoding`` are read here.
+    """
+
+    filters: Tensor
+    nca: "AbstractNCAModel"
+
+    def __init__(self, nca: "AbstractNCAModel") -> None:
+        super().__init__()
+        # Past nn.Module, which would register the model as a part of its own part.
+        object.__setattr__(self, "nca", nca)
+        self._define_filters()
+
+    def _define_filters(self) -> None:
+        """Create ``filters``, shape ``(n, C, k, k)``: a parameter if learned, else a buffer."""
+        nca = self.nca
+        if nca.num_learned_filters == 0:
+            fixed = fixed_filters(use_laplace=nca.use_laplace)
+            filters = fixed[:, None].repeat(1, nca.num_channels, 1, 1)
+            # Rebuilt from the configuration, so not part of a weights file.
+            self.register_buffer("filters", filters, persistent=False)
+            return
+        size = (nca.num_learned_filters, nca.num_channels, nca.kernel_size, nca.kernel_size)
+        # The scale of torch's own depthwise convolutions: U(-1/k, 1/k) for k x k weights.
+        self.filters = nn.Parameter(torch.empty(size).uniform_(-1, 1) / nca.kernel_size)
+
+    @property
+    def num_filters(self) -> int:
+        """Number of filters n."""
+        return self.filters.shape[0]
+
+    @property
+    def radius(self) -> int:
+        """How many cells a filter reaches in every direction."""
+        return self.filters.shape[-1] // 2
+
+    @property
+    def output_size(self) -> int:
+        """Length of the perception vector of a cell."""
+        nca = self.nca
+        return nca.num_channels * (1 + self.num_filters) + int(nca.use_temporal_encoding)
+
+    def time(self, step: int) -> float:
+        """Return t/T, where T is the (largest) number of training steps."""
+        steps = self.nca.training_timesteps
+        return step / (steps if isinstance(steps, int) else steps[1])
+
+    def perceive(self, x: Tensor, step: int) -> Tensor:
+        """Filter the states of all cells.
+
+        Args:
+            x: Cell states, shape ``(B, C, W, H)``, floating point.
+            step: Current step, 0 for the first; only used by the temporal encoding.
+
+        Returns:
+            Perception vectors, shape ``(B, output_size, W, H)``.
+        """
+        padded = pad_cells(x, self.radius, self.nca.filter_padding)
+        filters = self.filters.to(x.dtype)[:, :, None]  # (n, C, 1, k, k)
+        seen = [x, *(F.conv2d(padded, kernel, groups=x.shape[1]) for kernel in filters)]
+        if self.nca.use_temporal_encoding:
+            seen.append(x.new_full((x.shape[0], 1, *x.shape[2:]), self.time(step)))
+        return torch.cat(seen, dim=1)
+
+    def forward(self, x: Tensor, step: int = 0) -> Tensor:
+        """Return :meth:`perceive` of ``x`` at ``step``."""
+        return self.perceive(x, step)
+
+    def freeze(self) -> None:
+        """Exclude learned filters from training; fixed ones are never trained."""
+        self.requires_grad_(False)

@@ -1,0 +1,71 @@
+"""How T steps are run: the one place that runs steps, and its engines.
+
+Every engine computes the same mathematics (see :mod:`ncalab.core.rollout.reference`); they
+differ in time and memory only.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+from torch import Tensor
+
+from ncalab.core.checks import check_choice, check_int, check_state
+from ncalab.core.fire import FireClock, check_seed, draw_seed
+from ncalab.core.rollout import reference
+from ncalab.core.rollout.reference import OnStep
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+Engine = Literal["auto", "reference"]
+
+__all__ = ["Engine", "OnStep", "rollout"]
+
+
+def rollout(
+    model: "AbstractNCAModel",
+    x: Tensor,
+    steps: int,
+    *,
+    start: int = 0,
+    seed: int | None = None,
+    samples: Sequence[int] | None = None,
+    engine: Engine = "auto",
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Run ``steps`` steps of a model from the state ``x``.
+
+    Two rollouts in a row equal one, if the second continues at ``start`` with the same seed.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``, with all channels of the model; not changed.
+        steps: Number of steps, at least 1.
+        start: Number of steps that were taken before.
+        seed: Decides which cells fire, in ``[0, 2**63)``. Drawn from torch's default CPU
+            generator if None.
+        samples: Index of each sample, B of them, ``0 ... B - 1`` if None. A sample's fire masks
+            depend on the seed and its index, not on the batch around it.
+        engine: "auto" (the fastest that serves this model) or "reference" (step by step).
+        on_step: Called after every step with (steps taken so far, state); true ends the rollout.
+
+    Returns:
+        States after the last step, shape ``(B, C, W, H)``; differentiable.
+
+    Raises:
+        TypeError: If ``x`` is no floating-point tensor or ``steps`` no integer.
+        ValueError: If ``x`` is no state of the model, ``steps`` is below 1, or ``samples``, the
+            seed or the engine is not as described.
+    """
+    check_state("x", x, model.num_channels)
+    check_int("steps", steps, minimum=1)
+    check_int("start", start, minimum=0)
+    check_choice("engine", engine, get_args(Engine))
+    batch = x.shape[0]
+    if samples is None:
+        samples = range(batch)
+    if len(samples) != batch or min(samples) < 0:
+        raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
+    seed = draw_seed() if seed is None else check_seed(seed)
+    clock = FireClock(seed, model.fire_rate, tuple(samples), start, steps, x.device)
+    return reference.run(model, x, clock, on_step)

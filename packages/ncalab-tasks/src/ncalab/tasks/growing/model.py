@@ -1,0 +1,171 @@
+"""The model that grows an image from a single cell."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanSquaredError
+
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.checks import check_int
+
+
+def seed_state(num_channels: int, num_image_channels: int, width: int, height: int) -> Tensor:
+    """Return a grid that is empty but for one living cell in its middle.
+
+    Args:
+        num_channels: Number of channels of a cell.
+        num_image_channels: Number of them that are the image's.
+        width: Grid width W.
+        height: Grid height H.
+
+    Returns:
+        State, shape ``(num_channels, W, H)``, float32: opacity (channel 3, if the image has one)
+        and hidden channels of the middle cell are 1, all else 0.
+
+    Raises:
+        ValueError: If a size is below 1, or there are fewer channels than the image's.
+
+    >>> seed_state(6, 4, 3, 3)[:, 1, 1].tolist()
+    [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    """
+    for name, size in (("width", width), ("height", height)):
+        check_int(name, size, minimum=1)
+    check_int("num_channels", num_channels, minimum=num_image_channels)
+    state = torch.zeros(num_channels, width, height)
+    state[min(3, num_image_channels) :, width // 2, height // 2] = 1
+    return state
+
+
+class GrowingNCAModel(AbstractNCAModel):
+    """Grow an image from one cell, keep it, and repair it.
+
+    There are no output channels: the rule draws into the image channels, which are mutable.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023.
+
+    Args:
+        device: Where parameters are created.
+        num_image_channels: Number of image channels: 4 for RGBA with premultiplied colours.
+        num_hidden_channels: Number of hidden channels.
+        fire_rate: Probability that a cell is updated at a step, in [0, 1].
+        hidden_size: Number of hidden neurons of the rule.
+        use_alive_mask: Whether cells without a neighbour of opacity above 0.1 are empty.
+        lambda_hidden: Weight of the mean square of the hidden channels in the loss, at least 0.
+        **kwargs: Further arguments of :class:`ncalab.core.AbstractNCAModel`.
+
+    >>> model = GrowingNCAModel(torch.device("cpu"), num_hidden_channels=4)
+    >>> model.predict(model.make_seed(5, 7), steps=2).image_channels.sum().item()
+    1.0
+    """
+
+    task = "growing"
+    fixed_arguments = frozenset({"num_output_channels", "immutable_image_channels"})
+
+    def __init__(
+        self,
+        device: torch.device,
+        num_image_channels: int = 4,
+        num_hidden_channels: int = 16,
+        fire_rate: float = 0.5,
+        hidden_size: int = 128,
+        use_alive_mask: bool = False,
+        lambda_hidden: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if not lambda_hidden >= 0:
+            raise ValueError(f"lambda_hidden must be at least 0, got {lambda_hidden}")
+        kwargs.setdefault("validation_metric", "mse")
+        super().__init__(
+            device,
+            num_image_channels,
+            num_hidden_channels,
+            num_output_channels=0,
+            fire_rate=fire_rate,
+            hidden_size=hidden_size,
+            use_alive_mask=use_alive_mask,
+            immutable_image_channels=False,
+            **kwargs,
+        )
+        self.lambda_hidden = lambda_hidden
+        self.metrics["mse"] = MeanSquaredError().to(self.device)
+
+    def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+        """Compare the image channels with the target.
+
+        Args:
+            pred: Prediction.
+            label: Target, shape ``(B, image channels, W, H)``, the range of the image channels.
+
+        Returns:
+            "mse", "hidden" (mean square of the hidden channels) and
+            "total" = mse + lambda_hidden * hidden, scalars.
+
+        Raises:
+            ValueError: If the target has another shape than the image channels.
+        """
+        self._check_label(pred, label)
+        mse = F.mse_loss(pred.image_channels, label)
+        if self.lambda_hidden == 0 or self.num_hidden_channels == 0:
+            return {"total": mse, "mse": mse}
+        hidden = pred.hidden_channels.square().mean()
+        return {"total": mse + self.lambda_hidden * hidden, "mse": mse, "hidden": hidden}
+
+    def _check_label(self, pred: Prediction, label: Tensor) -> None:
+        if label.shape != pred.image_channels.shape:
+            raise ValueError(
+                f"label must have the shape of the image channels "
+                f"{tuple(pred.image_channels.shape)}, got {tuple(label.shape)}"
+            )
+
+    def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
+        self._check_label(prediction, label)
+        self.metrics["mse"].update(prediction.image_channels.contiguous(), label)
+
+    def make_seed(self, width: int, height: int) -> Tensor:
+        """Return a state with one living cell in the middle.
+
+        Args:
+            width: Grid width W, at least 1.
+            height: Grid height H, at least 1.
+
+        Returns:
+            State, shape ``(1, C, width, height)``, on the model's device.
+
+        Raises:
+            ValueError: If a size is below 1.
+        """
+        state = seed_state(self.num_channels, self.num_image_channels, width, height)
+        return state[None].to(self.device, self.dtype)
+
+    def grow(
+        self, seed: Tensor, steps: int = 100, *, rollout_seed: int | None = None
+    ) -> list[np.ndarray]:
+        """Run the growth process and return what it looks like after each step.
+
+        Args:
+            seed: State ``(1, C, W, H)`` (see :meth:`make_seed`) or image
+                ``(1, image channels, W, H)``.
+            steps: Number of steps, at least 1.
+            rollout_seed: Decides which cells fire; drawn if None.
+
+        Returns:
+            Images, ``steps`` of them, shape ``(W, H, image channels)``, clipped to [0, 1].
+
+        Raises:
+            ValueError: If ``seed`` is not a batch of one or does not fit the model.
+        """
+        if seed.ndim == 4 and seed.shape[0] != 1:
+            raise ValueError(f"seed must be a batch of one, got {seed.shape[0]} samples")
+        images: list[np.ndarray] = []
+
+        def keep(step: int, state: Tensor) -> bool:
+            image = state[0, : self.num_image_channels].clamp(0, 1)
+            images.append(image.permute(1, 2, 0).cpu().numpy())
+            return False
+
+        self.predict(seed, steps, seed=rollout_seed, on_step=keep)
+        return images
