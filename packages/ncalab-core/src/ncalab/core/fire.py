@@ -129,8 +129,13 @@ def fire_mask(keys: Tensor, width: int, height: int, fire_rate: float) -> Tensor
     0.499267578125
     """
     cells = torch.arange(width * height, dtype=torch.int32, device=keys.device)
+    return cells_fire(keys, cells, fire_rate).view(-1, 1, width, height)
+
+
+def cells_fire(keys: Tensor, cells: Tensor, fire_rate: float) -> Tensor:
+    """Decide which of the given cells fire; shape ``(B, N)``, bool (see :func:`hash_cells`)."""
     bits = _shift_right(hash_cells(cells, keys), 32 - _THRESHOLD_BITS)
-    return (bits < fire_threshold(fire_rate)).view(-1, 1, width, height)
+    return bits < fire_threshold(fire_rate)
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,10 @@ class FireClock:
         """Keys of all steps, shape ``(T, B, 2)``, int32, moved to the device once."""
         every = range(self.start, self.start + self.steps)
         return fire_keys(self.seed, every, self.samples).to(self.device)
+
+    def fires(self, step: int, cells: Tensor) -> Tensor:
+        """Return which of ``cells``, int32 indices ``(N,)``, fire; shape ``(B, N)``, bool."""
+        return cells_fire(self.keys[step - self.start], cells, self.fire_rate)
 
     def mask(self, step: int, width: int, height: int) -> Tensor:
         """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool."""

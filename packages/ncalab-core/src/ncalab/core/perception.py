@@ -37,7 +37,7 @@ def fixed_filters(*, use_laplace: bool) -> Tensor:
     return torch.stack([*filters, _LAPLACE] if use_laplace else filters)
 
 
-def _padded_index(size: int, radius: int, padding: FilterPadding) -> Tensor:
+def padded_index(size: int, radius: int, padding: FilterPadding) -> Tensor:
     """Index of the cell that stands at each padded place of an axis."""
     place = torch.arange(-radius, size + radius)
     if padding == "circular":
@@ -70,7 +70,7 @@ def pad_cells(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
     if min(x.shape[-2:]) > radius:
         return F.pad(x, [radius] * 4, mode=padding)
     for axis in (-2, -1):
-        x = x.index_select(axis, _padded_index(x.shape[axis], radius, padding).to(x.device))
+        x = x.index_select(axis, padded_index(x.shape[axis], radius, padding).to(x.device))
     return x
 
 

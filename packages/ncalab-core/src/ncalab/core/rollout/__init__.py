@@ -7,17 +7,19 @@ differ in time and memory only.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from ncalab.core.checks import check_choice, check_int, check_state
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout import reference
+from ncalab.core.rollout import cpu, reference
 from ncalab.core.rollout.reference import OnStep
+from ncalab.core.rollout.standard import why_not_standard
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
-Engine = Literal["auto", "reference"]
+Engine = Literal["auto", "reference", "fused"]
 
 __all__ = ["Engine", "OnStep", "rollout"]
 
@@ -46,7 +48,8 @@ def rollout(
             generator if None.
         samples: Index of each sample, B of them, ``0 ... B - 1`` if None. A sample's fire masks
             depend on the seed and its index, not on the batch around it.
-        engine: "auto" (the fastest that serves this model) or "reference" (step by step).
+        engine: "auto" (the fastest that serves this rollout), "reference" (step by step) or
+            "fused" (the fast engine of the device, or an error).
         on_step: Called after every step with (steps taken so far, state); true ends the rollout.
 
     Returns:
@@ -68,4 +71,22 @@ def rollout(
         raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
     seed = draw_seed() if seed is None else check_seed(seed)
     clock = FireClock(seed, model.fire_rate, tuple(samples), start, steps, x.device)
+    if engine == "reference":
+        return reference.run(model, x, clock, on_step)
+    reason = why_not_fused(model, x, on_step)
+    if reason is None:
+        return cpu.run(model, x, clock, on_step)
+    if engine == "fused":
+        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
     return reference.run(model, x, clock, on_step)
+
+
+def why_not_fused(
+    model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
+) -> str | None:
+    """Say why a rollout cannot run on a fast engine; None if it can."""
+    if x.device.type != "cpu":
+        return f"there is no fast engine for {x.device.type} yet"
+    if on_step is not None and torch.is_grad_enabled():
+        return "on_step sees states that gradients may be wanted of"
+    return why_not_standard(model, x)

@@ -1,0 +1,98 @@
+"""Which rollouts a fast engine may serve: those whose every part is the standard one."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ncalab.core.perception import BasicNCAPerception
+from ncalab.core.rule import MLPNCARule
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+# Elementwise, without parameters and without randomness.
+ELEMENTWISE = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Softplus,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Sigmoid,
+    nn.LogSigmoid,
+    nn.Hardtanh,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Identity,
+)
+
+# What a subclass may override to change the dynamics.
+_STEP_METHODS = ("_update", "_forward_step", "_post_forward_step", "_alive", "_fire_mask")
+
+
+def why_not_standard(model: "AbstractNCAModel", x: Tensor) -> str | None:
+    """Say why only the reference engine can run this model on these states.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``.
+
+    Returns:
+        The reason, None if every part of the step is the standard one.
+    """
+    return _overridden(model) or _other_parts(model) or _hooked(model) or _other_mode(model, x)
+
+
+def _overridden(model: "AbstractNCAModel") -> str | None:
+    from ncalab.core.model import AbstractNCAModel  # model imports rollout
+
+    for name in _STEP_METHODS:
+        if getattr(type(model), name) is not getattr(AbstractNCAModel, name):
+            return f"{type(model).__name__} overrides {name}"
+        if name in vars(model):
+            return f"the model has a {name} of its own"
+    return None
+
+
+def _other_parts(model: "AbstractNCAModel") -> str | None:
+    if type(model.perception) is not BasicNCAPerception:
+        return f"the perception is a {type(model.perception).__name__}"
+    rule = model.rule
+    if type(rule) is not MLPNCARule:
+        return f"the rule is a {type(rule).__name__}"
+    if [type(layer) for layer in rule.network] != [nn.Conv2d, rule.nonlinearity, nn.Conv2d]:
+        return "the rule's network has been rebuilt"
+    if rule.nonlinearity not in ELEMENTWISE:
+        return f"{rule.nonlinearity.__name__} is not known to act on each value by itself"
+    if rule.first_layer.bias is None or rule.last_layer.bias is not None:
+        return "the rule's layers have other biases"
+    return None
+
+
+def _hooked(model: "AbstractNCAModel") -> str | None:
+    for part in (model.perception, *model.rule.modules()):
+        hooks = (part._forward_hooks, part._forward_pre_hooks)
+        if any(hooks) or part._backward_hooks or part._backward_pre_hooks:
+            return f"{type(part).__name__} has a hook"
+    return None
+
+
+def _other_mode(model: "AbstractNCAModel", x: Tensor) -> str | None:
+    parameters = [model.perception.filters, *model.rule.parameters()]
+    if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
+        return "states and parameters differ in dtype or device"
+    if torch.is_autocast_enabled(x.device.type):
+        return "autocast chooses the dtype of each operation"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return "the rollout is being traced"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a function transform of torch.func is active"
+    return None
