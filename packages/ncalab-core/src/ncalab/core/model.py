@@ -253,16 +253,19 @@ class AbstractNCAModel(nn.Module, ABC):
         Returns:
             Next states, shape ``(B, C, W, H)``.
         """
-        fire = self._fire_mask(x, step)
+        fixed, mutable = self._split_fixed(x)
+        update = self._split_fixed(self._update(x, step))[1]
         # torch.where, not a product: a NaN must not get past a mask as NaN * 0.
-        after = torch.where(fire, x + self._update(x, step), x)
+        mutable = torch.where(self._fire_mask(x, step), mutable + update, mutable)
         if self.use_alive_mask:
-            alive = self._alive(x) & self._alive(after)
-            after = torch.where(alive, after, torch.zeros_like(after))
-        if self.immutable_image_channels:
-            first = self.num_image_channels
-            after = torch.cat([x[:, :first], after[:, first:]], dim=1)
-        return after
+            alive = self._alive(x) & self._alive(torch.cat([fixed, mutable], dim=1))
+            mutable = torch.where(alive, mutable, torch.zeros_like(mutable))
+        return torch.cat([fixed, mutable], dim=1)
+
+    def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Split channels into those that no step may change, and the others."""
+        first = self.num_image_channels if self.immutable_image_channels else 0
+        return x[:, :first], x[:, first:]
 
     def _fire_mask(self, x: Tensor, step: int) -> Tensor:
         batch, _, width, height = x.shape

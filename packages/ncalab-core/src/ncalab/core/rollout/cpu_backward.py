@@ -43,7 +43,9 @@ class Rollout(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Go through the steps in reverse, recomputing what each one perceived."""
-        parameters, tensors = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
+        # Asked for once: torch's checkpointing unpacks saved tensors at every access.
+        saved = ctx.saved_tensors
+        parameters, tensors = saved[:4], saved[4:]
         reverse = Reverse(ctx.job, gradient, *parameters, wanted=ctx.needs_input_grad[2:])
         for place in reversed(range(len(ctx.places))):
             own = tensors[place * _TENSORS_PER_STEP : (place + 1) * _TENSORS_PER_STEP]
