@@ -1,0 +1,264 @@
+import copy
+import threading
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeModel, TinyModel
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanSquaredError
+
+from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
+from ncalab.core.model import alive_mask
+
+CPU = torch.device("cpu")
+
+
+class MeanHead(AbstractNCAHead):
+    """Average the hidden channels and scale them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3)) * self.scale
+
+    def freeze(self, freeze_last: bool = True) -> None:
+        self.requires_grad_(False)
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+@pytest.mark.parametrize("arguments", [{}, {"use_temporal_encoding": True}, {"pad_noise": True}])
+def test_record_ends_with_what_predict_returns(
+    make_model: MakeModel, image: Tensor, steps: int, arguments: dict[str, Any]
+) -> None:
+    model = make_model(**arguments)
+
+    record = model.record(image, steps, seed=6)
+    prediction = model.predict(image, steps, seed=6)
+
+    assert torch.equal(record[-1].output_image, prediction.output_image)
+    assert [p.steps for p in record] == list(range(1, steps + 1))
+
+
+def test_record_and_predict_draw_alike_from_the_default_generator(
+    make_model: MakeModel, image: Tensor
+) -> None:
+    model = make_model(pad_noise=True, inference_timesteps=(3, 9))
+
+    torch.manual_seed(0)
+    record = model.record(image)
+    torch.manual_seed(0)
+    prediction = model.predict(image)
+
+    assert torch.equal(record[-1].output_image, prediction.output_image)
+
+
+def test_record_knows_the_step_in_its_temporal_encoding(
+    make_model: MakeModel, image: Tensor
+) -> None:
+    model = make_model(use_temporal_encoding=True)
+
+    record = model.record(image, 5, seed=6)
+
+    for prediction in record:
+        alone = model.predict(image, prediction.steps, seed=6)
+        assert torch.equal(prediction.output_image, alone.output_image)
+
+
+def test_predictions_differ_unless_seeded(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model()
+
+    assert not torch.equal(model.predict(image, 5).logits, model.predict(image, 5).logits)
+    assert torch.equal(
+        model.predict(image, 5, seed=1).logits, model.predict(image, 5, seed=1).logits
+    )
+
+
+def test_predict_restores_the_mode_and_needs_no_gradient(
+    make_model: MakeModel, image: Tensor
+) -> None:
+    model = make_model().train()
+
+    prediction = model.predict(image, 2)
+
+    assert model.training
+    assert not prediction.output_image.requires_grad
+
+
+def test_predict_restores_the_mode_after_an_error(make_model: MakeModel) -> None:
+    model = make_model().train()
+
+    with pytest.raises(ValueError, match="channels"):
+        model.predict(torch.rand(1, 7, 4, 4))
+    assert model.training
+
+
+def test_one_model_predicts_in_two_threads_at_once(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model().eval()
+    want = [model.predict(image, 20, seed=s).logits for s in (1, 2)]
+    got: dict[int, Tensor] = {}
+
+    def run(seed: int) -> None:
+        got[seed] = model.predict(image, 20, seed=seed, engine="reference").logits
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for seed in (1, 2):
+        torch.testing.assert_close(got[seed], want[seed - 1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "with_head", "shape"),
+    [(2, False, (2, 2, 6, 9)), (0, False, (2, 4, 6, 9)), (2, True, (2, 3))],
+)
+def test_logits_are_head_or_output_or_image(
+    make_model: MakeModel, image: Tensor, outputs: int, with_head: bool, shape: tuple[int, ...]
+) -> None:
+    model = make_model(num_output_channels=outputs)
+    if with_head:
+        model.head = MeanHead()
+
+    prediction = model.predict(image, 2)
+
+    assert prediction.logits.shape == shape
+    assert (prediction.head_prediction is not None) == with_head
+
+
+def test_no_output_channels_are_an_empty_tensor(make_model: MakeModel, image: Tensor) -> None:
+    prediction = make_model(num_output_channels=0).predict(image, 1)
+
+    assert prediction.output_channels.shape == (2, 0, 6, 9)
+    assert prediction.output_channels_np.shape == (2, 0, 6, 9)
+
+
+def test_steps_may_be_a_range(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model()
+
+    counts = {model.predict(image, (2, 5)).steps for _ in range(60)}
+
+    assert counts == {2, 3, 4}
+
+
+def test_the_device_and_dtype_follow_the_model(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model()
+
+    assert model.predict(image.double(), 1).logits.dtype == torch.float32
+    assert model.double().predict(image, 1).logits.dtype == torch.float64
+    assert model.to("meta").device.type == "meta"
+
+
+def test_a_copy_is_a_model_of_its_own(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model()
+    twin = copy.deepcopy(model)
+    want = model.predict(image, 3, seed=0).logits
+
+    nn.init.zeros_(twin.rule.get_parameter("network.2.weight"))
+
+    assert twin.perception.nca is twin
+    assert torch.equal(model.predict(image, 3, seed=0).logits, want)
+
+
+def test_rule_arguments_are_in_force(make_model: MakeModel) -> None:
+    model = make_model(rule_args={"nonlinearity": nn.Tanh})
+
+    assert isinstance(model.rule, MLPNCARule)
+    assert model.rule.nonlinearity is nn.Tanh
+
+
+def test_alive_mask_reaches_one_cell_and_not_around_the_border() -> None:
+    state = torch.zeros(1, 4, 5, 5)
+    state[0, 3, 0, 4] = 0.11
+
+    assert alive_mask(state).nonzero()[:, 2:].tolist() == [[0, 3], [0, 4], [1, 3], [1, 4]]
+
+
+@pytest.mark.parametrize(("freeze_head", "head"), [(False, ["head.scale"]), (True, [])])
+def test_finetune_leaves_the_last_layer_and_as_asked_the_head(
+    make_model: MakeModel, freeze_head: bool, head: list[str]
+) -> None:
+    model = make_model(num_learned_filters=2)
+    model.head = MeanHead()
+
+    model.eval().finetune(freeze_head=freeze_head)
+
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trainable == ["rule.network.2.weight", *head]
+    assert model.training
+
+
+def labelled(image: Tensor) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(image, image[:, :2]), batch_size=1)
+
+
+def test_validate_measures_all_batches(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model(fire_rate=1.0)
+    model.metrics["mse"] = MeanSquaredError()
+
+    values, predictions = model.validate(labelled(image), steps=3)
+
+    want = (model.predict(image, 3).logits - image[:, :2]).square().mean()
+    assert values["mse"] == pytest.approx(want.item(), rel=1e-5)
+    assert len(predictions) == 2
+    assert model.validate(labelled(image), steps=3, keep_predictions=False)[1] == []
+
+
+def test_validate_refuses_an_empty_loader(make_model: MakeModel) -> None:
+    with pytest.raises(ValueError, match="dataloader must yield at least one batch"):
+        make_model().validate(DataLoader(TensorDataset(torch.empty(0, 4, 3, 3))))
+
+
+def test_sample_losses_are_those_of_each_sample_alone(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model()
+    prediction: Prediction = model(torch.rand(2, 9, 6, 9), 2)
+    label = image[:, :2]
+
+    losses = model.sample_losses(prediction, label)
+
+    want = (prediction.logits - label).square().mean(dim=(1, 2, 3)).detach()
+    torch.testing.assert_close(losses, want)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_image_channels": 0}, "num_image_channels must be at least 1, got 0"),
+        ({"num_hidden_channels": -1}, "num_hidden_channels must be at least 0, got -1"),
+        ({"fire_rate": 1.5}, r"fire_rate must be in \[0, 1\], got 1.5"),
+        ({"fire_rate": float("nan")}, r"fire_rate must be in \[0, 1\], got nan"),
+        ({"filter_padding": "same"}, "filter_padding must be one of zero, .*got 'same'"),
+        ({"kernel_size": 4, "num_learned_filters": 1}, "kernel_size must be odd, got 4"),
+        ({"kernel_size": 5}, "kernel_size must be 3 for the fixed filters"),
+        ({"use_laplace": True, "num_learned_filters": 1}, "use_laplace must be False with learned"),
+        ({"use_alive_mask": True, "num_image_channels": 3}, "use_alive_mask must be False without"),
+        ({"training_timesteps": (5, 5)}, r"training_timesteps must be a pair .* got \(5, 5\)"),
+        ({"inference_timesteps": 0}, "inference_timesteps must be at least 1, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
+    arguments = {"num_image_channels": 4, "num_hidden_channels": 3, "num_output_channels": 2}
+
+    with pytest.raises(ValueError, match=message):
+        TinyModel(CPU, **{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (torch.rand(4, 5, 5), ValueError, r"must have shape \(B, C, W, H\)"),
+        (torch.rand(1, 1, 5, 5), ValueError, "must have 4 channels .* or 9 .* got 1"),
+        (torch.ones(1, 4, 5, 5).int(), TypeError, "must be floating point, got torch.int32"),
+        ([[1.0]], TypeError, "must be a tensor, got list"),
+    ],
+)
+def test_bad_images_are_named(
+    make_model: MakeModel, image: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_model().predict(image, 1)
