@@ -1,0 +1,69 @@
+"""When a training may end: its metric has not improved for a while."""
+
+import math
+
+from ncalab.core.checks import check_int
+
+
+def improves(value: float, best: float, *, higher_is_better: bool, min_delta: float = 0.0) -> bool:
+    """Decide whether a value beats the best one so far.
+
+    Args:
+        value: New value; NaN beats nothing.
+        best: Best value so far; NaN if there is none.
+        higher_is_better: Direction of the metric.
+        min_delta: By how much to beat it.
+
+    >>> improves(-3.0, -5.0, higher_is_better=True), improves(0.2, 0.1, higher_is_better=False)
+    (True, False)
+    """
+    if math.isnan(value) or math.isnan(best):
+        return not math.isnan(value)
+    gain = value - best if higher_is_better else best - value
+    return gain > min_delta
+
+
+class EarlyStopping:
+    """Count the epochs without improvement.
+
+    Args:
+        patience: Number of epochs without improvement after which to stop, at least 1.
+        min_delta: What counts as improvement, at least 0.
+        higher_is_better: Direction of the values. None: higher, unless a trainer knows better.
+
+    >>> stopping = EarlyStopping(patience=2)
+    >>> for accuracy in (0.5, 0.7, 0.7, 0.6):
+    ...     stopping.step(accuracy)
+    >>> stopping.done(), stopping.best_accuracy
+    (True, 0.7)
+    """
+
+    def __init__(
+        self, patience: int, min_delta: float = 1e-6, *, higher_is_better: bool | None = None
+    ) -> None:
+        self.patience = check_int("patience", patience, minimum=1)
+        if not min_delta >= 0:
+            raise ValueError(f"min_delta must be at least 0, got {min_delta}")
+        self.min_delta = min_delta
+        self.higher_is_better = higher_is_better
+        # No value yet: 0 would never be beaten by a negative metric.
+        self.best_accuracy = math.nan
+        self.counter = 0
+
+    def done(self) -> bool:
+        """Return whether ``patience`` epochs have passed without improvement."""
+        return self.counter >= self.patience
+
+    def step(self, accuracy: float) -> None:
+        """Take note of an epoch.
+
+        Args:
+            accuracy: Value of the metric (or loss) that is watched.
+        """
+        higher = self.higher_is_better is not False
+        best, delta = self.best_accuracy, self.min_delta
+        if improves(accuracy, best, higher_is_better=higher, min_delta=delta):
+            self.best_accuracy = accuracy
+            self.counter = 0
+        else:
+            self.counter += 1

@@ -1,0 +1,174 @@
+"""What a training has done so far, and its folder on disk."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ncalab.core import AbstractNCAModel
+from ncalab.core.saving import PathLike, atomic_write
+from ncalab.train.early_stopping import improves
+
+logger = logging.getLogger(__name__)
+
+HISTORY_NAME = "history.json"
+LAST_NAME = "last_model.safetensors"
+BEST_NAME = "best_model.safetensors"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _with_null(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON cannot hold, by None."""
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TrainingHistory:
+    """Curves, best weights and timestamps of a training.
+
+    Args:
+        path: Run folder that :meth:`save` writes to; None to keep everything in memory.
+        metrics: Latest validation metrics by name.
+        current_epoch: Number of epochs done.
+        current_model: Model in training.
+        best_accuracy: Best value of the deciding metric. Any first value beats it.
+        best_epoch: Epoch of that value, counted from 1; 0 before the first.
+        best_model: Model with the best weights, once the training has ended.
+        verbose: Whether to log (level INFO) each improvement.
+        higher_is_better: Direction of the deciding metric.
+    """
+
+    def __init__(
+        self,
+        path: PathLike | None,
+        metrics: dict[str, float],
+        current_epoch: int,
+        current_model: AbstractNCAModel,
+        best_accuracy: float = 0,
+        best_epoch: int = 0,
+        best_model: AbstractNCAModel | None = None,
+        verbose: bool = True,
+        *,
+        higher_is_better: bool = True,
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self.metrics = metrics
+        self.current_epoch = current_epoch
+        self.current_model = current_model
+        self.best_accuracy = best_accuracy
+        self.best_epoch = best_epoch
+        self.best_model = best_model
+        self.verbose = verbose
+        self.higher_is_better = higher_is_better
+        self.created_timestamp = self.modified_timestamp = _now()
+        self.loss: list[float] = []
+        self.losses: dict[str, list[float]] = {}
+        self.metric_curves: dict[str, list[float]] = {}
+        self.lr: list[float] = []
+        self.seconds: list[float] = []
+        self.test_metrics: dict[str, float] = {}
+        self.interrupted = False
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def add_epoch(
+        self,
+        losses: Mapping[str, float],
+        *,
+        lr: float,
+        seconds: float,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Append one epoch to the curves.
+
+        Args:
+            losses: Mean of each loss term over the epoch; "total" is also kept as ``loss``.
+            lr: Learning rate of the epoch.
+            seconds: How long it took.
+            metrics: Validation metrics after it, if there was a validation.
+        """
+        self.loss.append(losses["total"])
+        for name, value in losses.items():
+            self.losses.setdefault(name, []).append(value)
+        for name, value in (metrics or {}).items():
+            self.metric_curves.setdefault(name, []).append(value)
+            self.metrics[name] = value
+        self.lr.append(lr)
+        self.seconds.append(seconds)
+
+    def update(
+        self, epoch: int, model: AbstractNCAModel, accuracy: float, overwrite: bool = False
+    ) -> None:
+        """Take note of an epoch, and of its weights if they are the best so far.
+
+        Args:
+            epoch: The epoch, counted from 1.
+            model: The model after it.
+            accuracy: Its value of the deciding metric (or loss); NaN is never the best.
+            overwrite: Whether to take it for the best in any case.
+        """
+        self.current_epoch, self.current_model = epoch, model
+        self.modified_timestamp = _now()
+        best = math.nan if self.best_epoch == 0 else self.best_accuracy
+        if not (overwrite or improves(accuracy, best, higher_is_better=self.higher_is_better)):
+            return
+        self.best_accuracy, self.best_epoch = accuracy, epoch
+        # A rule has some ten thousand weights: a copy of them costs less than one step.
+        self.best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        if self.verbose:
+            logger.info("best epoch so far: %d (%.6g)", epoch, accuracy)
+
+    def finish(self) -> None:
+        """Set ``best_model`` to a copy of the model with the best weights."""
+        if self.best_weights is not None:
+            self.best_model = deepcopy(self.current_model)
+            self.best_model.load_state_dict(self.best_weights)
+            self.best_model.eval()
+
+    def save(self) -> None:
+        """Write history, last weights and best weights into the run folder.
+
+        Each file is replaced in whole or not at all. Without a path, nothing is written.
+        """
+        if self.path is None:
+            return
+        self.current_model.save(self.path / LAST_NAME)
+        if self.best_weights is not None:
+            best = deepcopy(self.current_model)
+            best.load_state_dict(self.best_weights)
+            best.save(self.path / BEST_NAME)
+        # Last, so that a history tells of weights that are there.
+        text = json.dumps(_with_null(self.to_dict()), indent=2, allow_nan=False) + "\n"
+        atomic_write(self.path / HISTORY_NAME, text.encode())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all recorded values as data that JSON can hold."""
+        return {
+            "created": self.created_timestamp,
+            "modified": self.modified_timestamp,
+            "model": self.current_model.to_dict(),
+            "current_epoch": self.current_epoch,
+            "interrupted": self.interrupted,
+            "best_epoch": self.best_epoch,
+            "best_accuracy": self.best_accuracy,
+            "higher_is_better": self.higher_is_better,
+            "metrics": self.metrics,
+            "test_metrics": self.test_metrics,
+            "curves": {
+                "losses": self.losses,
+                "metrics": self.metric_curves,
+                "lr": self.lr,
+                "seconds": self.seconds,
+            },
+        }
