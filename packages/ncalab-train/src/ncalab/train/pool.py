@@ -90,6 +90,10 @@ class Pool:
         self.losses = torch.full((size,), torch.inf)
         self._slots: Tensor | None = None
 
+    def __repr__(self) -> str:
+        arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
+        return f"Pool({arguments}, size={self.size})"
+
     def sample(self, seed: Tensor) -> Tensor:
         """Draw a batch.
 
