@@ -1,0 +1,139 @@
+"""The project's chores: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests", "lint", "typing", "integration", "docs"]
+
+ROOT = Path(__file__).parent
+PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
+TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+CONSTRAINED = ["-c", "constraints.txt"]
+
+
+def paths(*parts: str) -> list[str]:
+    """Return the folders of core and the given parts, as pip and uv take them."""
+    return [f"./packages/ncalab-{part}" for part in dict.fromkeys(["core", *parts])]
+
+
+EVERYTHING = [*paths(*PARTS), "./packages/ncalab"]
+
+
+def environment(session: nox.Session) -> None:
+    """Pass on what uv does not read from pip's settings."""
+    # Importing torch without .pyc files takes five seconds.
+    session.env["PYTHONDONTWRITEBYTECODE"] = None
+    wheels = os.environ.get("PIP_FIND_LINKS")
+    if wheels:
+        session.env["UV_FIND_LINKS"] = wheels
+    elif "UV_TORCH_BACKEND" not in os.environ and not shutil.which("nvidia-smi"):
+        # The default on Linux is a build for CUDA of several gigabytes.
+        session.env["UV_TORCH_BACKEND"] = "cpu"
+
+
+def install(session: nox.Session, *arguments: str) -> None:
+    """Install with the constraints and the settings above."""
+    environment(session)
+    session.install(*CONSTRAINED, *arguments)
+
+
+@nox.session
+@nox.parametrize("part", [*PARTS, "ncalab"], ids=[*PARTS, "ncalab"])
+def tests(session: nox.Session, part: str) -> None:
+    """Test one part in an environment with only what it declares."""
+    installed, module, folder = paths(part), f"ncalab.{part}", f"packages/ncalab-{part}/tests"
+    if part == "ncalab":
+        installed, module, folder = EVERYTHING, "ncalab", "packages/ncalab/tests"
+    install(session, *installed, *TEST_TOOLS)
+    # The facade's modules are the parts' own: their doctests run in their sessions.
+    doctests = [] if part == "ncalab" else ["--pyargs", module]
+    session.run("pytest", *doctests, folder, *session.posargs)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Test all parts together, installed from their wheels."""
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    build_wheels(session, wheels)
+    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS)
+    session.run("pytest", "tests-integration", *session.posargs)
+
+
+def build_wheels(session: nox.Session, folder: Path) -> None:
+    """Build the wheel of every part into a folder."""
+    install(session, "build>=1.2", "hatchling>=1.26")
+    for part in EVERYTHING:
+        session.run("python", "-m", "build", "--no-isolation", "-o", str(folder), part, silent=True)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist of every part into dist/."""
+    build_wheels(session, ROOT / "dist")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and that parts import no other part than core."""
+    install(session, "ruff==0.14.6", "import-linter>=2.3", *paths(*PARTS))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types strictly, package by package, tests included."""
+    tools = ["mypy>=1.15", "types-tqdm", *TEST_TOOLS]
+    install(session, *tools, *EVERYTHING)
+    for part in PARTS:
+        session.run("mypy", "-p", f"ncalab.{part}")
+        session.run("mypy", f"packages/ncalab-{part}/tests")
+    session.run("mypy", "packages/ncalab/src/ncalab/__init__.py")
+    for folder in ("packages/ncalab/tests", "tests-integration", "examples/growing_emoji"):
+        session.run("mypy", folder)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; every warning is an error."""
+    tools = ["sphinx>=8", "furo", "myst-parser>=4", "sphinx-copybutton"]
+    install(session, *tools, *EVERYTHING)
+    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example in a short mode."""
+    install(session, *EVERYTHING)
+    output = Path(session.create_tmp()) / "growing"
+    shutil.rmtree(output, ignore_errors=True)
+    script = "examples/growing_emoji/{}.py"
+    short = ["--epochs", "2", "--size", "12"]
+    session.run("python", script.format("train"), *short, "--output", str(output))
+    session.run("python", script.format("evaluate"), "--output", str(output / "evaluation"))
+
+
+@nox.session
+def grow(session: nox.Session) -> None:
+    """Train the growing lizard; options after `--` go to examples/growing_emoji/train.py."""
+    install(session, *paths("tasks", "train", "viz"))
+    session.run("python", "examples/growing_emoji/train.py", *session.posargs)
+
+
+@nox.session
+def dev(session: nox.Session) -> None:
+    """Create .venv with all parts editable (without the umbrella) and all tools."""
+    environment(session)
+    session.run("uv", "venv", "--clear", ".venv", external=True)
+    editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
+    tools = [*TEST_TOOLS, "mypy", "ruff", "import-linter", "types-tqdm", "nox"]
+    session.run(
+        "uv", "pip", "install", "--python", ".venv", *CONSTRAINED, *editable, *tools, external=True
+    )

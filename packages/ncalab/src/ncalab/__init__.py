@@ -1,0 +1,113 @@
+"""Neural cellular automata: every public name of the ncalab parts, imported on first use."""
+
+import pkgutil
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from ncalab.__about__ import __version__
+
+# The parts are namespace packages that may be installed elsewhere, for example as editable ones.
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+if TYPE_CHECKING:
+    from ncalab.core import DEFAULT_RANDOM_SEED as DEFAULT_RANDOM_SEED
+    from ncalab.core import ROOT_PATH as ROOT_PATH
+    from ncalab.core import TASK_PATH as TASK_PATH
+    from ncalab.core import WEIGHTS_PATH as WEIGHTS_PATH
+    from ncalab.core import AbstractNCAHead as AbstractNCAHead
+    from ncalab.core import AbstractNCAModel as AbstractNCAModel
+    from ncalab.core import AbstractNCARule as AbstractNCARule
+    from ncalab.core import AutoStepper as AutoStepper
+    from ncalab.core import BasicNCAPerception as BasicNCAPerception
+    from ncalab.core import MLPNCARule as MLPNCARule
+    from ncalab.core import Prediction as Prediction
+    from ncalab.core import fix_random_seed as fix_random_seed
+    from ncalab.core import get_compute_device as get_compute_device
+    from ncalab.core import intepret_range_parameter as intepret_range_parameter
+    from ncalab.core import interpret_range_parameter as interpret_range_parameter
+    from ncalab.core import pad_input as pad_input
+    from ncalab.core import print_mascot as print_mascot
+    from ncalab.core import print_NCALab_banner as print_NCALab_banner
+    from ncalab.core import rollout as rollout
+    from ncalab.core import unwrap as unwrap
+    from ncalab.tasks import GrowingNCADataset as GrowingNCADataset
+    from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
+    from ncalab.train import BasicNCATrainer as BasicNCATrainer
+    from ncalab.train import EarlyStopping as EarlyStopping
+    from ncalab.train import Pool as Pool
+    from ncalab.train import TrainingHistory as TrainingHistory
+    from ncalab.viz import Animator as Animator
+    from ncalab.viz import AnimatorStyle as AnimatorStyle
+    from ncalab.viz import Visual as Visual
+    from ncalab.viz import VisualGrowing as VisualGrowing
+    from ncalab.viz import animator_style_dark as animator_style_dark
+    from ncalab.viz import animator_styles as animator_styles
+    from ncalab.viz import show_image_row as show_image_row
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "core": (
+        "DEFAULT_RANDOM_SEED",
+        "ROOT_PATH",
+        "TASK_PATH",
+        "WEIGHTS_PATH",
+        "AbstractNCAHead",
+        "AbstractNCAModel",
+        "AbstractNCARule",
+        "AutoStepper",
+        "BasicNCAPerception",
+        "MLPNCARule",
+        "Prediction",
+        "fix_random_seed",
+        "get_compute_device",
+        "intepret_range_parameter",
+        "interpret_range_parameter",
+        "pad_input",
+        "print_NCALab_banner",
+        "print_mascot",
+        "rollout",
+        "unwrap",
+    ),
+    "tasks": ("GrowingNCADataset", "GrowingNCAModel"),
+    "train": ("BasicNCATrainer", "EarlyStopping", "Pool", "TrainingHistory"),
+    "viz": (
+        "Animator",
+        "AnimatorStyle",
+        "Visual",
+        "VisualGrowing",
+        "animator_style_dark",
+        "animator_styles",
+        "show_image_row",
+    ),
+}
+
+_PARTS = {name: part for part, names in _NAMES.items() for name in names}
+
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]  # a test holds it to the imports above
+    "__version__",
+    *_PARTS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the part that holds ``name``.
+
+    Raises:
+        AttributeError: If no part holds it.
+        ImportError: If that part is not installed.
+    """
+    part = _PARTS.get(name)
+    if part is None:
+        raise AttributeError(f"module 'ncalab' has no attribute {name!r}")
+    if find_spec(f"ncalab.{part}") is None:
+        raise ImportError(
+            f"{name} is part of the distribution ncalab-{part}, which is not installed; "
+            f"from a clone: pip install ./packages/ncalab-core ./packages/ncalab-{part}"
+        )
+    value = getattr(import_module(f"ncalab.{part}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
