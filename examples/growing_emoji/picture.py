@@ -4,7 +4,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -33,8 +32,8 @@ def load_emoji(path: Path, size: int, padding: int) -> np.ndarray:
     except (OSError, UnidentifiedImageError) as error:
         raise SystemExit(f"--image must be a picture that can be read: {path} ({error})") from None
     scale = size / max(picture.size)
-    fitted = (max(1, round(length * scale)) for length in picture.size)
-    picture = picture.resize(tuple(fitted), Image.Resampling.LANCZOS)
+    width, height = (max(1, round(length * scale)) for length in picture.size)
+    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     side = size + 2 * padding
     canvas = Image.new("RGBA", (side, side))
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))

@@ -10,7 +10,6 @@ squared error of 8 images that were grown from the seed in 64 steps.
 import argparse
 from pathlib import Path
 
-import torch
 from picture import EVAL_STEPS, free_folder, load_emoji, mse_from_seed
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter

@@ -178,8 +178,12 @@ def test_on_step_sees_every_state_and_may_end_the_rollout(make_model: MakeModel)
     x = torch.rand(1, 9, 3, 3)
     seen: list[tuple[int, Tensor]] = []
 
+    def watch(steps: int, state: Tensor) -> bool:
+        seen.append((steps, state))
+        return steps == 4
+
     with torch.no_grad():
-        last = rollout(model, x, 9, seed=1, on_step=lambda n, s: seen.append((n, s)) or n == 4)
+        last = rollout(model, x, 9, seed=1, on_step=watch)
         want = [rollout(model, x, n, seed=1) for n in range(1, 5)]
 
     assert [n for n, _ in seen] == [1, 2, 3, 4]

@@ -63,7 +63,9 @@ def test_load_copies_weights_into_a_model(
     model.save(tmp_path / "a.safetensors")
 
     assert AbstractNCAModel.load(other, tmp_path / "a.safetensors") is other
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
+    )
 
 
 SIZES = {"num_image_channels": 1, "num_hidden_channels": 1, "num_output_channels": 1}
@@ -167,7 +169,7 @@ def test_a_failed_write_keeps_the_file_and_leaves_no_litter(
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         atomic_write(path, b"second")
 

@@ -32,18 +32,17 @@ def transcribed_step(x: Array, fire: Array, w1: Array, b1: Array, w2: Array, ali
     p = np.stack([*x, *views[0], *views[1]])
     hidden = np.maximum(np.einsum("hp,pij->hij", w1, p) + b1[:, None, None], 0)
     after = x + fire * np.einsum("ch,hij->cij", w2, hidden)
-    return after * (living(x) & living(after)) if alive else after
+    return np.asarray(after * (living(x) & living(after)) if alive else after)
 
 
 def transcribed_rollout(model: AbstractNCAModel, x: Tensor, steps: int, seed: int) -> Array:
-    first, last = (model.rule.get_submodule(f"network.{i}").weight for i in (0, 2))
-    bias = model.rule.get_parameter("network.0.bias")
-    w1, w2, b1 = (np.asarray(p.detach().squeeze()) for p in (first, last, bias))
+    names = ("network.0.weight", "network.0.bias", "network.2.weight")
+    w1, b1, w2 = (model.rule.get_parameter(name).detach().squeeze().numpy() for name in names)
     states = []
     for sample, state in enumerate(x.numpy()):
         keys = fire_keys(seed, range(steps), [sample])
         for step in range(steps):
-            fire = fire_mask(keys[step], *state.shape[1:], model.fire_rate)[0].numpy()
+            fire = fire_mask(keys[step], state.shape[1], state.shape[2], model.fire_rate)[0].numpy()
             state = transcribed_step(state, fire, w1, b1, w2, model.use_alive_mask)
         states.append(state)
     return np.stack(states)
@@ -110,9 +109,7 @@ def test_immutable_image_channels_stay_equal_to_the_bit(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_cell_with_no_living_neighbour_stays_dead(
-    make_model: MakeModel, engine: Engine
-) -> None:
+def test_a_cell_with_no_living_neighbour_stays_dead(make_model: MakeModel, engine: Engine) -> None:
     model = make_model(use_alive_mask=True, immutable_image_channels=False)
     x = torch.zeros(1, 9, 9, 9)
     x[:, 3:, 4, 4] = 1

@@ -82,10 +82,6 @@ def test_a_missing_part_is_named_with_its_distribution() -> None:
 
 
 def test_an_error_inside_a_part_is_not_hidden() -> None:
-    script = (
-        "import sys; sys.modules['safetensors'] = None;"
-        "import ncalab;"
-        "ncalab.AutoStepper"
-    )
+    script = "import sys; sys.modules['safetensors'] = None;import ncalab;ncalab.AutoStepper"
 
     assert "safetensors" in run(script).stderr.splitlines()[-1]

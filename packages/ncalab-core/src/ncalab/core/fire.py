@@ -55,7 +55,7 @@ def _splitmix64(x: np.ndarray) -> np.ndarray:
     x = x + _U64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> _U64(27))) * _U64(0x94D049BB133111EB)
-    return x ^ (x >> _U64(31))
+    return np.asarray(x ^ (x >> _U64(31)))
 
 
 def fire_keys(seed: int, steps: Sequence[int], samples: Sequence[int]) -> Tensor:
@@ -110,7 +110,7 @@ def hash_cells(cells: Tensor, keys: Tensor) -> Tensor:
 
 def fire_threshold(fire_rate: float) -> int:
     """Return the 24-bit threshold below which a hash means "fires"."""
-    return round(fire_rate * 2**_THRESHOLD_BITS)
+    return round(fire_rate * (1 << _THRESHOLD_BITS))
 
 
 def fire_mask(keys: Tensor, width: int, height: int, fire_rate: float) -> Tensor:

@@ -2,20 +2,20 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchmetrics import Metric
 
 from ncalab.core import saving
 from ncalab.core.checks import (
     check_choice,
     check_fraction,
     check_int,
-    check_state,
     check_timesteps,
 )
 from ncalab.core.fire import FireClock, current_clock, draw_seed
@@ -408,7 +408,9 @@ class AbstractNCAModel(nn.Module, ABC):
 
         with torch.no_grad(), _evaluating(self):
             x, steps, seed = self._start(image, steps, seed)
-            state = rollout(self, x, steps, seed=seed, samples=samples, engine=engine, on_step=count)
+            state = rollout(
+                self, x, steps, seed=seed, samples=samples, engine=engine, on_step=count
+            )
             return self.post_prediction(self._read_out(state, taken))
 
     def record(
@@ -478,7 +480,8 @@ class AbstractNCAModel(nn.Module, ABC):
         """
         predictions: list[Prediction] = []
         batches = 0
-        for metric in self._metrics():
+        metrics = self.named_metrics()
+        for metric in metrics.values():
             metric.reset()
         for image, label, *_ in dataloader:
             batches += 1
@@ -488,17 +491,18 @@ class AbstractNCAModel(nn.Module, ABC):
                 predictions.append(prediction)
         if not batches:
             raise ValueError("dataloader must yield at least one batch, got none")
-        values = {name: float(metric.compute()) for name, metric in self.metrics.items()}
-        for metric in self._metrics():
+        values = {name: float(metric.compute()) for name, metric in metrics.items()}
+        for metric in metrics.values():
             metric.reset()
         return values, predictions
 
-    def _metrics(self) -> Iterable[Any]:
-        return self.metrics.values()
+    def named_metrics(self) -> dict[str, Metric]:
+        """Return ``metrics`` as what they are, for type checkers."""
+        return cast(dict[str, Metric], dict(self.metrics.items()))
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         """Feed one batch to every metric: its logits and labels, unless overridden."""
-        for metric in self._metrics():
+        for metric in self.named_metrics().values():
             metric.update(prediction.logits, label)
 
     def post_prediction(self, prediction: Prediction) -> Prediction:
@@ -603,9 +607,7 @@ class AbstractNCAModel(nn.Module, ABC):
         saving.save_pretrained(self, folder)
 
     @classmethod
-    def from_pretrained(
-        cls, path: saving.PathLike, *, device: torch.device | str = "cpu"
-    ) -> Self:
+    def from_pretrained(cls, path: saving.PathLike, *, device: torch.device | str = "cpu") -> Self:
         """Rebuild a saved model: class, configuration and weights.
 
         Args:

@@ -47,8 +47,8 @@ def atomic_write(path: PathLike, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; give this one the mode of any other new file.
-        os.chmod(temporary, _new_file_mode())
-        os.replace(temporary, path)
+        Path(temporary).chmod(_new_file_mode())
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

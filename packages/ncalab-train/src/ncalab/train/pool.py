@@ -114,7 +114,9 @@ class Pool:
         worst, others = ranks[: self.n_seed], ranks[self.n_seed :]
         batch[worst] = seed[worst]
         if self.damage and len(others):
-            self._cut_circles(batch, others[-self.num_damaged :] if self.num_damaged else others[:0])
+            self._cut_circles(
+                batch, others[-self.num_damaged :] if self.num_damaged else others[:0]
+            )
         self.batch = batch
         return batch
 

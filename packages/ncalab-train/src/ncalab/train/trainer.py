@@ -164,7 +164,7 @@ class BasicNCATrainer:
             each.zero_grad()
         prediction = self.nca(x, interpret_range_parameter(self.nca.training_timesteps))
         losses = self.nca.loss(prediction, y)
-        losses["total"].backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        losses["total"].backward()
         if self.gradient_normalization:
             normalize_gradients(self.nca.parameters())
         if self.gradient_clipping:
@@ -243,13 +243,16 @@ class BasicNCATrainer:
         overwrite: bool,
     ) -> None:
         """Raise for everything that would end a training later on."""
-        for name, loader in (("dataloader_train", dataloader_train), ("dataloader_val", dataloader_val)):
+        for name, loader in (
+            ("dataloader_train", dataloader_train),
+            ("dataloader_val", dataloader_val),
+        ):
             if loader is not None and hasattr(loader.dataset, "__len__") and len(loader) == 0:
                 raise ValueError(
                     f"{name} must yield at least one batch, got none "
                     f"({len(loader.dataset)} samples, drop_last={loader.drop_last})"
                 )
-        if dataloader_val is not None and self.nca.validation_metric not in self.nca.metrics:
+        if dataloader_val is not None and str(self.nca.validation_metric) not in self.nca.metrics:
             known = ", ".join(self.nca.metrics) or "none"
             raise ValueError(
                 f"validation_metric must be a metric of the model ({known}), "
@@ -305,7 +308,7 @@ class _Run:
             earlystopping.higher_is_better = higher
 
     def _metric_direction(self) -> bool:
-        metric = self.nca.metrics[str(self.nca.validation_metric)]
+        metric = self.nca.named_metrics()[str(self.nca.validation_metric)]
         if not isinstance(direction := getattr(metric, "higher_is_better", None), bool):
             raise ValueError(
                 f"validation_metric must know whether higher is better, "
@@ -318,7 +321,7 @@ class _Run:
         start = time.perf_counter()
         lr = self.optimizer.param_groups[0]["lr"]
         losses = self._train_on_all_batches(number)
-        metrics = {}
+        metrics: dict[str, float] = {}
         if self.val is not None:
             metrics, _ = self.nca.validate(self.val, keep_predictions=False)
         value = metrics[str(self.nca.validation_metric)] if metrics else losses["total"]

@@ -1,10 +1,10 @@
 """Animations of a rollout."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,8 +169,14 @@ class Animator:
         picture = axes.imshow(self.frames[0], interpolation="nearest", aspect="auto")
         style.apply(figure, axes)
         text = figure.text(
-            0.5, 1 - caption / 2 / high, "", ha="center", va="center",
-            color=style.color_title, family="DejaVu Sans", size=9,
+            0.5,
+            1 - caption / 2 / high,
+            "",
+            ha="center",
+            va="center",
+            color=style.color_title,
+            family="DejaVu Sans",
+            size=9,
         )
         bar = Rectangle((0, 0), 0, bottom, transform=figure.transFigure, color=style.color_progress)
         figure.add_artist(bar)
@@ -214,14 +220,14 @@ class Animator:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".animation-") as folder:
             temporary = Path(folder) / path.name
             writers[path.suffix.lower()](temporary)
-            os.replace(temporary, path)
+            temporary.replace(path)
 
     def _write_gif(self, path: Path) -> None:
         palette = (image.quantize(256, Image.Quantize.MEDIANCUT) for image in self.images())
         durations = [self.interval] * len(self.frames)
         durations[-1] += self.repeat_delay if self.repeat else 0
         # Without "loop", a GIF is played once; 0 means for ever.
-        options = {"loop": 0} if self.repeat else {}
+        options: dict[str, Any] = {"loop": 0} if self.repeat else {}
         next(palette).save(
             path, save_all=True, append_images=palette, duration=durations, **options
         )
@@ -229,7 +235,7 @@ class Animator:
     def _write_mp4(self, path: Path) -> None:
         if shutil.which("ffmpeg") is None:
             raise RuntimeError("an .mp4 needs the program ffmpeg; install it, or save a .gif")
-        writer = FFMpegWriter(fps=1000 / self.interval)
+        writer = FFMpegWriter(fps=1000 / self.interval)  # type: ignore[arg-type]  # ffmpeg takes fractions
         self.animation_fig.save(path, writer=writer, dpi=_DPI)
 
 

@@ -59,13 +59,19 @@ def show_image_row(
     axes = _axes_of(ax, len(shown))
     for place, (axis, image) in enumerate(zip(axes, shown, strict=True)):
         last = axis.imshow(
-            _displayed(image, vmin, vmax), vmin=vmin, vmax=vmax, cmap=cmap or "gray",
+            _displayed(image, vmin, vmax),
+            vmin=vmin,
+            vmax=vmax,
+            cmap=cmap or "gray",
             interpolation="nearest",
         )
         if overlays is not None:
             last = axis.imshow(
-                _visible(np.asarray(overlays[place], dtype=float)), vmin=overlay_vmin,
-                vmax=overlay_vmax, cmap=overlay_cmap or "viridis", alpha=_OVERLAY_OPACITY,
+                _visible(np.asarray(overlays[place], dtype=float)),
+                vmin=overlay_vmin,
+                vmax=overlay_vmax,
+                cmap=overlay_cmap or "viridis",
+                alpha=_OVERLAY_OPACITY,
                 interpolation="nearest",
             )
         axis.set(xticks=[], yticks=[])
@@ -107,7 +113,7 @@ def _displayed(image: Array, vmin: float | None, vmax: float | None) -> Array:
     if image.shape[-1] == 1:
         return image[..., 0]
     low, high = 0.0 if vmin is None else vmin, 1.0 if vmax is None else vmax
-    return np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1))
 
 
 def _visible(overlay: Array) -> Array:

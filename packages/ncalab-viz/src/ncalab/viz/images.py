@@ -57,8 +57,10 @@ def to_rgb_image(channels: Array, background: Color = (1.0, 1.0, 1.0)) -> Array:
     """
     image = np.clip(np.nan_to_num(np.moveaxis(channels, 0, -1)), 0, 1)
     if image.shape[-1] == 4:
-        return np.clip(image[..., :3] + (1 - image[..., 3:]) * np.asarray(background), 0, 1)
-    return image if image.shape[-1] == 3 else np.repeat(image[..., :1], 3, axis=-1)
+        image = np.clip(image[..., :3] + (1 - image[..., 3:]) * np.asarray(background), 0, 1)
+    elif image.shape[-1] != 3:
+        image = np.repeat(image[..., :1], 3, axis=-1)
+    return np.asarray(image)
 
 
 def normalized(image: Array) -> Array:
@@ -119,4 +121,4 @@ def to_bytes(image: Array) -> Array:
     >>> to_bytes(np.array([0.0, 0.5, 1.0])).tolist()
     [0, 128, 255]
     """
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(image, 0, 1) * 255), dtype=np.uint8)

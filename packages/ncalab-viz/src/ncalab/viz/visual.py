@@ -79,8 +79,14 @@ class VisualGrowing(Visual):
         for axis, (name, batch) in zip(axes, rows.items(), strict=False):
             show_image_row(axis, [to_rgb_image(sample) for sample in batch[:count]], label=name)
         show_image_row(
-            axes[3], error[:count], vmin=0, vmax=0.5, cmap="magma", label="error",
-            colorbar=True, x_index=True,
+            axes[3],
+            error[:count],
+            vmin=0,
+            vmax=0.5,
+            cmap="magma",
+            label="error",
+            colorbar=True,
+            x_index=True,
         )
         figure.suptitle(f"{prediction.steps} steps")
         return figure

@@ -84,8 +84,10 @@ class Reverse:
         self.weights = Weights.of(job, filters, first, bias, last)
         self.from_hidden = self.weights.into.t().contiguous()
         self.from_update = self.weights.out.t().contiguous()
-        self.flipped = [kernel.flip(2, 3).contiguous(memory_format=torch.channels_last)
-                        for kernel in self.weights.filters]
+        self.flipped = [
+            kernel.flip(2, 3).contiguous(memory_format=torch.channels_last)
+            for kernel in self.weights.filters
+        ]
         r = job.radius
         self.whole = self.reached = Box(0, width, 0, height)
         self.grid = gradient.new_zeros(batch, width + 2 * r, height + 2 * r, channels)
@@ -111,12 +113,12 @@ class Reverse:
             fixed = d_last.new_zeros(self.job.first_mutable, d_last.shape[1])
             d_last = torch.cat([fixed, d_last])
         d_x = self.whole.inner(self.grid, self.job.radius).permute(0, 3, 1, 2).contiguous()
-        _, first, bias, last = self.shapes
+        _, first, _, last = self.shapes
         return d_x, self.d_filters, d_first.t().reshape(first), self.d_bias, d_last.reshape(last)
 
     def step(self, tape: Tape) -> None:
         """Take the gradient back over one step."""
-        job, box = self.job, tape.box
+        job = self.job
         if job.use_alive_mask:
             self._mask(tape)
         in_grid, in_source, in_spread, spread = self._places(tape)
@@ -126,8 +128,10 @@ class Reverse:
         bias = self.weights.bias_at(job, tape.step)
         d_bias = torch.zeros_like(self.d_bias)
         for rows in tape.cells.split(CHUNK):
-            views = [states.index_select(0, in_source[rows]),
-                     *(view.index_select(0, rows) for view in seen)]
+            views = [
+                states.index_select(0, in_source[rows]),
+                *(view.index_select(0, rows) for view in seen),
+            ]
             perceived = torch.cat(views, dim=1, out=self.perceived[: len(rows)])
             hidden = torch.addmm(bias, perceived, self.weights.into, out=self.hidden[: len(rows)])
             at = in_grid[rows]
@@ -178,10 +182,11 @@ class Reverse:
             active = activate(activation, hidden)
             if self.wanted[3]:
                 self.d_out.addmm_(active.t(), d_update)
-            d_active = torch.mm(d_update, self.from_update)
-            return torch.ops.aten.threshold_backward.grad_input(
-                d_active, active, 0, grad_input=d_active
+            # The derivative of ReLU is 1 where its value is positive.
+            d_before: Tensor = torch.ops.aten.threshold_backward(
+                torch.mm(d_update, self.from_update), active, 0
             )
+            return d_before
         with torch.enable_grad():
             before = hidden.detach().requires_grad_()
             active = activation(before)

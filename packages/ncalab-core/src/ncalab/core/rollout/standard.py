@@ -91,7 +91,7 @@ def _other_mode(model: "AbstractNCAModel", x: Tensor) -> str | None:
         return "states and parameters differ in dtype or device"
     if torch.is_autocast_enabled(x.device.type):
         return "autocast chooses the dtype of each operation"
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the rollout is being traced"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a function transform of torch.func is active"

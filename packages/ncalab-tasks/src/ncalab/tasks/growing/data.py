@@ -63,9 +63,7 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
         if not isinstance(image, np.ndarray):
             raise TypeError(f"image must be a numpy array, got {type(image).__name__}")
         if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
-            raise ValueError(
-                f"image must have shape (W, H, 1, 3 or 4 channels), got {image.shape}"
-            )
+            raise ValueError(f"image must have shape (W, H, 1, 3 or 4 channels), got {image.shape}")
         self.batch_size = check_int("batch_size", batch_size, minimum=1)
         target = _to_unit_range(image)
         if image.shape[2] == 4:

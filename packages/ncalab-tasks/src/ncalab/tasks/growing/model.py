@@ -123,7 +123,7 @@ class GrowingNCAModel(AbstractNCAModel):
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         self._check_label(prediction, label)
-        self.metrics["mse"].update(prediction.image_channels.contiguous(), label)
+        self.named_metrics()["mse"].update(prediction.image_channels.contiguous(), label)
 
     def make_seed(self, width: int, height: int) -> Tensor:
         """Return a state with one living cell in the middle.
@@ -162,7 +162,7 @@ class GrowingNCAModel(AbstractNCAModel):
             raise ValueError(f"seed must be a batch of one, got {seed.shape[0]} samples")
         images: list[np.ndarray] = []
 
-        def keep(step: int, state: Tensor) -> bool:
+        def keep(_step: int, state: Tensor) -> bool:
             image = state[0, : self.num_image_channels].clamp(0, 1)
             images.append(image.permute(1, 2, 0).cpu().numpy())
             return False

@@ -1,0 +1,114 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ncalab.core import AbstractNCAModel
+from ncalab.tasks import GrowingNCAModel
+
+CPU = torch.device("cpu")
+
+
+def grown(**arguments: Any) -> GrowingNCAModel:
+    torch.manual_seed(0)
+    model = GrowingNCAModel(CPU, **{"num_hidden_channels": 4, **arguments})
+    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    return model
+
+
+def test_the_seed_is_one_living_cell_in_the_middle() -> None:
+    seed = grown().make_seed(6, 9)
+
+    assert seed.shape == (1, 8, 6, 9)
+    assert seed.nonzero()[:, 2:].unique(dim=0).tolist() == [[3, 4]]
+    assert seed[0, :, 3, 4].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_without_opacity_the_seed_lives_in_the_hidden_channels() -> None:
+    seed = grown(num_image_channels=1).make_seed(3, 3)
+
+    assert seed[0, :, 1, 1].tolist() == [0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("width", "height", "name"), [(0, 5, "width"), (5, -1, "height")])
+def test_a_seed_needs_a_grid(width: int, height: int, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        grown().make_seed(width, height)
+
+
+def test_the_loss_is_the_mean_squared_error_of_the_image_channels() -> None:
+    model = grown(lambda_hidden=0.5)
+    prediction = model(torch.rand(2, 8, 5, 4), 3)
+    target = torch.rand(2, 4, 5, 4)
+
+    losses = model.loss(prediction, target)
+
+    state = prediction.output_image
+    mse = (state[:, :4] - target).square().mean()
+    hidden = state[:, 4:].square().mean()
+    torch.testing.assert_close(losses["mse"], mse)
+    torch.testing.assert_close(losses["total"], mse + 0.5 * hidden)
+
+
+def test_a_target_of_another_shape_names_both_shapes() -> None:
+    model = grown()
+    prediction = model(torch.rand(1, 8, 5, 4), 1)
+
+    with pytest.raises(ValueError, match=r"\(1, 4, 5, 4\), got \(1, 5, 4, 4\)"):
+        model.loss(prediction, torch.rand(1, 5, 4, 4))
+
+
+def test_grow_returns_an_image_for_each_step() -> None:
+    model = grown()
+    seed = model.make_seed(5, 7)
+
+    images = model.grow(seed, steps=6, rollout_seed=2)
+
+    want = model.predict(seed, 6, seed=2).image_channels_np[0].transpose(1, 2, 0)
+    assert [image.shape for image in images] == [(5, 7, 4)] * 6
+    assert np.array_equal(images[-1], want.clip(0, 1))
+
+
+def test_grow_refuses_more_than_one_seed() -> None:
+    with pytest.raises(ValueError, match="seed must be a batch of one, got 2"):
+        grown().grow(torch.rand(2, 8, 3, 3))
+
+
+def test_the_image_channels_are_the_output_and_mutable() -> None:
+    model = grown()
+    seed = model.make_seed(5, 5)
+
+    prediction = model.predict(seed, 4)
+
+    assert torch.equal(prediction.logits, prediction.image_channels)
+    assert prediction.output_channels.shape == (1, 0, 5, 5)
+    assert not torch.equal(prediction.image_channels, seed[:, :4])
+
+
+def test_validation_measures_the_mean_squared_error() -> None:
+    model = grown(fire_rate=1.0)
+    seeds, targets = model.make_seed(5, 5).repeat(3, 1, 1, 1), torch.rand(3, 4, 5, 5)
+    loader: Any = [(seeds[:2], targets[:2]), (seeds[2:], targets[2:])]
+
+    values, _ = model.validate(loader, steps=3)
+
+    want = (model.predict(seeds, 3).image_channels - targets).square().mean().item()
+    assert values["mse"] == pytest.approx(want, rel=1e-5)
+    assert model.named_metrics()["mse"].higher_is_better is False
+
+
+@pytest.mark.parametrize("arguments", [{}, {"lambda_hidden": 0.1, "num_learned_filters": 2}])
+def test_a_configuration_survives_json(arguments: dict[str, Any]) -> None:
+    model = grown(**arguments, use_alive_mask=True, training_timesteps=(3, 5))
+
+    twin = AbstractNCAModel.from_dict(json.loads(json.dumps(model.to_dict())))
+
+    assert isinstance(twin, GrowingNCAModel)
+    assert twin.to_dict() == model.to_dict()
+
+
+def test_a_negative_lambda_is_refused() -> None:
+    with pytest.raises(ValueError, match="lambda_hidden must be at least 0, got -1"):
+        GrowingNCAModel(CPU, lambda_hidden=-1)
