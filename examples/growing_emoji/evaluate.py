@@ -1,7 +1,8 @@
 """Measure a growing emoji: how it grows, whether it lasts, and whether it heals.
 
     python examples/growing_emoji/evaluate.py
-    python examples/growing_emoji/evaluate.py --model runs/cat/last_model.safetensors --image cat.png
+    python examples/growing_emoji/evaluate.py --model runs/cat/last_model.safetensors \
+        --image cat.png
 
 Without options, it shows the pretrained lizard. Writes three animations (growth, 500 steps of
 persistence, regrowth after a circle is cut out) and prints the mean squared errors.
@@ -29,9 +30,7 @@ parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder")
 arguments = parser.parse_args()
 
-nca = GrowingNCAModel.from_pretrained(
-    arguments.model, device=get_compute_device(arguments.device)
-)
+nca = GrowingNCAModel.from_pretrained(arguments.model, device=get_compute_device(arguments.device))
 picture = load_emoji(arguments.image, arguments.size, arguments.padding)
 target = GrowingNCADataset(picture, nca.num_channels).image  # (4, W, H), premultiplied
 seed = nca.make_seed(*target.shape[1:])  # (1, C, W, H)

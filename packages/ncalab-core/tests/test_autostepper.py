@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeModel, TinyModel
+from core_models import MakeModel, TinyModel
 from torch import Tensor
 
 from ncalab.core import AutoStepper

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeModel, TinyModel
+from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError

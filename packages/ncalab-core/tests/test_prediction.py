@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import MakeModel
+from core_models import MakeModel
 
 from ncalab.core import Prediction
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeModel, TinyModel
+from core_models import MakeModel, TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

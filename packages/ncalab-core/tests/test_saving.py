@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeModel, TinyModel
+from core_models import MakeModel, TinyModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import MakeModel
+from core_models import MakeModel
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, rollout

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import MakeModel
+from core_models import MakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
