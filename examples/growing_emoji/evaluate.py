@@ -1,8 +1,7 @@
 """Measure a growing emoji: how it grows, whether it lasts, and whether it heals.
 
     python examples/growing_emoji/evaluate.py
-    python examples/growing_emoji/evaluate.py --model runs/cat/last_model.safetensors \
-        --image cat.png
+    python examples/growing_emoji/evaluate.py --model model.safetensors --image cat.png
 
 Without options, it shows the pretrained lizard. Writes three animations (growth, 500 steps of
 persistence, regrowth after a circle is cut out) and prints the mean squared errors.

@@ -503,7 +503,8 @@ class AbstractNCAModel(nn.Module, ABC):
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         """Feed one batch to every metric: its logits and labels, unless overridden."""
         for metric in self.named_metrics().values():
-            metric.update(prediction.logits, label)
+            # A slice of channels, where metrics want to flatten.
+            metric.update(prediction.logits.contiguous(), label)
 
     def post_prediction(self, prediction: Prediction) -> Prediction:
         """Finish a prediction of predict or record; never fed back into the rollout.

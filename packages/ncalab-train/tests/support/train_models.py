@@ -1,0 +1,78 @@
+"""A model and data small enough to train in a test."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric, MeanSquaredError
+
+from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
+
+
+class NegativeError(MeanMetric):
+    """A metric that is never positive, and better when it is higher."""
+
+    higher_is_better = True
+
+    def update(self, prediction: Any, label: Any) -> None:
+        """Take note of one batch."""
+        super().update(-(prediction - label).square().mean())
+
+
+class MeanHead(AbstractNCAHead):
+    """Scale the mean of the hidden channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one value for each sample and channel."""
+        return x.mean(dim=(2, 3)) * self.scale
+
+    def freeze(self, freeze_last: bool = True) -> None:
+        """Exclude the scale from training."""
+        self.requires_grad_(False)
+
+
+class TinyModel(AbstractNCAModel):
+    """Learns to repeat an image in its output channel."""
+
+    task = "tiny"
+
+    def __init__(self, device: torch.device | None = None, **arguments: Any) -> None:
+        sizes = {"num_image_channels": 1, "num_hidden_channels": 2, "num_output_channels": 1}
+        defaults = {"hidden_size": 8, "training_timesteps": (2, 4), "inference_timesteps": 3}
+        super().__init__(device or torch.device("cpu"), **{**sizes, **defaults, **arguments})
+        self.metrics["mse"] = MeanSquaredError()
+        self.metrics["negative"] = NegativeError()
+
+    def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+        """Return the mean squared error."""
+        error = F.mse_loss(pred.logits, label)
+        return {"total": error, "half": error / 2}
+
+
+def make_tiny(**arguments: Any) -> TinyModel:
+    """Return a model with the same first weights every time."""
+    torch.manual_seed(0)
+    return TinyModel(**arguments)
+
+
+def loader(count: int = 4, batch_size: int = 2, **arguments: Any) -> DataLoader[Any]:
+    """Return pairs of one image twice, each ``(1, 5, 4)``."""
+    images = torch.rand(count, 1, 5, 4, generator=torch.Generator().manual_seed(1))
+    return DataLoader(TensorDataset(images, images), batch_size=batch_size, **arguments)
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    """Return copies of all parameters."""
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def equal(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Return whether two lists of tensors are equal to the bit."""
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from ncalab.train import EarlyStopping
+
+
+def epochs_until_done(stopping: EarlyStopping, values: list[float]) -> int:
+    for epoch, value in enumerate(values, start=1):
+        stopping.step(value)
+        if stopping.done():
+            return epoch
+    return -1
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6, 0.6, 0.6, 0.9], [-5.0, -4.0, -4.0, -6.0, -1.0]])
+def test_it_stops_after_patience_epochs_without_improvement(values: list[float]) -> None:
+    assert epochs_until_done(EarlyStopping(patience=2), values) == 4
+
+
+def test_lower_values_may_be_the_better_ones() -> None:
+    stopping = EarlyStopping(patience=2, higher_is_better=False)
+
+    assert epochs_until_done(stopping, [3.0, 2.0, 1.0, 1.5, 1.2]) == 5
+    assert stopping.best_accuracy == 1.0
+
+
+def test_less_than_min_delta_is_no_improvement() -> None:
+    assert epochs_until_done(EarlyStopping(patience=1, min_delta=0.1), [0.5, 0.55]) == 2
+    assert epochs_until_done(EarlyStopping(patience=1, min_delta=0.1), [0.5, 0.65]) == -1
+
+
+def test_nan_is_no_improvement() -> None:
+    stopping = EarlyStopping(patience=2)
+
+    assert epochs_until_done(stopping, [math.nan, 0.1, math.nan, math.nan]) == 4
+    assert stopping.best_accuracy == 0.1
+
+
+@pytest.mark.parametrize(("patience", "min_delta"), [(0, 0.1), (1, -0.1), (1, math.nan)])
+def test_bad_arguments_are_refused(patience: int, min_delta: float) -> None:
+    with pytest.raises(ValueError, match="must be at least"):
+        EarlyStopping(patience, min_delta)

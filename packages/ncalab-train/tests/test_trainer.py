@@ -1,0 +1,402 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader
+from train_models import MeanHead, TinyModel, equal, loader, make_tiny, weights
+
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, TrainingHistory
+from ncalab.train.optimizers import OPTIMIZERS
+
+
+def trainer(nca: AbstractNCAModel, path: Path | None = None, **arguments: Any) -> BasicNCATrainer:
+    return BasicNCATrainer(nca, path, **{"max_epochs": 2, "progress": False, **arguments})
+
+
+def train_tiny(path: Path | None = None, **arguments: Any) -> tuple[TinyModel, TrainingHistory]:
+    nca = make_tiny()
+    return nca, trainer(nca, path, **arguments).train(loader())
+
+
+def test_training_lowers_the_loss() -> None:
+    _, history = train_tiny(max_epochs=40, lr=1e-2, lr_gamma=1.0)
+
+    assert history.loss[-1] < history.loss[0] / 2
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
+    results = []
+    for _ in range(2):
+        nca, _ = train_tiny(max_epochs=10, pool=Pool(damage=True, p_damage=0.5))  # 20 iterations
+        results.append(weights(nca))
+
+    assert equal(*results)
+
+
+@pytest.mark.parametrize("method", OPTIMIZERS)
+def test_every_optimiser_trains(method: str) -> None:
+    nca = make_tiny()
+    before = weights(nca)
+    run = trainer(nca, optimizer_method=method.upper())
+
+    optimizer, _, _ = run._make_optimizers()
+    run.train(loader())
+
+    assert type(optimizer) is OPTIMIZERS[method]
+    assert not equal(before, weights(nca))
+
+
+def test_an_unknown_optimiser_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="optimizer_method must be one of adam, .*got 'lion'"):
+        trainer(make_tiny(), optimizer_method="lion")
+
+
+def test_the_learning_rate_decays_by_gamma_each_epoch() -> None:
+    _, history = train_tiny(max_epochs=4, lr=0.1, lr_gamma=0.5)
+
+    assert history.lr == pytest.approx([0.1, 0.05, 0.025, 0.0125])
+
+
+def test_a_schedule_may_step_with_every_batch() -> None:
+    _, history = train_tiny(max_epochs=2, lr=0.1, lr_gamma=0.5, scheduler_interval="batch")
+
+    assert history.lr == pytest.approx([0.1, 0.025])
+
+
+def test_a_given_scheduler_is_in_force_with_its_optimiser() -> None:
+    nca = make_tiny()
+    optimizer = torch.optim.SGD(nca.parameters(), lr=0.3)
+    run = trainer(nca, lr_scheduler=StepLR(optimizer, 2, 0.1), max_epochs=4)
+
+    assert run._make_optimizers()[0] is optimizer
+    assert run.train(loader()).lr == pytest.approx([0.3, 0.3, 0.03, 0.03])
+
+
+def test_a_scheduler_may_be_made_for_the_trainers_optimiser() -> None:
+    _, history = train_tiny(lr=0.2, max_epochs=3, lr_scheduler=lambda o: StepLR(o, 1, 0.5))
+
+    assert history.lr == pytest.approx([0.2, 0.1, 0.05])
+
+
+def test_reduce_on_plateau_sees_the_loss() -> None:
+    nca = make_tiny()
+    nca.requires_grad_(False)
+    nca.rule.get_parameter("network.0.bias").requires_grad_(True)  # zero gradient: a plateau
+    run = trainer(
+        nca, lr=0.2, max_epochs=3, lr_scheduler=lambda o: ReduceLROnPlateau(o, patience=0)
+    )
+
+    assert run.train(loader()).lr == pytest.approx([0.2, 0.2, 0.02])
+
+
+def test_the_scheduler_of_another_model_is_refused() -> None:
+    other = StepLR(torch.optim.SGD(make_tiny().parameters(), lr=0.1), 1)
+
+    with pytest.raises(ValueError, match="lr_scheduler must belong to an optimiser of the trained"):
+        trainer(make_tiny(), lr_scheduler=other)
+
+
+def gradients_in_step(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> list[list[Tensor]]:
+    """Return the gradients that the optimiser saw in each step."""
+    seen: list[list[Tensor]] = []
+    step = torch.optim.SGD.step
+
+    def spy(self: torch.optim.SGD, *args: Any, **kwargs: Any) -> Any:
+        seen.append([p.grad.clone() for g in self.param_groups for p in g["params"]])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    nca = make_tiny()
+    nca.loss = lambda pred, label: {"total": 1e4 * TinyModel.loss(nca, pred, label)["total"]}  # type: ignore[method-assign]  # gradients too large to pass
+    trainer(nca, optimizer_method="sgd", lr=1e-6, **arguments).train(loader())
+    return seen
+
+
+def test_clipping_bounds_the_norm_of_all_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gradients in gradients_in_step(monkeypatch, gradient_clipping=True):
+        assert torch.cat([g.flatten() for g in gradients]).norm().item() == pytest.approx(1)
+
+
+def test_normalization_gives_every_tensor_length_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = gradients_in_step(monkeypatch, gradient_normalization=True)[-1]
+
+    assert [g.norm().item() for g in last] == pytest.approx([1] * len(last), rel=1e-4)
+
+
+def test_batches_are_repeated_and_steps_drawn_from_the_range() -> None:
+    nca = make_tiny()
+    seen: list[tuple[int, int]] = []
+    forward = nca.forward
+
+    def spy(x: Tensor, steps: int = 1, **rest: Any) -> Prediction:
+        seen.append((x.shape[0], steps))
+        return forward(x, steps, **rest)
+
+    nca.forward = spy  # type: ignore[method-assign]  # to count
+    trainer(nca, batch_repeat=3, max_epochs=10).train(loader(count=5))
+
+    assert {batch for batch, _ in seen} == {6, 3}  # five samples in batches of two
+    assert {steps for _, steps in seen} == {2, 3}  # the range excludes its end
+
+
+def test_the_last_epoch_is_always_saved(tmp_path: Path) -> None:
+    nca, _ = train_tiny(tmp_path, max_epochs=4)
+    run = trainer(nca, tmp_path, max_epochs=4)
+    run.train(loader(), save_every=3, overwrite=True)
+
+    saved = AbstractNCAModel.load(make_tiny(), tmp_path / "last_model.safetensors")
+
+    assert equal(weights(saved), weights(nca))
+    assert json.loads((tmp_path / "history.json").read_text())["current_epoch"] == 4
+
+
+def test_saves_happen_every_so_many_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(TrainingHistory, "save", lambda self: saved.append(self.current_epoch))
+
+    trainer(make_tiny(), tmp_path, max_epochs=7).train(loader(), save_every=3)
+
+    assert saved == [3, 6, 7]
+
+
+def test_the_history_on_disk_has_all_curves(tmp_path: Path) -> None:
+    nca = make_tiny(validation_metric="mse")
+    history = trainer(nca, tmp_path, max_epochs=3).train(loader(), loader(), loader())
+
+    stored = json.loads((tmp_path / "history.json").read_text())
+
+    assert stored["curves"]["losses"] == history.losses
+    assert history.losses["half"] == pytest.approx([value / 2 for value in history.loss])
+    assert set(stored["curves"]["metrics"]) == {"mse", "negative"}
+    assert {len(curve) for curve in stored["curves"]["metrics"].values()} == {3}
+    assert stored["curves"]["lr"] == history.lr
+    assert len(stored["curves"]["seconds"]) == 3
+    assert stored["test_metrics"]["mse"] == pytest.approx(history.test_metrics["mse"])
+    assert AbstractNCAModel.registry["TinyModel"] and stored["model"]["class"] == "TinyModel"
+
+
+@pytest.mark.parametrize(("metric", "best"), [("mse", min), ("negative", max)])
+def test_the_best_epoch_is_that_of_the_metric(tmp_path: Path, metric: str, best: Any) -> None:
+    nca = make_tiny(validation_metric=metric)
+    history = trainer(nca, tmp_path, max_epochs=6, lr=0.1, lr_gamma=1.0).train(loader(), loader())
+
+    curve = history.metric_curves[metric]
+    assert history.best_accuracy == best(curve)
+    assert history.best_epoch == curve.index(best(curve)) + 1
+    assert isinstance(history.best_model, TinyModel)
+    stored = AbstractNCAModel.load(make_tiny(), tmp_path / "best_model.safetensors")
+    assert equal(weights(stored), weights(history.best_model))
+
+
+def test_without_validation_the_lowest_loss_is_best() -> None:
+    nca, history = train_tiny(max_epochs=5)
+
+    assert history.best_accuracy == min(history.loss)
+    assert history.current_model is nca
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_early_stopping_ends_the_training_and_saves(tmp_path: Path, with_validation: bool) -> None:
+    nca = make_tiny(validation_metric="negative", fire_rate=0.0)  # nothing can be learned
+    validation = loader() if with_validation else None
+
+    history = trainer(nca, tmp_path, max_epochs=50).train(
+        loader(), validation, earlystopping=EarlyStopping(patience=3), save_every=10
+    )
+
+    assert history.current_epoch == 4
+    assert json.loads((tmp_path / "history.json").read_text())["current_epoch"] == 4
+
+
+class InterruptingLoader(DataLoader[Any]):
+    """Presses Ctrl-C in its third epoch."""
+
+    epochs = 0
+
+    def __iter__(self) -> Any:
+        self.epochs += 1
+        if self.epochs == 3:
+            raise KeyboardInterrupt
+        return super().__iter__()
+
+
+def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
+    nca = make_tiny()
+    data = InterruptingLoader(loader().dataset, batch_size=2)
+
+    history = trainer(nca, tmp_path, max_epochs=9).train(data, save_every=100)
+
+    stored = json.loads((tmp_path / "history.json").read_text())
+    assert history.interrupted and stored["interrupted"]
+    assert stored["current_epoch"] == len(stored["curves"]["lr"]) == 2
+    for name in ("last_model", "best_model"):
+        TinyModel.from_pretrained(tmp_path / f"{name}.safetensors")
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_training(tmp_path: Path) -> None:
+    nca = make_tiny()
+    good = trainer(nca, tmp_path)
+    good.train(loader())
+    before = (tmp_path / "last_model.safetensors").read_bytes()
+    nca.loss = lambda pred, label: {"total": pred.logits.sum() * math.nan}  # type: ignore[method-assign]  # the fault under test
+
+    with pytest.raises(RuntimeError, match="loss must stay finite, got .*nan.* in epoch 1"):
+        trainer(nca, tmp_path).train(loader(), overwrite=True)
+
+    assert (tmp_path / "last_model.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    train_tiny(tmp_path)
+    before = (tmp_path / "last_model.safetensors").read_bytes()
+
+    with pytest.raises(ValueError, match="model_path must not hold a finished run"):
+        train_tiny(tmp_path, max_epochs=1)
+
+    assert (tmp_path / "last_model.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_is_a_file_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    nca = make_tiny()
+    before = weights(nca)
+
+    with pytest.raises(ValueError, match="model_path must be a writable folder"):
+        trainer(nca, tmp_path / "file").train(loader())
+
+    assert equal(before, weights(nca))
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_an_empty_loader_is_named() -> None:
+    with pytest.raises(ValueError, match=r"dataloader_train must yield .*\(3 samples, drop_last"):
+        trainer(make_tiny()).train(loader(count=3, batch_size=4, drop_last=True))
+    with pytest.raises(ValueError, match="dataloader_val must yield"):
+        trainer(make_tiny(validation_metric="mse")).train(
+            loader(), loader(count=3, batch_size=4, drop_last=True)
+        )
+
+
+def test_validation_needs_a_known_metric() -> None:
+    with pytest.raises(
+        ValueError, match=r"validation_metric must be .*\(mse, negative\), got 'f1'"
+    ):
+        trainer(make_tiny(validation_metric="f1")).train(loader(), loader())
+
+
+def test_batches_that_are_no_pairs_are_named() -> None:
+    data: DataLoader[Any] = DataLoader(torch.rand(4, 1, 5, 4))  # type: ignore[arg-type]  # the fault under test
+
+    with pytest.raises(ValueError, match=r"batches must be pairs \(images, labels\), got Tensor"):
+        trainer(make_tiny()).train(data)
+
+
+def test_a_head_with_its_own_optimiser_is_stepped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    nca = make_tiny()
+    nca.head = MeanHead()
+    nca.head.optimizer = torch.optim.SGD(nca.head.parameters(), lr=0.1)
+    nca.loss = lambda pred, label: {"total": pred.logits.sum() + nca.head.scale.sum()}  # type: ignore[method-assign,union-attr]  # gradient 1 on the scale
+
+    trainer(nca, max_epochs=1).train(loader(count=2))
+
+    # One batch: 1 - 0.1 * (1 + the mean of hidden channels, which are 0 before the first update).
+    assert nca.head.scale.item() == pytest.approx(0.9)
+
+
+def test_the_loss_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    originals = {name: getattr(Tensor, name) for name in ("item", "tolist", "__float__")}
+
+    def count(name: str) -> Any:
+        def read(self: Tensor, *arguments: Any) -> Any:
+            nonlocal reads
+            reads += self.requires_grad or self.dtype.is_floating_point
+            return originals[name](self, *arguments)
+
+        return read
+
+    nca = make_tiny(training_timesteps=2)
+    # Adam keeps its step counts in tensors on the CPU, which it reads for each parameter.
+    run = trainer(nca, max_epochs=1, optimizer_method="sgd")
+    for name in originals:
+        monkeypatch.setattr(Tensor, name, count(name))
+    run.train(loader(count=20, batch_size=1))
+
+    assert reads == 1
+
+
+class FakeWriter:
+    """Takes note of what a TensorBoard writer is given."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, list[tuple[float, int]]] = {}
+        self.texts: list[str] = []
+        self.figures: list[tuple[Any, int]] = []
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.scalars.setdefault(tag, []).append((value, step))
+
+    def add_text(self, tag: str, text: str) -> None:
+        self.texts.append(text)
+
+    def add_figure(self, tag: str, figure: Any, step: int) -> None:
+        self.figures.append((figure, step))
+
+
+class FakeVisual:
+    """Returns the shapes that it is shown."""
+
+    def show(self, model: Any, image: Any, prediction: Prediction, label: Any) -> Any:
+        return image.shape, tuple(prediction.output_image.shape), label.shape
+
+
+def test_tensorboard_gets_scalars_text_and_figures() -> None:
+    writer: Any = FakeWriter()
+    nca = make_tiny(validation_metric="mse")
+
+    history = trainer(nca, max_epochs=4, lr=0.1, lr_gamma=0.5).train(
+        loader(), loader(), summary_writer=writer, plot_function=FakeVisual(), save_every=3
+    )
+
+    assert len(writer.scalars["Loss/train_total"]) == len(writer.scalars["Loss/train_half"]) == 8
+    assert [value for value, _ in writer.scalars["LR"]] == pytest.approx(history.lr)
+    assert [value for value, _ in writer.scalars["Metric/val_mse"]] == history.metric_curves["mse"]
+    assert "| lr | 0.1 |" in writer.texts[0]
+    shapes = ((4, 4, 5, 4), (4, 4, 5, 4), (4, 1, 5, 4))
+    assert writer.figures == [(shapes, 3)]
+
+
+def test_a_task_without_a_visual_trains_without_figures(caplog: pytest.LogCaptureFixture) -> None:
+    writer: Any = FakeWriter()
+
+    with caplog.at_level("INFO"):
+        trainer(make_tiny()).train(loader(), summary_writer=writer)
+
+    assert writer.figures == []
+    assert caplog.text.count("no installed package offers a visual for task 'tiny'") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": 0.0}, "lr must be above 0 and finite, got 0.0"),
+        ({"lr_gamma": -1.0}, "lr_gamma must be above 0"),
+        ({"batch_repeat": 0}, "batch_repeat must be at least 1, got 0"),
+        ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
+        ({"scheduler_interval": "hour"}, "scheduler_interval must be one of epoch, batch"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer(make_tiny(), **arguments)
+
+
+def test_training_a_thing_that_is_no_model_is_refused() -> None:
+    with pytest.raises(TypeError, match="nca must be an AbstractNCAModel, got Linear"):
+        BasicNCATrainer(torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]  # the fault under test
