@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ncalab.core import AbstractNCARule, rollout
-from ncalab.core.rollout import why_not_fused
+from ncalab.core import AbstractNCARule
+from ncalab.core.rollout import rollout, why_not_fused
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import torch
 from core_models import MakeModel
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel, rollout
+from ncalab.core import AbstractNCAModel
 from ncalab.core.fire import fire_keys, fire_mask
-from ncalab.core.rollout import Engine
+from ncalab.core.rollout import Engine, rollout
 
 ENGINES: list[Engine] = ["reference", "fused"]
 Array = np.ndarray

@@ -297,16 +297,19 @@ def test_batches_that_are_no_pairs_are_named() -> None:
         trainer(make_tiny()).train(data)
 
 
-def test_a_head_with_its_own_optimiser_is_stepped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_with_its_own_optimiser_is_stepped_once() -> None:
     nca = make_tiny()
-    nca.head = MeanHead()
-    nca.head.optimizer = torch.optim.SGD(nca.head.parameters(), lr=0.1)
-    nca.loss = lambda pred, label: {"total": pred.logits.sum() + nca.head.scale.sum()}  # type: ignore[method-assign,union-attr]  # gradient 1 on the scale
+    nca.head = head = MeanHead()
+    head.optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
 
+    def loss(pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+        return {"total": pred.logits.sum() + head.scale.sum()}
+
+    nca.loss = loss  # type: ignore[method-assign]  # a gradient that is known
     trainer(nca, max_epochs=1).train(loader(count=2))
 
     # One batch: 1 - 0.1 * (1 + the mean of hidden channels, which are 0 before the first update).
-    assert nca.head.scale.item() == pytest.approx(0.9)
+    assert head.scale.item() == pytest.approx(0.9)
 
 
 def test_the_loss_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

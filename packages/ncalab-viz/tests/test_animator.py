@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib import pyplot, rcParams
 from matplotlib.animation import FuncAnimation
-from PIL import Image
+from PIL import Image, ImageSequence
 from viz_models import make_fading
 
 from ncalab.viz import Animator, AnimatorStyle, animator_style_dark, animator_styles
@@ -16,21 +16,13 @@ from ncalab.viz import Animator, AnimatorStyle, animator_style_dark, animator_st
 def frames(path: Path) -> list[np.ndarray]:
     """Return the frames of a GIF as RGB arrays."""
     with Image.open(path) as gif:
-        pictures = []
-        for place in range(gif.n_frames):
-            gif.seek(place)
-            pictures.append(np.asarray(gif.convert("RGB")))
-        return pictures
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
 
 
 def durations(path: Path) -> list[int]:
     """Return the time of each frame of a GIF in milliseconds."""
     with Image.open(path) as gif:
-        times = []
-        for place in range(gif.n_frames):
-            gif.seek(place)
-            times.append(gif.info["duration"])
-        return times
+        return [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
 
 
 @pytest.mark.parametrize("image", [1, 3, 4])

@@ -88,7 +88,10 @@ def test_overlays_show_only_where_they_are() -> None:
     )
 
     top = axis.get_images()[1]
-    assert np.ma.getmaskarray(top.get_array()).tolist() == [[True, False], [True, False]]
+    assert np.ma.getmaskarray(np.ma.asarray(top.get_array())).tolist() == [
+        [True, False],
+        [True, False],
+    ]
     assert top.get_clim() == (0, 4)
     assert top.get_cmap().name == "plasma"
 

@@ -7,19 +7,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MeanMetric, MeanSquaredError
+from torchmetrics import MeanSquaredError, Metric
 
 from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
 
 
-class NegativeError(MeanMetric):
+class NegativeError(Metric):
     """A metric that is never positive, and better when it is higher."""
 
     higher_is_better = True
+    worst: Tensor
 
-    def update(self, prediction: Any, label: Any) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("worst", torch.zeros(()), dist_reduce_fx="min")
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
         """Take note of one batch."""
-        super().update(-(prediction - label).square().mean())
+        self.worst = torch.minimum(self.worst, -(prediction - label).square().mean())
+
+    def compute(self) -> Tensor:
+        """Return the negative error of the worst batch."""
+        return self.worst
 
 
 class MeanHead(AbstractNCAHead):

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ncalab.core import pad_input as pad_input
     from ncalab.core import print_mascot as print_mascot
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
-    from ncalab.core import rollout as rollout
     from ncalab.core import unwrap as unwrap
     from ncalab.tasks import GrowingNCADataset as GrowingNCADataset
     from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
@@ -65,7 +64,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "pad_input",
         "print_NCALab_banner",
         "print_mascot",
-        "rollout",
         "unwrap",
     ),
     "tasks": ("GrowingNCADataset", "GrowingNCAModel"),

@@ -7,7 +7,6 @@ from ncalab.core.head import AbstractNCAHead
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.prediction import Prediction
-from ncalab.core.rollout import rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.utils import (
     DEFAULT_RANDOM_SEED,
@@ -42,6 +41,5 @@ __all__ = [
     "pad_input",
     "print_NCALab_banner",
     "print_mascot",
-    "rollout",
     "unwrap",
 ]

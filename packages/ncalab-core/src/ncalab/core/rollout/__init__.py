@@ -1,6 +1,6 @@
 """How T steps are run: the one place that runs steps, and its engines.
 
-Every engine computes the same mathematics (see :mod:`ncalab.core.rollout.reference`); they
+Every engine computes the same mathematics (``reference.py`` is the plainest account of it); they
 differ in time and memory only.
 """
 
