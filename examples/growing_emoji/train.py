@@ -31,6 +31,7 @@ parser.add_argument("--hidden-channels", type=int, default=12)
 parser.add_argument("--lr", type=float, default=8e-3, help="learning rate; a tenth at the end")
 parser.add_argument("--max-steps", type=int, default=64, help="a rollout takes 3/4 to all of them")
 parser.add_argument("--damage", action="store_true", help="also learn to heal (takes longer)")
+parser.add_argument("--weights", type=Path, help="trained weights to start from")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
 parser.add_argument("--output", type=Path, help="run folder; default: runs/<image name>")
@@ -47,6 +48,8 @@ nca = GrowingNCAModel(
     training_timesteps=(arguments.max_steps * 3 // 4, arguments.max_steps + 1),
     inference_timesteps=EVAL_STEPS,
 )
+if arguments.weights is not None:
+    nca.load(nca, arguments.weights)
 dataset = GrowingNCADataset(target, nca.num_channels, arguments.batch_size)
 trainer = BasicNCATrainer(
     nca,

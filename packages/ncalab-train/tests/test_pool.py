@@ -20,7 +20,7 @@ def fill(pool: Pool, losses: Tensor) -> None:
     slots = pool._slots
     assert slots is not None
     states = 1.0 + slots.float()[:, None, None, None].expand(pool.size, 5, 6, 7)
-    pool.update(states, losses[slots])
+    pool.update(states, losses=losses[slots])
 
 
 def test_a_fresh_pool_holds_only_seeds() -> None:
@@ -170,7 +170,7 @@ def test_misuse_is_named() -> None:
     with pytest.raises(ValueError, match="batch must have 2 samples, got 3"):
         pool.update(seeds(3))
     with pytest.raises(ValueError, match="losses must have 2 samples, got 1"):
-        pool.update(seeds(2), torch.rand(1))
+        pool.update(seeds(2), losses=torch.rand(1))
     pool.update(seeds(2))
     with pytest.raises(ValueError, match=r"seed must have the shape of the pool's states"):
         pool.sample(torch.zeros(2, 5, 6, 8))

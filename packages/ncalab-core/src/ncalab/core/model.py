@@ -4,12 +4,11 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics import Metric
 
 from ncalab.core import saving
 from ncalab.core.checks import (
@@ -25,6 +24,10 @@ from ncalab.core.prediction import Prediction
 from ncalab.core.rollout import Engine, OnStep, rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.utils import interpret_range_parameter, pad_input
+
+if TYPE_CHECKING:
+    # At run time, it would import matplotlib where that is installed.
+    from torchmetrics import Metric
 
 ALPHA_CHANNEL = 3
 ALIVE_THRESHOLD = 0.1
@@ -496,9 +499,9 @@ class AbstractNCAModel(nn.Module, ABC):
             metric.reset()
         return values, predictions
 
-    def named_metrics(self) -> dict[str, Metric]:
+    def named_metrics(self) -> "dict[str, Metric]":
         """Return ``metrics`` as what they are, for type checkers."""
-        return cast(dict[str, Metric], dict(self.metrics.items()))
+        return cast("dict[str, Metric]", dict(self.metrics.items()))
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         """Feed one batch to every metric: its logits and labels, unless overridden."""

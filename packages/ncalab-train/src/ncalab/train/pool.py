@@ -153,7 +153,7 @@ class Pool:
         holes = circle_masks(len(places), width, height, generator=self.generator)[hit]
         batch[places[hit]] = batch[places[hit]].masked_fill(holes.to(batch.device), 0)
 
-    def update(self, batch: Tensor, losses: Tensor | None = None) -> None:
+    def update(self, batch: Tensor, *, losses: Tensor | None = None) -> None:
         """Put the states that grew from the last batch back into its slots.
 
         Args:

@@ -379,7 +379,8 @@ class _Run:
             x, y, self.optimizer, self.head_optimizer, self.iterations, self.writer
         )
         if trainer.pool is not None:
-            trainer.pool.update(prediction.output_image, nca.sample_losses(prediction, y))
+            losses_of_each = nca.sample_losses(prediction, y)
+            trainer.pool.update(prediction.output_image, losses=losses_of_each)
         if trainer.scheduler_interval == "batch":
             self._step_schedule()
         self.iterations += 1

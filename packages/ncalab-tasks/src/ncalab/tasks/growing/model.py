@@ -6,7 +6,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanSquaredError
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int
@@ -76,6 +75,9 @@ class GrowingNCAModel(AbstractNCAModel):
         lambda_hidden: float = 0.0,
         **kwargs: Any,
     ) -> None:
+        # Imported here, because torchmetrics imports matplotlib where that is installed.
+        from torchmetrics import MeanSquaredError
+
         if not lambda_hidden >= 0:
             raise ValueError(f"lambda_hidden must be at least 0, got {lambda_hidden}")
         kwargs.setdefault("validation_metric", "mse")
