@@ -4,7 +4,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ncalab.tasks import GrowingNCAModel
@@ -29,7 +29,7 @@ def load_emoji(path: Path, size: int, padding: int) -> np.ndarray:
     try:
         with Image.open(path) as file:
             picture = file.convert("RGBA")
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise SystemExit(f"--image must be a picture that can be read: {path} ({error})") from None
     scale = size / max(picture.size)
     width, height = (max(1, round(length * scale)) for length in picture.size)

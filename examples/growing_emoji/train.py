@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from ncalab.core import fix_random_seed, get_compute_device
+from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.viz import Animator
@@ -39,6 +40,10 @@ arguments = parser.parse_args()
 
 target = load_emoji(arguments.image, arguments.size, arguments.padding)  # (W, H, 4)
 output = arguments.output or free_folder(Path("runs") / arguments.image.stem)
+try:
+    check_writable_folder(output, name="--output")
+except ValueError as error:
+    parser.error(str(error))
 fix_random_seed(arguments.seed)
 
 nca = GrowingNCAModel(

@@ -97,7 +97,7 @@ class BasicNCAPerception(nn.Module):
         """Create ``filters``, shape ``(n, C, k, k)``: a parameter if learned, else a buffer."""
         nca = self.nca
         if nca.num_learned_filters == 0:
-            fixed = fixed_filters(use_laplace=nca.use_laplace)
+            fixed = fixed_filters(use_laplace=nca.use_laplace).to(torch.get_default_dtype())
             filters = fixed[:, None].repeat(1, nca.num_channels, 1, 1)
             # Rebuilt from the configuration, so not part of a weights file.
             self.register_buffer("filters", filters, persistent=False)

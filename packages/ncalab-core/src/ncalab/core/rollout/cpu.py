@@ -110,6 +110,28 @@ def convolve(grid: Tensor, kernel: Tensor) -> Tensor:
     return seen.permute(0, 2, 3, 1).contiguous()
 
 
+def see(grid: Tensor, filters: list[Tensor]) -> list[Tensor]:
+    """Filter a framed grid; each view ``(B * w * h, C)``."""
+    return [convolve(grid, kernel).view(-1, grid.shape[3]) for kernel in filters]
+
+
+def gather(states: Tensor, at: Tensor, seen: list[Tensor], rows: Tensor, out: Tensor) -> Tensor:
+    """Collect what some cells perceive.
+
+    Args:
+        states: States of all cells, a row each.
+        at: Rows of the wanted cells in ``states``, int64.
+        seen: Filtered views of all cells, a row each.
+        rows: Rows of the wanted cells in ``seen``, int64.
+        out: Buffer of at least that many rows.
+
+    Returns:
+        Perception without time, shape ``(len(rows), (1 + n) C)``, in the buffer.
+    """
+    views = [states.index_select(0, at), *(view.index_select(0, rows) for view in seen)]
+    return torch.cat(views, dim=1, out=out[: len(rows)])
+
+
 def places_in(shape: Sequence[int], box: Box, radius: int) -> Tensor:
     """Return the row of every cell of a box in a framed grid ``(B, W + 2r, H + 2r, C)``."""
     batch, width, height, _ = shape
@@ -213,17 +235,15 @@ class Stepper:
         job, weights = self.job, self.weights
         channels = self.grid.shape[3]
         states = self.grid.view(-1, channels)
-        seen = [convolve(source, kernel).view(-1, channels) for kernel in weights.filters]
+        seen = see(source, weights.filters)
         bias = weights.bias_at(job, step)
         places = self.places(box).index_select(0, cells)
         for rows, at in zip(cells.split(CHUNK), places.split(CHUNK), strict=True):
             # Neighbours were seen above, so rows of the grid may change while others are read.
-            own = states.index_select(0, at)
-            views = [own, *(view.index_select(0, rows) for view in seen)]
-            perceived = torch.cat(views, dim=1, out=self.perceived[: len(rows)])
+            perceived = gather(states, at, seen, rows, out=self.perceived)
             hidden = torch.addmm(bias, perceived, weights.into, out=self.hidden[: len(rows)])
             update = torch.mm(activate(job.activation, hidden), weights.out)
-            update += own[:, job.first_mutable :]
+            update += perceived[:, job.first_mutable : channels]
             states[:, job.first_mutable :].index_copy_(0, at, update)
 
 

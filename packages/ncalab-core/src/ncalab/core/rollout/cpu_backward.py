@@ -14,7 +14,9 @@ from ncalab.core.rollout.cpu import (
     Weights,
     activate,
     convolve,
+    gather,
     places_in,
+    see,
 )
 from ncalab.core.rollout.halo import Box, Halo
 
@@ -118,39 +120,51 @@ class Reverse:
 
     def step(self, tape: Tape) -> None:
         """Take the gradient back over one step."""
-        job = self.job
-        if job.use_alive_mask:
+        if self.job.use_alive_mask:
             self._mask(tape)
         in_grid, in_source, in_spread, spread = self._places(tape)
-        channels = self.grid.shape[3]
-        states, gradients = tape.source.view(-1, channels), self.grid.view(-1, channels)
-        seen = [convolve(tape.source, kernel).view(-1, channels) for kernel in self.weights.filters]
-        bias = self.weights.bias_at(job, tape.step)
+        states = tape.source.view(-1, tape.source.shape[3])
+        seen = see(tape.source, self.weights.filters)
+        bias = self.weights.bias_at(self.job, tape.step)
         d_bias = torch.zeros_like(self.d_bias)
         for rows in tape.cells.split(CHUNK):
-            views = [
-                states.index_select(0, in_source[rows]),
-                *(view.index_select(0, rows) for view in seen),
-            ]
-            perceived = torch.cat(views, dim=1, out=self.perceived[: len(rows)])
-            hidden = torch.addmm(bias, perceived, self.weights.into, out=self.hidden[: len(rows)])
-            at = in_grid[rows]
-            gradient = gradients.index_select(0, at)
-            d_hidden = self._back_through_hidden(hidden, gradient[:, job.first_mutable :])
-            d_bias += d_hidden.sum(0)
-            if self.wanted[1]:
-                self.d_into.addmm_(perceived.t(), d_hidden)
-            d_perceived = torch.mm(d_hidden, self.from_hidden, out=self.perceived[: len(rows)])
-            own, *others = d_perceived.split(channels, dim=1)
-            gradients.index_copy_(0, at, gradient.add_(own))
-            for plane, d_view in zip(spread, others, strict=True):
-                plane.view(-1, channels).index_copy_(0, in_spread[rows], d_view)
+            perceived = gather(states, in_source[rows], seen, rows, out=self.perceived)
+            self._back_through_rule(perceived, bias, d_bias, in_grid[rows], in_spread[rows], spread)
         self.d_bias += d_bias
-        if job.times is not None:
-            self.d_time += job.times[tape.step - job.clock.start] * d_bias
+        if self.job.times is not None:
+            self.d_time += self.job.times[tape.step - self.job.clock.start] * d_bias
         self._back_through_filters(tape, spread)
         for plane in spread:
-            plane.view(-1, channels).index_fill_(0, in_spread[tape.cells], 0)
+            plane.view(-1, plane.shape[3]).index_fill_(0, in_spread[tape.cells], 0)
+
+    def _back_through_rule(
+        self,
+        perceived: Tensor,
+        bias: Tensor,
+        d_bias: Tensor,
+        in_grid: Tensor,
+        in_spread: Tensor,
+        spread: list[Tensor],
+    ) -> None:
+        """Take the gradient of some cells' updates back to what they perceived.
+
+        The gradient of their own states goes into the grid, that of filtered views into
+        ``spread``, from where the filters take it on.
+        """
+        channels = self.grid.shape[3]
+        gradients = self.grid.view(-1, channels)
+        hidden = torch.addmm(bias, perceived, self.weights.into, out=self.hidden[: len(perceived)])
+        gradient = gradients.index_select(0, in_grid)
+        d_hidden = self._back_through_hidden(hidden, gradient[:, self.job.first_mutable :])
+        d_bias += d_hidden.sum(0)
+        if self.wanted[1]:
+            self.d_into.addmm_(perceived.t(), d_hidden)
+        # Perceptions are done with: their buffer takes the gradient.
+        d_perceived = torch.mm(d_hidden, self.from_hidden, out=perceived)
+        own, *others = d_perceived.split(channels, dim=1)
+        gradients.index_copy_(0, in_grid, gradient.add_(own))
+        for plane, d_view in zip(spread, others, strict=True):
+            plane.view(-1, channels).index_copy_(0, in_spread, d_view)
 
     def _mask(self, tape: Tape) -> None:
         """Apply the alive mask: what does not live has no gradient."""
