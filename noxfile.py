@@ -13,6 +13,8 @@ nox.options.sessions = ["tests", "lint", "typing", "integration", "docs"]
 ROOT = Path(__file__).parent
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+# Its formatter changes from version to version.
+RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
 
 
@@ -81,7 +83,7 @@ def build(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format, and that parts import no other part than core."""
-    install(session, "ruff==0.17.6", "import-linter>=2.3", *paths(*PARTS))
+    install(session, RUFF, "import-linter>=2.3", *paths(*PARTS))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
@@ -131,12 +133,17 @@ def grow(session: nox.Session) -> None:
 
 
 @nox.session
+def evaluate(session: nox.Session) -> None:
+    """Show the pretrained lizard; options after `--` go to examples/growing_emoji/evaluate.py."""
+    install(session, *paths("tasks", "viz"))
+    session.run("python", "examples/growing_emoji/evaluate.py", *session.posargs)
+
+
+@nox.session
 def dev(session: nox.Session) -> None:
     """Create .venv with all parts editable (without the umbrella) and all tools."""
-    environment(session)
-    session.run("uv", "venv", "--clear", ".venv", external=True)
+    install(session, "uv")
+    session.run("uv", "venv", "--clear", ".venv")
     editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
-    tools = [*TEST_TOOLS, "mypy", "ruff", "import-linter", "types-tqdm", "nox"]
-    session.run(
-        "uv", "pip", "install", "--python", ".venv", *CONSTRAINED, *editable, *tools, external=True
-    )
+    tools = [*TEST_TOOLS, "mypy", RUFF, "import-linter", "types-tqdm", "nox[uv]"]
+    session.run("uv", "pip", "install", "--python", ".venv", *CONSTRAINED, *editable, *tools)
