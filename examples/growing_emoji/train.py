@@ -31,6 +31,7 @@ parser.add_argument("--batch-size", type=int, default=4)
 parser.add_argument("--hidden-channels", type=int, default=12)
 parser.add_argument("--lr", type=float, default=8e-3, help="learning rate; a tenth at the end")
 parser.add_argument("--max-steps", type=int, default=64, help="a rollout takes 3/4 to all of them")
+parser.add_argument("--n-seed", type=int, default=2, help="seeds in each batch; the rest: the pool")
 parser.add_argument("--damage", type=int, default=0, help="samples of each batch to cut circles in")
 parser.add_argument("--weights", type=Path, help="trained weights to start from")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
@@ -64,7 +65,12 @@ trainer = BasicNCATrainer(
     adam_betas=(0.9, 0.999),
     batch_repeat=1,
     max_epochs=arguments.epochs,
-    pool=Pool(damage=arguments.damage > 0, p_damage=1.0, num_damaged=arguments.damage),
+    pool=Pool(
+        arguments.n_seed,
+        damage=arguments.damage > 0,
+        p_damage=1.0,
+        num_damaged=arguments.damage,
+    ),
     gradient_normalization=True,
 )
 with SummaryWriter(str(output / "tensorboard")) as writer:
