@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
 
 from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
-from ncalab.core.model import alive_mask
+from ncalab.core.alive import alive_mask
 
 CPU = torch.device("cpu")
 

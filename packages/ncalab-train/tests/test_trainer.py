@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
-from train_models import MeanHead, TinyModel, equal, loader, make_tiny, weights
+from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, TrainingHistory
@@ -19,7 +19,7 @@ def trainer(nca: AbstractNCAModel, path: Path | None = None, **arguments: Any) -
     return BasicNCATrainer(nca, path, **{"max_epochs": 2, "progress": False, **arguments})
 
 
-def train_tiny(path: Path | None = None, **arguments: Any) -> tuple[TinyModel, TrainingHistory]:
+def train_tiny(path: Path | None = None, **arguments: Any) -> tuple[EchoModel, TrainingHistory]:
     nca = make_tiny()
     return nca, trainer(nca, path, **arguments).train(loader())
 
@@ -113,7 +113,7 @@ def gradients_in_step(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> list
 
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     nca = make_tiny()
-    nca.loss = lambda pred, label: {"total": 1e4 * TinyModel.loss(nca, pred, label)["total"]}  # type: ignore[method-assign]  # gradients too large to pass
+    nca.loss = lambda pred, label: {"total": 1e4 * EchoModel.loss(nca, pred, label)["total"]}  # type: ignore[method-assign]  # gradients too large to pass
     trainer(nca, optimizer_method="sgd", lr=1e-6, **arguments).train(loader())
     return seen
 
@@ -178,7 +178,7 @@ def test_the_history_on_disk_has_all_curves(tmp_path: Path) -> None:
     assert stored["curves"]["lr"] == history.lr
     assert len(stored["curves"]["seconds"]) == 3
     assert stored["test_metrics"]["mse"] == pytest.approx(history.test_metrics["mse"])
-    assert AbstractNCAModel.registry["TinyModel"] and stored["model"]["class"] == "TinyModel"
+    assert AbstractNCAModel.registry["EchoModel"] and stored["model"]["class"] == "EchoModel"
 
 
 @pytest.mark.parametrize(("metric", "best"), [("mse", min), ("negative", max)])
@@ -189,7 +189,7 @@ def test_the_best_epoch_is_that_of_the_metric(tmp_path: Path, metric: str, best:
     curve = history.metric_curves[metric]
     assert history.best_accuracy == best(curve)
     assert history.best_epoch == curve.index(best(curve)) + 1
-    assert isinstance(history.best_model, TinyModel)
+    assert isinstance(history.best_model, EchoModel)
     stored = AbstractNCAModel.load(make_tiny(), tmp_path / "best_model.safetensors")
     assert equal(weights(stored), weights(history.best_model))
 
@@ -236,7 +236,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
     assert history.interrupted and stored["interrupted"]
     assert stored["current_epoch"] == len(stored["curves"]["lr"]) == 2
     for name in ("last_model", "best_model"):
-        TinyModel.from_pretrained(tmp_path / f"{name}.safetensors")
+        EchoModel.from_pretrained(tmp_path / f"{name}.safetensors")
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_training(tmp_path: Path) -> None:

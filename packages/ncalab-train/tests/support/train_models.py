@@ -47,7 +47,7 @@ class MeanHead(AbstractNCAHead):
         self.requires_grad_(False)
 
 
-class TinyModel(AbstractNCAModel):
+class EchoModel(AbstractNCAModel):
     """Learns to repeat an image in its output channel."""
 
     task = "tiny"
@@ -65,10 +65,10 @@ class TinyModel(AbstractNCAModel):
         return {"total": error, "half": error / 2}
 
 
-def make_tiny(**arguments: Any) -> TinyModel:
+def make_tiny(**arguments: Any) -> EchoModel:
     """Return a model with the same first weights every time."""
     torch.manual_seed(0)
-    return TinyModel(**arguments)
+    return EchoModel(**arguments)
 
 
 def loader(count: int = 4, batch_size: int = 2, **arguments: Any) -> DataLoader[Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel, Prediction
 
 
-class TinyModel(AbstractNCAModel):
+class PlainModel(AbstractNCAModel):
     """Adds the number of steps done to all channels of cells that fire."""
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
@@ -16,7 +16,7 @@ class TinyModel(AbstractNCAModel):
         return {"total": (pred.logits - label).mean()}
 
 
-class FadingModel(TinyModel):
+class FadingModel(PlainModel):
     """Raises every mutable channel by a tenth at each step."""
 
     def _update(self, x: Tensor, step: int) -> Tensor:

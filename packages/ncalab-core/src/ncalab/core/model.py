@@ -1,16 +1,15 @@
 """The model: perception, rule and head of a neural cellular automaton."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ncalab.core import saving
+from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
 from ncalab.core.checks import (
     check_choice,
     check_fraction,
@@ -23,36 +22,12 @@ from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPa
 from ncalab.core.prediction import Prediction
 from ncalab.core.rollout import Engine, OnStep, rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
+from ncalab.core.savable import SavableModel
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
 if TYPE_CHECKING:
     # At run time, it would import matplotlib where that is installed.
     from torchmetrics import Metric
-
-ALPHA_CHANNEL = 3
-ALIVE_THRESHOLD = 0.1
-
-
-def alive_mask(state: Tensor) -> Tensor:
-    """Mark the cells that have a visible cell in their 3x3 neighbourhood.
-
-    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
-    doi:10.23915/distill.00023, section "Living cell masking".
-
-    Args:
-        state: Cell states, shape ``(B, C, W, H)``, whose channel 3 is the opacity.
-
-    Returns:
-        Mask, shape ``(B, 1, W, H)``, bool.
-
-    >>> seed = torch.zeros(1, 4, 3, 5)
-    >>> seed[0, 3, 0, 0] = 1
-    >>> alive_mask(seed)[0, 0].int().tolist()
-    [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
-    """
-    opacity = state[:, ALPHA_CHANNEL : ALPHA_CHANNEL + 1].detach()
-    # Max-pooling pads with -inf: beyond the border nothing lives.
-    return nn.functional.max_pool2d(opacity, 3, stride=1, padding=1) > ALIVE_THRESHOLD
 
 
 @contextmanager
@@ -66,7 +41,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-class AbstractNCAModel(nn.Module, ABC):
+class AbstractNCAModel(SavableModel, ABC):
     """Base class of all models: a grid of cells that run one learned rule, step after step.
 
     The channels of a cell are image | hidden | output. A subclass defines :meth:`loss`, names its
@@ -108,16 +83,6 @@ class AbstractNCAModel(nn.Module, ABC):
 
     task: ClassVar[str] = ""
     """Name of the task; a visual is registered under it."""
-
-    registry: ClassVar[dict[str, type["AbstractNCAModel"]]] = {}
-    """Known model classes by name: the only ones that a saved file can name."""
-
-    fixed_arguments: ClassVar[frozenset[str]] = frozenset()
-    """Arguments of the base class that a subclass with ``**kwargs`` sets itself."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        AbstractNCAModel.registry[cls.__name__] = cls
 
     def __init__(
         self,
@@ -520,115 +485,6 @@ class AbstractNCAModel(nn.Module, ABC):
         """
         return prediction
 
-    # Configuration and files
-
-    def _to_dict(self) -> dict[str, Any]:
-        """Collect the constructor's arguments from the attributes of the same names.
-
-        Override it in a subclass that keeps an argument under another name.
-        """
-        own = inspect.signature(type(self)).parameters
-        names = [name for name, p in own.items() if p.kind is not p.VAR_KEYWORD]
-        if len(names) < len(own):
-            base = inspect.signature(AbstractNCAModel).parameters
-            names += [name for name in base if name not in {*names, *self.fixed_arguments}]
-        # Where it runs and how it is drawn is no part of what the model is.
-        return {name: getattr(self, name) for name in names if name not in _NOT_SAVED}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the model as data that JSON can hold.
-
-        Returns:
-            The class name under "class", and the constructor's arguments except ``device`` and
-            ``plot_function``.
-
-        Raises:
-            TypeError: If an argument is no data and no class known to the library.
-        """
-        return {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
-
-    @classmethod
-    def from_dict(cls, d: dict[str, Any], *, device: torch.device | str = "cpu") -> Self:
-        """Build a model, with fresh weights, from what :meth:`to_dict` returned.
-
-        Args:
-            d: Description of a model of this class or of a subclass.
-            device: Where to create it.
-
-        Returns:
-            The model.
-
-        Raises:
-            ValueError: If the class is not known, is no subclass, or does not take the arguments.
-        """
-        arguments = saving.decode_config(d)
-        model_class = cls._find_class(arguments.pop("class", cls.__name__))
-        try:
-            inspect.signature(model_class).bind(torch.device(device), **arguments)
-        except TypeError as error:
-            raise ValueError(f"d must hold arguments of {model_class.__name__}: {error}") from error
-        return model_class(torch.device(device), **arguments)
-
-    @classmethod
-    def _find_class(cls, name: str) -> type[Self]:
-        found = cls if name == cls.__name__ else AbstractNCAModel.registry.get(name)
-        if found is None:
-            raise ValueError(f"model class {name!r} is not known; import what defines it first")
-        if not issubclass(found, cls):
-            raise ValueError(f"model class must be {cls.__name__} or derived from it, got {name!r}")
-        if inspect.isabstract(found):
-            raise ValueError(f"model class must not be abstract, got {name!r}")
-        return found
-
     def num_trainable_parameters(self) -> int:
         """Count the parameters that training changes."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
-
-    def save(self, path: saving.PathLike) -> None:
-        """Write weights and configuration to one safetensors file, in whole or not at all."""
-        saving.save_weights(self, path)
-
-    @staticmethod
-    def load(model: "AbstractNCAModel", path: saving.PathLike) -> "AbstractNCAModel":
-        """Copy saved weights into ``model``.
-
-        Args:
-            model: Model of the class and configuration that was saved.
-            path: File written by :meth:`save` or by a training.
-
-        Returns:
-            ``model``.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is broken or holds other weights; the model is unchanged.
-        """
-        saving.load_weights(model, path)
-        return model
-
-    def save_pretrained(self, folder: saving.PathLike) -> None:
-        """Write ``model.safetensors`` and ``config.json`` into a folder, created if missing."""
-        saving.save_pretrained(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, path: saving.PathLike, *, device: torch.device | str = "cpu") -> Self:
-        """Rebuild a saved model: class, configuration and weights.
-
-        Args:
-            path: Folder of :meth:`save_pretrained`, or one file of :meth:`save`.
-            device: Where to create it.
-
-        Returns:
-            The model, in evaluation mode.
-
-        Raises:
-            FileNotFoundError: If there is no such file or folder.
-            ValueError: If a file is broken or the class is not known.
-        """
-        config, weights = saving.read_config(path)
-        model = cls.from_dict(config, device=device)
-        saving.load_weights(model, weights)
-        return model.eval()
-
-
-_NOT_SAVED = frozenset({"device", "plot_function"})

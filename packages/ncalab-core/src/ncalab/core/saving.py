@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ncalab.core.rule import AbstractNCARule
 
 if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
+    from ncalab.core.savable import SavableModel
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -141,7 +141,7 @@ def _require_class(name: str) -> type:
     return known
 
 
-def save_weights(model: "AbstractNCAModel", path: PathLike) -> None:
+def save_weights(model: "SavableModel", path: PathLike) -> None:
     """Write parameters and configuration of a model to one safetensors file.
 
     Args:
@@ -157,7 +157,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.state_dict())
 
 
-def load_weights(model: "AbstractNCAModel", path: PathLike) -> None:
+def load_weights(model: "SavableModel", path: PathLike) -> None:
     """Copy the parameters in a safetensors file into a model; all of them or none.
 
     Raises:
@@ -209,7 +209,7 @@ def _parse_config(path: PathLike, text: str) -> dict[str, Any]:
     return config
 
 
-def save_pretrained(model: "AbstractNCAModel", folder: PathLike) -> None:
+def save_pretrained(model: "SavableModel", folder: PathLike) -> None:
     """Write ``model.safetensors`` and ``config.json`` into a folder, created if missing."""
     save_weights(model, Path(folder) / WEIGHTS_NAME)
     text = json.dumps(model.to_dict(), indent=2) + "\n"

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ncalab.core.alive import ALIVE_THRESHOLD, ALPHA_CHANNEL
 from ncalab.core.fire import FireClock
 from ncalab.core.perception import FilterPadding
 from ncalab.core.rollout.halo import Box, Halo
@@ -41,8 +42,6 @@ class Job:
     radius: int
     first_mutable: int
     use_alive_mask: bool
-    alive_threshold: float
-    alpha_channel: int
     activation: nn.Module
 
 
@@ -208,13 +207,13 @@ class Stepper:
         before = None
         if job.use_alive_mask:
             near = _pool(self._opacity(box))
-            before = near > job.alive_threshold
-            fires &= _pool(near) > job.alive_threshold
+            before = near > ALIVE_THRESHOLD
+            fires &= _pool(near) > ALIVE_THRESHOLD
         cells = fires.flatten().nonzero().flatten()
         self._update(step, box, source, cells)
         alive = fires.new_empty(0)
         if before is not None:
-            alive = before & (_pool(self._opacity(box)) > job.alive_threshold)
+            alive = before & (_pool(self._opacity(box)) > ALIVE_THRESHOLD)
             mutable = box.inner(self.grid, job.radius)[..., job.first_mutable :]
             mutable.masked_fill_(~alive[..., None], 0)
             self.living = _bounding_box(alive, box)
@@ -223,7 +222,7 @@ class Stepper:
         return Tape(step, box, source, cells, alive) if record else None
 
     def _opacity(self, box: Box) -> Tensor:
-        return box.inner(self.grid, self.job.radius)[..., self.job.alpha_channel].contiguous()
+        return box.inner(self.grid, self.job.radius)[..., ALPHA_CHANNEL].contiguous()
 
     def _fires(self, step: int, box: Box) -> Tensor:
         indices = self._indices.view(self.width, self.height)
@@ -257,8 +256,6 @@ def activate(activation: nn.Module, hidden: Tensor) -> Tensor:
 
 def make_job(model: "AbstractNCAModel", clock: FireClock) -> Job:
     """Collect what a rollout of a standard model needs to know."""
-    from ncalab.core.model import ALIVE_THRESHOLD, ALPHA_CHANNEL  # model imports rollout
-
     perception = model.perception
     steps = range(clock.start, clock.start + clock.steps)
     return Job(
@@ -268,8 +265,6 @@ def make_job(model: "AbstractNCAModel", clock: FireClock) -> Job:
         radius=perception.radius,
         first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
         use_alive_mask=model.use_alive_mask,
-        alive_threshold=ALIVE_THRESHOLD,
-        alpha_channel=ALPHA_CHANNEL,
         activation=model.rule.get_submodule("network.1"),
     )
 

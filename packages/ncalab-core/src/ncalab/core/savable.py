@@ -1,0 +1,140 @@
+"""Models that know how to describe, save and rebuild themselves."""
+
+import inspect
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import nn
+
+from ncalab.core import saving
+
+# Where it runs and how it is drawn is no part of what a model is.
+_NOT_SAVED = frozenset({"device", "plot_function"})
+
+Model = TypeVar("Model", bound="SavableModel")
+
+
+class SavableModel(nn.Module):
+    """A module whose constructor's arguments are attributes of the same names.
+
+    Every subclass is registered under its class name, so that a saved file can name it.
+    """
+
+    registry: ClassVar[dict[str, type["SavableModel"]]] = {}
+    """Known model classes by name: the only ones that a saved file can name."""
+
+    fixed_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of the base class that a subclass with ``**kwargs`` sets itself."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        SavableModel.registry[cls.__name__] = cls
+
+    def _to_dict(self) -> dict[str, Any]:
+        """Collect the constructor's arguments from the attributes of the same names.
+
+        Override it in a subclass that keeps an argument under another name.
+        """
+        names: list[str] = []
+        for owner in type(self).__mro__:
+            if "__init__" not in vars(owner):
+                continue
+            parameters = list(inspect.signature(owner).parameters.values())
+            names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+                break  # what it takes is not passed on to its base class by name
+        excluded = _NOT_SAVED | self.fixed_arguments
+        return {name: getattr(self, name) for name in dict.fromkeys(names) if name not in excluded}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the model as data that JSON can hold.
+
+        Returns:
+            The class name under "class", and the constructor's arguments except ``device`` and
+            ``plot_function``.
+
+        Raises:
+            TypeError: If an argument is no data and no class known to the library.
+        """
+        return {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], *, device: torch.device | str = "cpu") -> Self:
+        """Build a model, with fresh weights, from what :meth:`to_dict` returned.
+
+        Args:
+            d: Description of a model of this class or of a subclass.
+            device: Where to create it.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: If the class is not known, is no subclass, or does not take the arguments.
+        """
+        arguments = saving.decode_config(d)
+        model_class = cls._find_class(arguments.pop("class", cls.__name__))
+        try:
+            inspect.signature(model_class).bind(torch.device(device), **arguments)
+        except TypeError as error:
+            raise ValueError(f"d must hold arguments of {model_class.__name__}: {error}") from error
+        build: Any = model_class
+        model: Self = build(torch.device(device), **arguments)
+        return model
+
+    @classmethod
+    def _find_class(cls, name: str) -> type[Self]:
+        found = cls if name == cls.__name__ else SavableModel.registry.get(name)
+        if found is None:
+            raise ValueError(f"model class {name!r} is not known; import what defines it first")
+        if not issubclass(found, cls):
+            raise ValueError(f"model class must be {cls.__name__} or derived from it, got {name!r}")
+        if inspect.isabstract(found):
+            raise ValueError(f"model class must not be abstract, got {name!r}")
+        return found
+
+    def save(self, path: saving.PathLike) -> None:
+        """Write weights and configuration to one safetensors file, in whole or not at all."""
+        saving.save_weights(self, path)
+
+    @staticmethod
+    def load(model: Model, path: saving.PathLike) -> Model:
+        """Copy saved weights into ``model``.
+
+        Args:
+            model: Model of the class and configuration that was saved.
+            path: File written by :meth:`save` or by a training.
+
+        Returns:
+            ``model``.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is broken or holds other weights; the model is unchanged.
+        """
+        saving.load_weights(model, path)
+        return model
+
+    def save_pretrained(self, folder: saving.PathLike) -> None:
+        """Write ``model.safetensors`` and ``config.json`` into a folder, created if missing."""
+        saving.save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, path: saving.PathLike, *, device: torch.device | str = "cpu") -> Self:
+        """Rebuild a saved model: class, configuration and weights.
+
+        Args:
+            path: Folder of :meth:`save_pretrained`, or one file of :meth:`save`.
+            device: Where to create it.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            FileNotFoundError: If there is no such file or folder.
+            ValueError: If a file is broken or the class is not known.
+        """
+        config, weights = saving.read_config(path)
+        model = cls.from_dict(config, device=device)
+        saving.load_weights(model, weights)
+        return model.eval()
