@@ -18,6 +18,7 @@ def alive_mask(state: Tensor) -> Tensor:
     Returns:
         Mask, shape ``(B, 1, W, H)``, bool.
 
+    >>> import torch
     >>> seed = torch.zeros(1, 4, 3, 5)
     >>> seed[0, 3, 0, 0] = 1
     >>> alive_mask(seed)[0, 0].int().tolist()
