@@ -25,6 +25,7 @@ parser.add_argument("--model", type=Path, default=HERE / "pretrained", help="wei
 parser.add_argument("--image", type=Path, default=HERE / "lizard.png", help="what it should grow")
 parser.add_argument("--size", type=int, default=40, help="its longer side in cells, as trained")
 parser.add_argument("--padding", type=int, default=4, help="empty cells around it, as trained")
+parser.add_argument("--cut-at", type=int, default=96, help="step at which the circle is cut out")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder")
 arguments = parser.parse_args()
@@ -55,8 +56,8 @@ Animator(nca, seed, 500, interval=50, every=5, rollout_seed=0).save(
     arguments.output / "persistence.gif"
 )
 
-print("regrowth after a circle is cut out at step 96")
-grown = nca.predict(seed.repeat(EVAL_ROLLOUTS, 1, 1, 1), 96, seed=0).output_image
+print(f"regrowth after a circle is cut out at step {arguments.cut_at}")
+grown = nca.predict(seed.repeat(EVAL_ROLLOUTS, 1, 1, 1), arguments.cut_at, seed=0).output_image
 damaged = cut_circle(grown)  # (8, C, W, H)
 before = mse(grown, target)
 print(f"  mse_before_cut={before:.6f}")
