@@ -100,6 +100,7 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "packages/ncalab/src/ncalab/__init__.py")
     for folder in ("packages/ncalab/tests", "tests-integration"):
         session.run("mypy", folder)
+    session.run("mypy", "benchmarks")
     # A script finds the modules beside it.
     for example in sorted(ROOT.glob("examples/*/")):
         session.run("mypy", str(example), env={"MYPYPATH": str(example)})
@@ -130,6 +131,13 @@ def grow(session: nox.Session) -> None:
     """Train the growing lizard; options after `--` go to examples/growing_emoji/train.py."""
     install(session, *paths("tasks", "train", "viz"))
     session.run("python", "examples/growing_emoji/train.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the rollout engines against each other."""
+    install(session, *paths("tasks"))
+    session.run("python", "benchmarks/engines.py", *session.posargs)
 
 
 @nox.session
