@@ -29,3 +29,5 @@ myst_heading_anchors = 3
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
+# A type variable: there is no page to link to.
+nitpick_ignore = [("py:class", "ncalab.core.savable.Model")]
