@@ -1,6 +1,6 @@
 """The CPU engine: the steps of the reference, in the order that suits a processor's caches.
 
-What makes it fast (measurements: ``nox -s bench``):
+What makes it fast (``nox -s bench`` measures how much):
 
 - the state is kept channels-last, where a depthwise convolution takes a tenth of the time and a
   cell's channels are one row of memory;
