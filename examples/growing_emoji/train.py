@@ -37,7 +37,10 @@ parser.add_argument("--weights", type=Path, help="trained weights to start from"
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
 parser.add_argument("--output", type=Path, help="run folder; default: runs/<image name>")
+parser.add_argument("--short", action="store_true", help="two steps on a tiny grid: does it run?")
 arguments = parser.parse_args()
+if arguments.short:
+    arguments.epochs, arguments.size = 2, 12
 
 target = load_emoji(arguments.image, arguments.size, arguments.padding)  # (W, H, 4)
 output = arguments.output or free_folder(Path("runs") / arguments.image.stem)

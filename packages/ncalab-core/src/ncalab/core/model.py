@@ -485,6 +485,20 @@ class AbstractNCAModel(SavableModel, ABC):
         """
         return prediction
 
+    def interpret(self, prediction: Prediction) -> Tensor:
+        """Return a prediction in the unit of its task; what uncertainty is measured on.
+
+        Classes and masks give probabilities, other tasks the values themselves: colours, depth.
+
+        Args:
+            prediction: Prediction of this model.
+
+        Returns:
+            The logits unless overridden, shape ``(B, K, W, H)``, or ``(B, K)`` where a head
+            predicts for whole images.
+        """
+        return prediction.logits
+
     def num_trainable_parameters(self) -> int:
         """Count the parameters that training changes."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -4,6 +4,7 @@ Every engine computes the same mathematics (``reference.py`` is the plainest acc
 differ in time and memory only.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
 Engine = Literal["auto", "reference", "fused"]
+Checkpoint = Literal["auto"] | int | None
 
-__all__ = ["Engine", "OnStep", "rollout"]
+__all__ = ["Checkpoint", "Engine", "OnStep", "rollout"]
 
 
 def rollout(
@@ -34,6 +36,7 @@ def rollout(
     samples: Sequence[int] | None = None,
     engine: Engine = "auto",
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint = None,
 ) -> Tensor:
     """Run ``steps`` steps of a model from the state ``x``.
 
@@ -51,6 +54,9 @@ def rollout(
         engine: "auto" (the fastest that serves this rollout), "reference" (step by step) or
             "fused" (the fast engine of the device, or an error).
         on_step: Called after every step with (steps taken so far, state); true ends the rollout.
+        checkpoint: What the backward pass keeps. None: the state before every step, which is
+            fastest. A number of steps: only every so many states; the steps between are taken
+            again. "auto": that number is the root of ``steps``, so that memory grows with it.
 
     Returns:
         States after the last step, shape ``(B, C, W, H)``; differentiable.
@@ -58,7 +64,7 @@ def rollout(
     Raises:
         TypeError: If ``x`` is no floating-point tensor or ``steps`` no integer.
         ValueError: If ``x`` is no state of the model, ``steps`` is below 1, or ``samples``, the
-            seed or the engine is not as described.
+            seed, the engine or ``checkpoint`` is not as described.
     """
     check_state("x", x, model.num_channels)
     check_int("steps", steps, minimum=1)
@@ -70,15 +76,29 @@ def rollout(
     if len(samples) != batch or min(samples) < 0:
         raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
     seed = draw_seed() if seed is None else check_seed(seed)
+    segment = segment_length(checkpoint, steps)
     clock = FireClock(seed, model.fire_rate, tuple(samples), start, steps, x.device)
     if engine == "reference":
-        return reference.run(model, x, clock, on_step)
+        return reference.run(model, x, clock, on_step, segment)
     reason = why_not_fused(model, x, on_step)
     if reason is None:
-        return cpu.run(model, x, clock, on_step)
+        return cpu.run(model, x, clock, on_step, segment)
     if engine == "fused":
         raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
-    return reference.run(model, x, clock, on_step)
+    return reference.run(model, x, clock, on_step, segment)
+
+
+def segment_length(checkpoint: Checkpoint, steps: int) -> int | None:
+    """Return the number of steps between kept states, None to keep every one.
+
+    >>> segment_length("auto", 64)
+    8
+    """
+    if checkpoint is None:
+        return None
+    if checkpoint == "auto":
+        return math.isqrt(steps - 1) + 1
+    return check_int("checkpoint", checkpoint, minimum=1)
 
 
 def why_not_fused(

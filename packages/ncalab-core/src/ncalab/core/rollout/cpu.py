@@ -5,150 +5,61 @@ What makes it fast (``nox -s bench`` measures how much):
 - the state is kept channels-last, where a depthwise convolution takes a tenth of the time and a
   cell's channels are one row of memory;
 - only cells that fire (and, with an alive mask, only those near a living one) are gathered and go
-  through the two matrix products, a chunk of rows at a time, so that hidden neurons never leave
-  the cache;
-- with an alive mask, a step works on the box around the living cells, not on the whole grid;
-- a rollout is one autograd node: it keeps the state before each step and recomputes the rest.
+  through the two matrix products;
+- the grid is worked on in blocks whose perception and hidden neurons never leave the cache;
+- with an alive mask, a step works on a box around the living cells, not on the whole grid;
+- a rollout is one autograd node: it keeps the state before each step, or, checkpointed, before
+  each segment of steps, and recomputes the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ncalab.core.alive import ALIVE_THRESHOLD, ALPHA_CHANNEL
 from ncalab.core.fire import FireClock
-from ncalab.core.perception import FilterPadding
-from ncalab.core.rollout.halo import Box, Halo
+from ncalab.core.rollout.fired import Fired, phase_length
+from ncalab.core.rollout.halo import Halo
+from ncalab.core.rollout.job import Job, Weights, parameters_of
+from ncalab.core.rollout.kernels import activate, neighbourhood_max, perceive
+from ncalab.core.rollout.layout import Block, Box, Layout, bounding_box, occupied
 from ncalab.core.rollout.reference import OnStep
+from ncalab.core.rollout.shares import run_shares, shares_of
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
-# Rows of the matrix products at a time: 128 hidden neurons of them fill 2 MB, a common L2 cache.
-CHUNK = 4096
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a rollout needs to know besides tensors."""
-
-    clock: FireClock
-    times: list[float] | None
-    padding: FilterPadding
-    radius: int
-    first_mutable: int
-    use_alive_mask: bool
-    activation: nn.Module
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Parameters in the layout of the matrix products.
-
-    Attributes:
-        filters: n depthwise filters, each ``(C, 1, k, k)``.
-        into: Perception (without time) to hidden neurons, shape ``((1 + n) C, hidden)``.
-        bias: Bias of the hidden neurons, shape ``(hidden,)``.
-        time: What t/T adds to the bias, shape ``(hidden,)``.
-        out: Hidden neurons to mutable channels, shape ``(hidden, mutable)``.
-    """
-
-    filters: list[Tensor]
-    into: Tensor
-    bias: Tensor
-    time: Tensor
-    out: Tensor
-
-    @classmethod
-    def of(cls, job: Job, filters: Tensor, first: Tensor, bias: Tensor, last: Tensor) -> "Weights":
-        """Rearrange the parameters of perception and rule."""
-        n, channels = filters.shape[:2]
-        into = first.flatten(1).t()
-        kernels = filters[:, :, None].unbind()
-        return cls(
-            [kernel.contiguous(memory_format=torch.channels_last) for kernel in kernels],
-            into[: (1 + n) * channels].contiguous(),
-            bias,
-            into[-1],
-            last.flatten(1)[job.first_mutable :].t().contiguous(),
-        )
-
-    def bias_at(self, job: Job, step: int) -> Tensor:
-        """Return the bias of a step: with temporal encoding, t/T acts through it."""
-        if job.times is None:
-            return self.bias
-        return self.bias + job.times[step - job.clock.start] * self.time
-
-
-@dataclass(frozen=True)
-class Tape:
+class Tape(NamedTuple):
     """What the backward pass of one step starts from.
 
     Attributes:
         step: The step.
-        box: Where it worked.
+        layout: Where it worked.
         source: States before the step in the box and its frame, ``(B, w + 2r, h + 2r, C)``.
         cells: Indices, in the box, of the cells that fired and live, int64.
         alive: Which cells of the box live, ``(B, w, h)``, bool; empty without an alive mask.
     """
 
     step: int
-    box: Box
+    layout: Layout
     source: Tensor
     cells: Tensor
     alive: Tensor
 
 
-def convolve(grid: Tensor, kernel: Tensor) -> Tensor:
-    """Filter a framed channels-last grid depthwise; ``(B, w + 2r, h + 2r, C)`` in."""
-    seen = F.conv2d(grid.permute(0, 3, 1, 2), kernel, groups=grid.shape[3])
-    return seen.permute(0, 2, 3, 1).contiguous()
+class Phase(NamedTuple):
+    """Some steps that work on one box.
 
-
-def see(grid: Tensor, filters: list[Tensor]) -> list[Tensor]:
-    """Filter a framed grid; each view ``(B * w * h, C)``."""
-    return [convolve(grid, kernel).view(-1, grid.shape[3]) for kernel in filters]
-
-
-def gather(states: Tensor, at: Tensor, seen: list[Tensor], rows: Tensor, out: Tensor) -> Tensor:
-    """Collect what some cells perceive.
-
-    Args:
-        states: States of all cells, a row each.
-        at: Rows of the wanted cells in ``states``, int64.
-        seen: Filtered views of all cells, a row each.
-        rows: Rows of the wanted cells in ``seen``, int64.
-        out: Buffer of at least that many rows.
-
-    Returns:
-        Perception without time, shape ``(len(rows), (1 + n) C)``, in the buffer.
+    Attributes:
+        steps: The steps.
+        box: Where they work.
     """
-    views = [states.index_select(0, at), *(view.index_select(0, rows) for view in seen)]
-    return torch.cat(views, dim=1, out=out[: len(rows)])
 
-
-def places_in(shape: Sequence[int], box: Box, radius: int) -> Tensor:
-    """Return the row of every cell of a box in a framed grid ``(B, W + 2r, H + 2r, C)``."""
-    batch, width, height, _ = shape
-    rows = torch.arange(batch * width * height).view(batch, width, height, 1)
-    return box.inner(rows, radius).reshape(-1)
-
-
-def _pool(plane: Tensor) -> Tensor:
-    return F.max_pool2d(plane[:, None], 3, stride=1, padding=1)[:, 0]
-
-
-def _bounding_box(mask: Tensor, box: Box) -> Box:
-    """Return the smallest box that holds all true cells of ``mask``, which covers ``box``."""
-    axes = [mask.any(dim=0).any(dim=other).nonzero().flatten() for other in (1, 0)]
-    if not len(axes[0]):
-        return Box(box.w0, box.w0, box.h0, box.h0)
-    (w0, w1), (h0, h1) = ((int(axis[0]), int(axis[-1]) + 1) for axis in axes)
-    return Box(box.w0 + w0, box.w0 + w1, box.h0 + h0, box.h0 + h1)
+    steps: range
+    box: Box
 
 
 class Stepper:
@@ -156,121 +67,177 @@ class Stepper:
 
     Args:
         job: The rollout.
-        x: First states, shape ``(B, C, W, H)``.
+        shape: Shape ``(B, C, W, H)`` of the states.
         weights: Parameters.
     """
 
-    def __init__(self, job: Job, x: Tensor, weights: Weights) -> None:
-        batch, channels, self.width, self.height = x.shape
+    def __init__(self, job: Job, shape: Sequence[int], weights: Weights) -> None:
+        batch, channels, self.width, self.height = shape
         self.job, self.weights = job, weights
         r = job.radius
-        self.grid = x.new_zeros(batch, self.width + 2 * r, self.height + 2 * r, channels)
+        self.shape = (batch, self.width + 2 * r, self.height + 2 * r, channels)
         self.whole = Box(0, self.width, 0, self.height)
-        self.whole.inner(self.grid, r).copy_(x.permute(0, 2, 3, 1))
-        self.halo = Halo(self.width, self.height, r, job.padding)
-        self.halo.fill(self.grid)
-        # Beyond this box, mutable channels are zero; before the first step, nothing is known.
+        self.halo = Halo(batch, self.width, self.height, r, job.padding)
+        self.grid = weights.into.new_empty(0)
+        # Beyond this box, mutable channels are zero.
         self.living = self.whole
-        rows, columns = min(CHUNK, batch * self.width * self.height), weights.into.shape[0]
-        self.perceived = x.new_empty(rows, columns)
-        self.hidden = x.new_empty(rows, weights.into.shape[1])
-        self._places: dict[Box, Tensor] = {}
-        self._indices = torch.arange(self.width * self.height, dtype=torch.int32)
+        self.layout = Layout(self.whole, self.shape, r)
+        self.phase = Phase(range(0), self.whole)
+        self._scratch = self._perceived = self._hidden = self.grid
+
+    @classmethod
+    def begin(cls, job: Job, x: Tensor, weights: Weights) -> "Stepper":
+        """Start from states, shape ``(B, C, W, H)``."""
+        stepper = cls(job, x.shape, weights)
+        stepper.grid = x.new_zeros(stepper.shape)
+        stepper.whole.inner(stepper.grid, job.radius).copy_(x.permute(0, 2, 3, 1))
+        stepper.halo.fill(stepper.grid)
+        if job.use_alive_mask:
+            stepper.living = occupied(x)
+        return stepper
+
+    @classmethod
+    def resume(cls, job: Job, grid: Tensor, phase: Phase, weights: Weights) -> "Stepper":
+        """Go on from a framed grid, within a phase; the grid is not changed."""
+        batch, width, height, channels = grid.shape
+        frame = 2 * job.radius
+        stepper = cls(job, (batch, channels, width - frame, height - frame), weights)
+        stepper.grid = grid.clone()
+        stepper._enter(phase)
+        return stepper
 
     def state(self) -> Tensor:
         """Return the current states as ``(B, C, W, H)``."""
         inner = self.whole.inner(self.grid, self.job.radius)
         return inner.permute(0, 3, 1, 2).contiguous()
 
-    def places(self, box: Box) -> Tensor:
-        """Return where the cells of a box stand in the grid; that of the last box is kept."""
-        if box not in self._places:
-            self._places = {box: places_in(self.grid.shape, box, self.job.radius)}
-        return self._places[box]
+    def phase_at(self, step: int) -> Phase:
+        """Return the phase of the next step, entering a new one where the last has ended."""
+        if step not in self.phase.steps:
+            self._enter(self._next_phase(step))
+        return self.phase
 
-    def step(self, step: int, *, record: bool) -> Tape | None:
-        """Take one step in place.
-
-        Args:
-            step: The step.
-            record: Whether to return what the backward pass needs.
-        """
-        job = self.job
+    def _next_phase(self, step: int) -> Phase:
         box = self.whole
-        if job.use_alive_mask:
+        if self.job.use_alive_mask:
             # A cell that may live has a visible one beside it; what fires beside that one
             # decides whether it lives on.
             box = self.living.grown(2, self.width, self.height)
-        view = box.framed(self.grid, job.radius)
-        source = view.clone() if record else view.contiguous()
-        fires = self._fires(step, box)
-        before = None
-        if job.use_alive_mask:
-            near = _pool(self._opacity(box))
-            before = near > ALIVE_THRESHOLD
-            fires &= _pool(near) > ALIVE_THRESHOLD
-        cells = fires.flatten().nonzero().flatten()
-        self._update(step, box, source, cells)
-        alive = fires.new_empty(0)
-        if before is not None:
-            alive = before & (_pool(self._opacity(box)) > ALIVE_THRESHOLD)
-            mutable = box.inner(self.grid, job.radius)[..., job.first_mutable :]
-            mutable.masked_fill_(~alive[..., None], 0)
-            self.living = _bounding_box(alive, box)
-            cells = cells[alive.flatten()[cells]] if record else cells
+        count = phase_length(self.shape[0] * box.size[0] * box.size[1])
+        if self.job.use_alive_mask:
+            # Life spreads by one cell a step.
+            box = box.grown(count - 1, self.width, self.height)
+        return Phase(range(step, step + count), box)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        if phase.box != self.layout.box:
+            self.layout = Layout(phase.box, self.shape, self.job.radius)
+        self.fired = Fired(self.job.clock, phase.steps, phase.box, self.height)
+
+    def step(self, step: int) -> None:
+        """Take one step in place."""
+        self.phase_at(step)
+        view = self._framed()
+        if self.layout.is_split or not view.is_contiguous():
+            if self._scratch.shape != view.shape:
+                self._scratch = torch.empty_like(view, memory_format=torch.contiguous_format)
+            view = self._scratch.copy_(view)
+        self._step(step, view)
+
+    def record(self, step: int) -> Tape:
+        """Take one step in place; return what the backward pass needs."""
+        self.phase_at(step)
+        source = self._framed().clone(memory_format=torch.contiguous_format)
+        cells, alive = self._step(step, source)
+        if self.job.use_alive_mask:
+            cells = cells[alive.flatten()[cells]]
+        return Tape(step, self.layout, source, cells, alive)
+
+    def _framed(self) -> Tensor:
+        return self.layout.box.framed(self.grid, self.job.radius)
+
+    def _step(self, step: int, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step from ``source``, the contiguous box and frame as they are before it.
+
+        Returns:
+            Indices of the updated cells, and which cells live, ``(B, w, h)``, empty without an
+            alive mask.
+        """
+        if self.job.use_alive_mask:
+            cells, alive = self._step_living(step, source)
+            if step + 1 not in self.phase.steps:
+                self.living = bounding_box(alive, self.phase.box)
+        else:
+            cells, alive = self.fired.cells(step), source.new_empty(0, dtype=torch.bool)
+            self._update(step, source, cells)
         self.halo.fill(self.grid)
-        return Tape(step, box, source, cells, alive) if record else None
+        return cells, alive
 
-    def _opacity(self, box: Box) -> Tensor:
-        return box.inner(self.grid, self.job.radius)[..., ALPHA_CHANNEL].contiguous()
+    def _step_living(self, step: int, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Update the cells near living ones, then clear those that do not live.
 
-    def _fires(self, step: int, box: Box) -> Tensor:
-        indices = self._indices.view(self.width, self.height)
-        window = indices[box.w0 : box.w1, box.h0 : box.h1].reshape(-1)
-        return self.job.clock.fires(step, window).view(-1, *box.size)
+        Returns:
+            Indices of the cells that were updated, and which cells live, ``(B, w, h)``.
+        """
+        near = neighbourhood_max(self._opacity())
+        fires = self.fired.mask(step) & (neighbourhood_max(near) > ALIVE_THRESHOLD)
+        cells = fires.flatten().nonzero().flatten()
+        self._update(step, source, cells)
+        alive = (near > ALIVE_THRESHOLD) & (neighbourhood_max(self._opacity()) > ALIVE_THRESHOLD)
+        dead = self.layout.in_grid.index_select(0, (~alive).flatten().nonzero().flatten())
+        states = self.grid.view(-1, self.shape[3])
+        states[:, self.job.first_mutable :].index_fill_(0, dead, 0)
+        return cells, alive
 
-    def _update(self, step: int, box: Box, source: Tensor, cells: Tensor) -> None:
+    def _opacity(self) -> Tensor:
+        return self.layout.box.inner(self.grid, self.job.radius)[..., ALPHA_CHANNEL]
+
+    def _update(self, step: int, source: Tensor, cells: Tensor) -> None:
         """Add the rule's update to the given cells of the box."""
-        job, weights = self.job, self.weights
-        channels = self.grid.shape[3]
-        states = self.grid.view(-1, channels)
-        seen = see(source, weights.filters)
-        bias = weights.bias_at(job, step)
-        places = self.places(box).index_select(0, cells)
-        for rows, at in zip(cells.split(CHUNK), places.split(CHUNK), strict=True):
-            # Neighbours were seen above, so rows of the grid may change while others are read.
-            perceived = gather(states, at, seen, rows, out=self.perceived)
-            hidden = torch.addmm(bias, perceived, weights.into, out=self.hidden[: len(rows)])
-            update = torch.mm(activate(job.activation, hidden), weights.out)
-            update += perceived[:, job.first_mutable : channels]
-            states[:, job.first_mutable :].index_copy_(0, at, update)
+        layout, bias = self.layout, self.weights.bias_at(self.job, step)
+        in_grid = layout.in_grid.index_select(0, cells)
+        whole = layout.in_source is layout.in_grid
+        in_source = in_grid if whole else layout.in_source.index_select(0, cells)
+        for block, part in layout.split(cells):
+            self._update_block(
+                source, block, cells[part] - block.first, in_source[part], in_grid[part], bias
+            )
 
+    def _update_block(
+        self,
+        source: Tensor,
+        block: Block,
+        cells: Tensor,
+        in_source: Tensor,
+        in_grid: Tensor,
+        bias: Tensor,
+    ) -> None:
+        channels, first = self.shape[3], self.job.first_mutable
+        perceived_buffer, hidden_buffer = self.buffers(len(cells))
+        own = source.view(-1, channels).index_select(0, in_source)
+        framed = block.framed(source, self.job.radius)
+        perceived = perceive(own, framed, self.weights.filters, cells, out=perceived_buffer)
+        hidden = torch.addmm(bias, perceived, self.weights.into, out=hidden_buffer[: len(cells)])
+        hidden = activate(self.job.activation, hidden)
+        own[:, first:].addmm_(hidden, self.weights.out)
+        self.grid.view(-1, channels).index_copy_(0, in_grid, own)
 
-def activate(activation: nn.Module, hidden: Tensor) -> Tensor:
-    """Apply the nonlinearity, in place where that is known to be safe."""
-    if type(activation) is nn.ReLU:
-        return hidden.relu_()
-    result: Tensor = activation(hidden)
-    return result
-
-
-def make_job(model: "AbstractNCAModel", clock: FireClock) -> Job:
-    """Collect what a rollout of a standard model needs to know."""
-    perception = model.perception
-    steps = range(clock.start, clock.start + clock.steps)
-    return Job(
-        clock=clock,
-        times=[perception.time(step) for step in steps] if model.use_temporal_encoding else None,
-        padding=model.filter_padding,
-        radius=perception.radius,
-        first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
-        use_alive_mask=model.use_alive_mask,
-        activation=model.rule.get_submodule("network.1"),
-    )
+    def buffers(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Return buffers for at least that many rows of perceptions and of hidden neurons."""
+        if len(self._hidden) < rows:
+            columns, neurons = self.weights.into.shape
+            self._perceived = self.grid.new_empty(rows, columns)
+            self._hidden = self.grid.new_empty(rows, neurons)
+        return self._perceived, self._hidden
 
 
 def run(
-    model: "AbstractNCAModel", x: Tensor, clock: FireClock, on_step: OnStep | None = None
+    model: "AbstractNCAModel",
+    x: Tensor,
+    clock: FireClock,
+    on_step: OnStep | None = None,
+    segment: int | None = None,
 ) -> Tensor:
     """Run the steps of ``clock`` for a standard model on the CPU.
 
@@ -280,22 +247,54 @@ def run(
         clock: Which steps to run, and which cells fire in them.
         on_step: Called with (number of steps taken so far, state); true ends the rollout. Only
             without gradients.
+        segment: Steps between the states that are kept for the backward pass, which takes the
+            steps again from them; None to keep what every step needs.
 
     Returns:
         States after the last step, shape ``(B, C, W, H)``.
     """
     from ncalab.core.rollout.cpu_backward import Rollout  # it needs Stepper from here
 
-    job = make_job(model, clock)
-    first, _, last = (model.rule.get_submodule(f"network.{i}") for i in range(3))
-    parameters: list[Any] = [model.perception.filters, first.weight, first.bias, last.weight]
+    job, parameters = Job.of(model, clock), parameters_of(model)
     if torch.is_grad_enabled() and any(p.requires_grad for p in (x, *parameters)):
-        result: Tensor = Rollout.apply(job, x, *parameters)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        result: Tensor = Rollout.apply(job, segment, x, *parameters)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return result
     with torch.no_grad():
-        stepper = Stepper(job, x, Weights.of(job, *parameters))
-        for step in range(clock.start, clock.start + clock.steps):
-            stepper.step(step, record=False)
-            if on_step is not None and on_step(step + 1, stepper.state()):
-                break
+        weights = Weights.of(job, *parameters)
+        shares = make_shares(job, x)
+        if on_step is None:
+            return torch.cat(run_shares(lambda share: _finish(*share, weights), shares))
+        return _watch([Stepper.begin(*share, weights) for share in shares], job, on_step)
+
+
+def make_shares(job: Job, x: Tensor) -> list[tuple[Job, Tensor]]:
+    """Split a rollout into rollouts of some samples each."""
+    cells = x.shape[2] * x.shape[3]
+    if job.use_alive_mask:
+        width, height = occupied(x).size
+        cells = width * height
+    shares = shares_of(x.shape[0], cells)
+    return [(job.part(share), x[share]) for share in shares]
+
+
+def _finish(job: Job, x: Tensor, weights: Weights) -> Tensor:
+    with torch.no_grad():
+        stepper = Stepper.begin(job, x, weights)
+        for step in job.steps:
+            stepper.step(step)
         return stepper.state()
+
+
+def _watch(steppers: list[Stepper], job: Job, on_step: OnStep) -> Tensor:
+    """Run the shares step by step, so that every state can be seen."""
+
+    def take(stepper: Stepper) -> Tensor:
+        with torch.no_grad():
+            stepper.step(step)
+            return stepper.state()
+
+    for step in job.steps:
+        state = torch.cat(run_shares(take, steppers))
+        if on_step(step + 1, state):
+            break
+    return state
