@@ -1,5 +1,6 @@
 """The engines against each other, the choice between them, and bad input."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -219,3 +220,23 @@ def test_bad_types_are_named(make_model: MakeModel, change: dict[str, Any]) -> N
 
     with pytest.raises(TypeError, match=rf"{next(iter(change))} must be"):
         rollout(make_model(), **arguments)
+
+
+def test_two_threads_roll_out_one_model_each_with_its_own_masks(make_model: MakeModel) -> None:
+    model = make_model()
+    x = torch.rand(2, 9, 48, 48)
+    seeds = (1, 2)
+    want = [rollout(model, x, 12, seed=seed) for seed in seeds]
+    got: dict[int, Tensor] = {}
+
+    def run(seed: int) -> None:
+        got[seed] = rollout(model, x, 12, seed=seed)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in seeds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for seed, expected in zip(seeds, want, strict=True):
+        torch.testing.assert_close(got[seed], expected, atol=1e-6, rtol=0)

@@ -1,6 +1,6 @@
 """Checks of arguments at the public edge: each names the argument, the rule and the value."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -82,3 +82,16 @@ def check_state(name: str, x: Any, channels: int) -> None:
             f"{name} must have {channels} channels (image, hidden and output), "
             f"got {x.shape[1]}; pad an image with pad_input first"
         )
+
+
+def check_samples(samples: Sequence[int] | None, batch: int) -> Sequence[int]:
+    """Return the index of each sample of a batch, ``0 ... B - 1`` if None.
+
+    Raises:
+        ValueError: If they are not ``batch`` indices of at least 0.
+    """
+    if samples is None:
+        return range(batch)
+    if len(samples) != batch or min(samples) < 0:
+        raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
+    return tuple(samples)

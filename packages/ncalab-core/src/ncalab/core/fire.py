@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -149,6 +149,8 @@ class FireClock:
         start: First step of the rollout.
         steps: Number of steps.
         device: Where the masks are wanted.
+        columns: For a part of a grid, the place along W that each of its columns has in the
+            whole; ``0 ... W - 1`` if None.
     """
 
     seed: int
@@ -157,6 +159,7 @@ class FireClock:
     start: int
     steps: int
     device: torch.device
+    columns: Sequence[int] | None = None
 
     @cached_property
     def keys(self) -> Tensor:
@@ -164,13 +167,21 @@ class FireClock:
         every = range(self.start, self.start + self.steps)
         return fire_keys(self.seed, every, self.samples).to(self.device)
 
-    def fires(self, step: int, cells: Tensor) -> Tensor:
-        """Return which of ``cells``, int32 indices ``(N,)``, fire; shape ``(B, N)``, bool."""
-        return cells_fire(self.keys[step - self.start], cells, self.fire_rate)
+    def cells(self, along_w: range, along_h: range, height: int) -> Tensor:
+        """Return the indices of a box of cells in a grid of that height, int32, flat."""
+        axis = partial(torch.arange, dtype=torch.int32, device=self.device)
+        columns = axis(along_w.start, along_w.stop)
+        if self.columns is not None:
+            places = self.columns[along_w.start : along_w.stop]
+            columns = torch.tensor(places, dtype=torch.int32, device=self.device)
+        lines = axis(along_h.start, along_h.stop)
+        return (columns[:, None] * height + lines).flatten()
 
     def mask(self, step: int, width: int, height: int) -> Tensor:
         """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool."""
-        return fire_mask(self.keys[step - self.start], width, height, self.fire_rate)
+        cells = self.cells(range(width), range(height), height)
+        fires = cells_fire(self.keys[step - self.start], cells, self.fire_rate)
+        return fires.view(-1, 1, width, height)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
 from ncalab.core.prediction import Prediction
-from ncalab.core.rollout import Engine, OnStep, rollout
+from ncalab.core.rollout import Engine, OnStep, rollout, tiled_rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
 from ncalab.core.utils import interpret_range_parameter, pad_input
@@ -345,6 +345,7 @@ class AbstractNCAModel(SavableModel, ABC):
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
         on_step: OnStep | None = None,
+        tile: int | Literal["auto"] | None = None,
     ) -> Prediction:
         """Predict from images, without gradients and in evaluation mode.
 
@@ -358,6 +359,9 @@ class AbstractNCAModel(SavableModel, ABC):
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
             engine: "auto" or "reference"; see :func:`ncalab.core.rollout.rollout`.
             on_step: Called after every step with (steps taken so far, state); true ends it.
+            tile: For images whose rollout does not fit into memory: how many columns (places
+                along W) to run at a time, or "auto". Shows a progress bar. See
+                :func:`ncalab.core.rollout.tiled_rollout`, also for states in a file.
 
         Returns:
             Prediction after the last step taken, on the model's device.
@@ -365,8 +369,12 @@ class AbstractNCAModel(SavableModel, ABC):
         Raises:
             TypeError: If ``image`` is no floating-point tensor.
             ValueError: If ``image`` is not 4-D, has a wrong number of channels, or ``steps`` is
-                below 1.
+                below 1, or ``on_step`` and ``tile`` are both given.
         """
+        if tile is not None:
+            if on_step is not None:
+                raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
+            return self._predict_tiled(image, steps, seed, samples, engine, tile)
         taken = 0
 
         def count(step: int, state: Tensor) -> bool:
@@ -380,6 +388,33 @@ class AbstractNCAModel(SavableModel, ABC):
                 self, x, steps, seed=seed, samples=samples, engine=engine, on_step=count
             )
             return self.post_prediction(self._read_out(state, taken))
+
+    def _predict_tiled(
+        self,
+        image: Tensor,
+        steps: int | tuple[int, int] | None,
+        seed: int | None,
+        samples: Sequence[int] | None,
+        engine: Engine,
+        tile: int | Literal["auto"],
+    ) -> Prediction:
+        """Predict band by band."""
+        columns = None if tile == "auto" else tile
+        with torch.no_grad(), _evaluating(self):
+            x, steps, seed = self._start(image, steps, seed)
+            # What was padded is a copy of our own; the caller's states are not.
+            own = x.untyped_storage().data_ptr() != image.untyped_storage().data_ptr()
+            state = tiled_rollout(
+                self,
+                x,
+                steps,
+                seed=seed,
+                samples=samples,
+                engine=engine,
+                tile=columns,
+                out=x if own else None,
+            )
+            return self.post_prediction(self._read_out(state, steps))
 
     def record(
         self,

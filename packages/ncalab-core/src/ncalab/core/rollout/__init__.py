@@ -8,22 +8,20 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_choice, check_int, check_state
+from ncalab.core.checks import check_choice, check_int, check_samples, check_state
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout import cpu, reference
+from ncalab.core.rollout.engine import Engine, run, why_not_fused
 from ncalab.core.rollout.reference import OnStep
-from ncalab.core.rollout.standard import why_not_standard
+from ncalab.core.rollout.tiled import tiled_rollout
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
-Engine = Literal["auto", "reference", "fused"]
 Checkpoint = Literal["auto"] | int | None
 
-__all__ = ["Checkpoint", "Engine", "OnStep", "rollout"]
+__all__ = ["Checkpoint", "Engine", "OnStep", "rollout", "tiled_rollout", "why_not_fused"]
 
 
 def rollout(
@@ -70,22 +68,11 @@ def rollout(
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))
-    batch = x.shape[0]
-    if samples is None:
-        samples = range(batch)
-    if len(samples) != batch or min(samples) < 0:
-        raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
+    samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     segment = segment_length(checkpoint, steps)
-    clock = FireClock(seed, model.fire_rate, tuple(samples), start, steps, x.device)
-    if engine == "reference":
-        return reference.run(model, x, clock, on_step, segment)
-    reason = why_not_fused(model, x, on_step)
-    if reason is None:
-        return cpu.run(model, x, clock, on_step, segment)
-    if engine == "fused":
-        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
-    return reference.run(model, x, clock, on_step, segment)
+    clock = FireClock(seed, model.fire_rate, samples, start, steps, x.device)
+    return run(model, x, clock, engine, on_step, segment)
 
 
 def segment_length(checkpoint: Checkpoint, steps: int) -> int | None:
@@ -99,14 +86,3 @@ def segment_length(checkpoint: Checkpoint, steps: int) -> int | None:
     if checkpoint == "auto":
         return math.isqrt(steps - 1) + 1
     return check_int("checkpoint", checkpoint, minimum=1)
-
-
-def why_not_fused(
-    model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
-) -> str | None:
-    """Say why a rollout cannot run on a fast engine; None if it can."""
-    if x.device.type != "cpu":
-        return f"there is no fast engine for {x.device.type} yet"
-    if on_step is not None and torch.is_grad_enabled():
-        return "on_step sees states that gradients may be wanted of"
-    return why_not_standard(model, x)

@@ -1,6 +1,5 @@
 """The fire masks of some steps at a time: for small grids, hashing step by step costs most."""
 
-import torch
 from torch import Tensor
 
 from ncalab.core.fire import FireClock, cells_fire
@@ -23,8 +22,7 @@ class Fired:
 
     def __init__(self, clock: FireClock, steps: range, box: Box, height: int) -> None:
         self.steps, self.box = steps, box
-        columns = torch.arange(box.w0, box.w1, dtype=torch.int32)[:, None] * height
-        cells = (columns + torch.arange(box.h0, box.h1, dtype=torch.int32)).flatten()
+        cells = clock.cells(range(box.w0, box.w1), range(box.h0, box.h1), height)
         first = steps.start - clock.start
         keys = clock.keys[first : first + len(steps)]
         self._masks = cells_fire(keys.flatten(0, 1), cells, clock.fire_rate).view(len(keys), -1)

@@ -51,6 +51,11 @@ def why_not_standard(model: "AbstractNCAModel", x: Tensor) -> str | None:
     return _overridden(model) or _other_parts(model) or _hooked(model) or _other_mode(model, x)
 
 
+def why_reach_unknown(model: "AbstractNCAModel") -> str | None:
+    """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
+    return _overridden(model) or _other_parts(model) or _hooked(model)
+
+
 def _overridden(model: "AbstractNCAModel") -> str | None:
     from ncalab.core.model import AbstractNCAModel  # model imports rollout
 

@@ -1,0 +1,60 @@
+"""Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from ncalab.core.fire import FireClock
+from ncalab.core.rollout import cpu, reference
+from ncalab.core.rollout.reference import OnStep
+from ncalab.core.rollout.standard import why_not_standard
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+Engine = Literal["auto", "reference", "fused"]
+
+
+def run(
+    model: "AbstractNCAModel",
+    x: Tensor,
+    clock: FireClock,
+    engine: Engine = "auto",
+    on_step: OnStep | None = None,
+    segment: int | None = None,
+) -> Tensor:
+    """Run the steps of ``clock`` on the engine that was asked for.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``; not changed.
+        clock: Which steps to run, and which cells fire in them.
+        engine: See :func:`ncalab.core.rollout.rollout`.
+        on_step: Called with (number of steps taken so far, state); true ends the rollout.
+        segment: Steps between the states that are kept for the backward pass; None to keep
+            what every step needs.
+
+    Returns:
+        States after the last step, shape ``(B, C, W, H)``.
+
+    Raises:
+        ValueError: If the engine is "fused" and cannot serve.
+    """
+    reason = None if engine == "reference" else why_not_fused(model, x, on_step)
+    if engine == "fused" and reason is not None:
+        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
+    if engine == "reference" or reason is not None:
+        return reference.run(model, x, clock, on_step, segment)
+    return cpu.run(model, x, clock, on_step, segment)
+
+
+def why_not_fused(
+    model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
+) -> str | None:
+    """Say why a rollout cannot run on a fast engine; None if it can."""
+    if x.device.type != "cpu":
+        return f"there is no fast engine for {x.device.type} yet"
+    if on_step is not None and torch.is_grad_enabled():
+        return "on_step sees states that gradients may be wanted of"
+    return why_not_standard(model, x)
