@@ -10,7 +10,12 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
 
-_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+_MODES = {
+    "zero": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
 
 
 def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
@@ -30,21 +35,24 @@ def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
     channels = x.shape[1]
     radius = nca.kernel_size // 2
     padded = F.pad(x, [radius] * 4, mode=_MODES[nca.filter_padding])
-    views = [F.conv2d(padded, kernel[:, None], groups=channels) for kernel in nca.perception.filters]
+    views = [
+        F.conv2d(padded, kernel[:, None], groups=channels) for kernel in nca.perception.filters
+    ]
     if not isinstance(nca.rule, MLPNCARule):
         raise TypeError(f"nca must have a rule of two layers, got {type(nca.rule).__name__}")
     update = nca.rule(torch.cat([x, *views], dim=1))
     if nca.immutable_image_channels:
         update[:, : nca.num_image_channels] = 0
     fires = torch.rand(x.shape[0], 1, *x.shape[2:], device=x.device) < nca.fire_rate
-    after = x + update * fires
+    after: Tensor = x + update * fires
     if nca.use_alive_mask:
         after = after * (_alive(x) & _alive(after))
     return after
 
 
 def _alive(x: Tensor) -> Tensor:
-    return F.max_pool2d(x[:, 3:4], 3, stride=1, padding=1) > 0.1
+    highest: Tensor = F.max_pool2d(x[:, 3:4], 3, stride=1, padding=1)
+    return highest > 0.1
 
 
 def eager_rollout(nca: AbstractNCAModel, x: Tensor, steps: int) -> Tensor:

@@ -1,120 +1,131 @@
-"""Time the rollout engines against each other, in one process and in turn.
+"""Time the rollout engines side by side, and weigh what they keep for the backward pass.
 
     nox -s bench
-    python benchmarks/engines.py --rounds 9 --json engines.json
+    nox -s bench -- --rounds 9 --output docs/_static/benchmarks
 
-Prints, for each case, milliseconds per step (medians) and the ratio reference / fused: the median
-of the ratios of neighbouring measurements, which a machine whose speed drifts does not distort.
+Each case and kind runs in a process of its own, in which the contenders take turns; a ratio is the
+median of the ratios of neighbouring measurements, which a machine whose speed drifts does not
+distort. Writes engines.md (tables), engines.json and engines.png into the output folder. Where cax
+is installed (https://github.com/maxencefaldor/cax), it is a contender, too.
 """
 
 import argparse
 import json
 import platform
 import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import cax_case
 import torch
-from torch import Tensor
+from cases import CASES, KINDS, Case
+from measure import Figures, in_own_process
+from report import plot_cases, plot_scaling, tables
 
-from ncalab.core.rollout import Engine
-from ncalab.tasks import GrowingNCAModel
-
-STEPS = 32
-
-
-@dataclass(frozen=True)
-class Case:
-    """One model and one kind of state."""
-
-    name: str
-    batch: int
-    side: int
-    alive_mask: bool
-    from_seed: bool
-
-    def model(self) -> GrowingNCAModel:
-        """Return a model whose rule does something, but little, so that states stay in range."""
-        torch.manual_seed(0)
-        nca = GrowingNCAModel(
-            torch.device("cpu"), num_hidden_channels=12, use_alive_mask=self.alive_mask
-        )
-        torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.01)
-        return nca
-
-    def states(self, nca: GrowingNCAModel) -> Tensor:
-        """Return states, shape ``(batch, 16, side, side)``."""
-        if self.from_seed:
-            return nca.make_seed(self.side, self.side).repeat(self.batch, 1, 1, 1)
-        return torch.rand(self.batch, nca.num_channels, self.side, self.side)
+SIDES = (32, 64, 128, 256, 512, 1024, 2048)
+STEPS = (8, 16, 32, 64, 128, 256)
+WEIGHED = ("eager", "fused", "fused, recomputing")
 
 
-CASES = [
-    Case("full grid", 8, 72, alive_mask=False, from_seed=False),
-    Case("full grid, alive mask", 8, 72, alive_mask=True, from_seed=False),
-    Case("growing from a seed", 8, 72, alive_mask=True, from_seed=True),
-    Case("one small grid", 1, 32, alive_mask=False, from_seed=False),
-    Case("one large grid", 1, 256, alive_mask=False, from_seed=False),
-]
+def machine() -> dict[str, Any]:
+    """Describe what the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "processor": model,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "cax": cax_case.available(),
+    }
 
 
-def forward(nca: GrowingNCAModel, x: Tensor, engine: Engine) -> None:
-    """Run the steps without gradients."""
-    with torch.no_grad():
-        nca(x, STEPS, seed=1, engine=engine)
+def compare(case: Case, kind: str, rounds: int, *, cax: bool) -> dict[str, Any]:
+    """Return medians in milliseconds per step, and ratios to the fused engine."""
+    threads = torch.get_num_threads()
+    times = in_own_process(case=asdict(case), kind=kind, rounds=rounds, cax=cax, threads=threads)
+    return {
+        "case": case.name,
+        "shape": case.shape,
+        "steps": case.steps,
+        "kind": kind,
+        "ms_per_step": {name: statistics.median(values) for name, values in times.items()},
+        "ratios": ratios(times),
+    }
 
 
-def training(nca: GrowingNCAModel, x: Tensor, engine: Engine) -> None:
-    """Run the steps and their backward pass."""
-    nca.zero_grad()
-    nca(x, STEPS, seed=1, engine=engine).image_channels.square().mean().backward()
+def ratios(times: Figures) -> dict[str, float]:
+    """Return how many times as long as the fused engine each contender takes."""
+    return {
+        name: statistics.median(a / b for a, b in zip(values, times["fused"], strict=False))
+        for name, values in times.items()
+        if name != "fused"
+    }
 
 
-def seconds(run: Callable[[], None]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def weigh(case: Case) -> dict[str, Any]:
+    """Return by how many MiB training raises the peak of memory, for each contender."""
+    threads = torch.get_num_threads()
+    figures: dict[str, float] = {}
+    for contender in WEIGHED:
+        found = in_own_process(case=asdict(case), contender=contender, threads=threads)
+        figures[contender] = found[contender][0]
+    return {"case": case.name, "shape": case.shape, "steps": case.steps, "mib": figures}
 
 
-def compare(case: Case, kind: Callable[..., None], rounds: int) -> dict[str, float]:
-    """Return medians in milliseconds per step, and the median ratio."""
-    nca = case.model()
-    x = case.states(nca)
-    engines: tuple[Engine, Engine] = ("reference", "fused")
-    for engine in engines:
-        kind(nca, x, engine)
-    runs = [partial(kind, nca, x, engine) for engine in engines]
-    pairs = [[seconds(run) for run in runs] for _ in range(rounds)]
-    reference, fused = (
-        statistics.median(times) * 1e3 / STEPS for times in zip(*pairs, strict=True)
-    )
-    ratio = statistics.median(slow / fast for slow, fast in pairs)
-    return {"reference": reference, "fused": fused, "ratio": ratio}
+def scale(cases: list[Case], rounds: int) -> list[dict[str, Any]]:
+    """Return seconds per rollout of the fused engine, forward, by cells and steps."""
+    results = []
+    for case in cases:
+        cost = compare(case, "forward", rounds, cax=False)
+        seconds = cost["ms_per_step"]["fused"] * case.steps / 1e3
+        results.append({"cells": case.width * case.height, "steps": case.steps, "s": seconds})
+        print(f"  {case.shape}, {case.steps} steps: {seconds:.3f} s", flush=True)
+    return results
 
 
 def main() -> None:
-    """Run all cases and print a table."""
+    """Run all cases, print tables and write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each engine")
-    parser.add_argument("--json", type=Path, help="where to write the figures, too")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
+    parser.add_argument("--cases", nargs="*", default=[], help="names of cases; all if none")
+    parser.add_argument("--no-scaling", action="store_true", help="leave out the long part")
+    parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder")
     arguments = parser.parse_args()
+    known = [case.name for case in CASES]
+    if unknown := set(arguments.cases) - set(known):
+        parser.error(f"--cases must be of {', '.join(known)}, got {', '.join(sorted(unknown))}")
+    chosen = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
 
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"| case | B x W x H | | reference ms | fused ms | ratio |\n|{'---|' * 6}")
-    results = []
-    for case in CASES:
-        for kind in (forward, training):
-            figures = compare(case, kind, arguments.rounds)
-            shape = f"{case.batch} x {case.side} x {case.side}"
-            row = f"{figures['reference']:.2f} | {figures['fused']:.2f} | {figures['ratio']:.1f}"
-            print(f"| {case.name} | {shape} | {kind.__name__} | {row} |", flush=True)
-            results.append({"case": case.name, "kind": kind.__name__, **figures})
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    report: dict[str, Any] = {"machine": machine(), "times": [], "memory": []}
+    print(report["machine"])
+    for case in chosen:
+        for kind in KINDS:
+            # In cax, a step from a seed costs what any other step costs.
+            cax = report["machine"]["cax"] is not None and not case.learned_filters
+            result = compare(case, kind, arguments.rounds, cax=cax)
+            report["times"].append(result)
+            print(result["case"], kind, result["ms_per_step"], result["ratios"], flush=True)
+        report["memory"].append(weigh(case))
+        print(report["memory"][-1]["mib"], flush=True)
+    if not arguments.no_scaling:
+        by_cells = [Case("cells", 1, side, side, steps=8) for side in SIDES]
+        by_steps = [Case("steps", 1, 128, 128, steps=steps) for steps in STEPS]
+        report["by_cells"] = scale(by_cells, 3)
+        report["by_steps"] = scale(by_steps, 3)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "engines.json").write_text(json.dumps(report, indent=2) + "\n")
+    (arguments.output / "engines.md").write_text(tables(report))
+    plot_cases(report, arguments.output / "engines.png")
+    if not arguments.no_scaling:
+        plot_scaling(report, arguments.output / "scaling.png")
+    print(f"\n{tables(report)}\ntables, figures and plots: {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ FILTERS = st.sampled_from(
     [{}, {"use_laplace": True}]
     + [{"num_learned_filters": n, "kernel_size": k} for n in (1, 3) for k in (1, 3, 5)]
 )
-GRIDS = st.sampled_from([(1, 1), (3, 40), (7, 5), (13, 11), (1, 9), (2, 2)])
+GRIDS = st.sampled_from([(1, 1), (3, 200), (7, 5), (13, 11), (1, 9), (2, 2), (31, 37)])
 
 
 def states(model: TinyModel, batch: int, grid: tuple[int, int], sparse: bool) -> Tensor:
@@ -53,7 +53,7 @@ def gradients(model: TinyModel, x: Tensor, steps: int, engine: Any) -> list[Tens
 
 
 @settings(max_examples=60, deadline=None)
-@given(MODELS, FILTERS, GRIDS, st.sampled_from([1, 3]), st.integers(1, 6), st.booleans())
+@given(MODELS, FILTERS, GRIDS, st.sampled_from([1, 3, 17]), st.integers(1, 6), st.booleans())
 def test_fused_equals_reference_in_states_and_gradients(
     model_arguments: dict[str, Any],
     filters: dict[str, Any],
@@ -99,6 +99,110 @@ def test_fused_keeps_float32_states_and_gradients_close_to_float64(make_model: M
     torch.testing.assert_close(after.double(), want, atol=1e-5, rtol=0)
     for got, slope in zip(slopes, gradients(exact, x.double(), 8, "reference"), strict=True):
         assert (got - slope).norm() <= 1e-4 * slope.norm()
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+@pytest.mark.parametrize("alive", [False, True])
+@pytest.mark.parametrize("checkpoint", ["auto", 1, 3, 100])
+def test_checkpointing_changes_no_bit_of_a_gradient(
+    make_model: MakeModel, engine: Any, alive: bool, checkpoint: Any
+) -> None:
+    model = make_model(use_alive_mask=alive, use_temporal_encoding=True)
+    x = torch.rand(3, model.num_channels, 12, 9)
+    leaves = [x.requires_grad_(), *model.parameters()]
+
+    def slopes(checkpoint: Any) -> tuple[Tensor, ...]:
+        after = rollout(model, x, 10, seed=3, engine=engine, checkpoint=checkpoint)
+        return torch.autograd.grad(after.square().sum(), leaves)
+
+    for kept, recomputed in zip(slopes(None), slopes(checkpoint), strict=True):
+        assert torch.equal(kept, recomputed)
+
+
+def saved_bytes(model: TinyModel, x: Tensor, steps: int, checkpoint: Any) -> int:
+    """Count the bytes that autograd keeps of a rollout, besides the parameters."""
+    sizes: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        rollout(model, x, steps, seed=1, engine="fused", checkpoint=checkpoint)
+    return sum(sizes) - sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def test_what_checkpointing_keeps_grows_with_the_root_of_the_steps(make_model: MakeModel) -> None:
+    model = make_model()
+    x = torch.rand(1, model.num_channels, 20, 20)
+
+    kept = {n: saved_bytes(model, x, n, None) for n in (16, 64)}
+    lean = {n: saved_bytes(model, x, n, "auto") for n in (16, 64)}
+
+    assert kept[64] > 3.9 * kept[16]
+    assert lean[64] <= 2 * lean[16]
+    assert 6 * lean[64] < kept[64]
+
+
+@pytest.mark.parametrize("chain", [[4, 5], [1, 1, 7], [8, 1]])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_rollouts_in_a_row_equal_one(make_model: MakeModel, engine: Any, chain: list[int]) -> None:
+    model = make_model(use_alive_mask=True, use_temporal_encoding=True)
+    x = torch.rand(2, model.num_channels, 8, 11)
+    one = rollout(model, x, sum(chain), seed=2, engine=engine)
+
+    start = 0
+    for steps in chain:
+        x = rollout(model, x, steps, start=start, seed=2, engine=engine)
+        start += steps
+
+    assert torch.equal(x, one)
+
+
+def test_engines_agree_in_every_mode(make_model: MakeModel) -> None:
+    model = make_model()
+    x = torch.rand(2, 9, 9, 7)
+    want = rollout(model, x, 5, seed=2, engine="reference").detach()
+
+    with torch.no_grad():
+        without_graph = rollout(model, x, 5, seed=2, engine="fused")
+    with torch.inference_mode():
+        inferred = rollout(model, x, 5, seed=2, engine="fused").clone()
+        within = rollout(model, x.clone(), 5, seed=2, engine="fused").clone()
+    moved = rollout(model.to("cpu", torch.float64), x.double(), 5, seed=2, engine="fused")
+
+    for got in (without_graph, inferred, within, moved.float()):
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+
+def test_autocast_is_obeyed(make_model: MakeModel) -> None:
+    model = make_model()
+    x = torch.rand(2, 9, 9, 7)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        got = rollout(model, x, 5, seed=2)
+        want = rollout(model, x, 5, seed=2, engine="reference")
+        with pytest.raises(ValueError, match="autocast"):
+            rollout(model, x, 5, seed=2, engine="fused")
+
+    assert torch.equal(got, want)
+    exact = rollout(model, x, 5, seed=2)
+    assert not torch.equal(got, exact)
+    torch.testing.assert_close(got, exact, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_engines_update_the_same_cells(make_model: MakeModel, rate: float) -> None:
+    model = make_model(fire_rate=rate, immutable_image_channels=False)
+    x = torch.rand(17, 9, 13, 11)
+
+    changed = [
+        (rollout(model, x, 1, seed=8, engine=engine) != x).any(dim=1)
+        for engine in ("reference", "fused")
+    ]
+
+    assert torch.equal(*changed)
+    assert changed[0].float().mean().item() == pytest.approx(rate, abs=0.03)
 
 
 def test_gradients_go_through_torchs_checkpointing(make_model: MakeModel) -> None:

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ def tiled_rollout(
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     plan = Plan.of(model, x.shape, tile, reach)
-    result = out
+    result: StateArray | None = out
     if isinstance(x, Tensor) and out is None:
         result = torch.empty_like(x)
     if result is None:
@@ -137,7 +137,7 @@ def tiled_rollout(
                     target.write(columns, states)
                     bar.update()
                 source = target
-    return result
+    return cast(States, result)
 
 
 def _passes(clock: FireClock, sample: int, length: int) -> Iterator[FireClock]:

@@ -1,0 +1,78 @@
+"""Measure contenders in a process of their own: times in alternation, or the memory of one.
+
+A fresh process for each case gives every contender the memory allocator as a program finds it:
+after large allocations have come and gone, it keeps pages that a fresh one must fault in anew.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import cases
+import cax_case
+import torch
+
+Figures = dict[str, list[float]]
+MIB = 2**20
+# Seconds.
+SLOW = 15
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """Time one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def times(case: cases.Case, kind: str, rounds: int, *, cax: bool) -> Figures:
+    """Return milliseconds per step of each contender, round by round."""
+    runs = cases.runs_of(case, kind)
+    if cax:
+        runs |= cax_case.runs_of(case, kind)
+    for run in runs.values():
+        run()
+    measured: Figures = {name: [] for name in runs}
+    for number in range(rounds):
+        for name, run in runs.items():
+            # What takes minutes is measured once: its ratio needs no second digit.
+            if number == 0 or measured[name][0] * case.steps < SLOW * 1e3:
+                measured[name].append(seconds(run) * 1e3 / case.steps)
+    return measured
+
+
+def memory(case: cases.Case, contender: str) -> Figures:
+    """Return by how many MiB training with one contender raises the peak of resident memory."""
+    few = cases.Case(**{**vars(case), "batch": 1, "steps": 2})
+    cases.runs_of(few, "training")[contender]()
+    run = cases.runs_of(case, "training")[contender]
+    before = _peak()
+    run()
+    return {contender: [_peak() - before]}
+
+
+def _peak() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / MIB if sys.platform == "darwin" else used / 1024
+
+
+def in_own_process(**task: object) -> Figures:
+    """Run this file on a task in a new process."""
+    command = [sys.executable, __file__, json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{task} failed:\n{done.stderr}")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    torch.set_num_threads(task.pop("threads"))
+    case = cases.Case(**task.pop("case"))
+    job = memory if "contender" in task else times
+    sys.stdout.write("\n" + json.dumps(job(case, **task)) + "\n")
+    sys.stdout.flush()
