@@ -52,9 +52,10 @@ def rollout(
         engine: "auto" (the fastest that serves this rollout), "reference" (step by step) or
             "fused" (the fast engine of the device, or an error).
         on_step: Called after every step with (steps taken so far, state); true ends the rollout.
-        checkpoint: What the backward pass keeps. None: the state before every step, which is
-            fastest. A number of steps: only every so many states; the steps between are taken
-            again. "auto": that number is the root of ``steps``, so that memory grows with it.
+        checkpoint: What the backward pass keeps. None: the state before every step, and what its
+            cells perceived where that is small; the fastest. A number of steps: only every so
+            many states; the steps between are taken again. "auto": that number is the root of
+            ``steps``, so that memory grows with it.
 
     Returns:
         States after the last step, shape ``(B, C, W, H)``; differentiable.

@@ -24,12 +24,35 @@ from ncalab.core.rollout.fired import Fired, phase_length
 from ncalab.core.rollout.halo import Halo
 from ncalab.core.rollout.job import Job, Weights, parameters_of
 from ncalab.core.rollout.kernels import activate, neighbourhood_max, perceive
-from ncalab.core.rollout.layout import Block, Box, Layout, bounding_box, occupied
+from ncalab.core.rollout.layout import Box, Layout, bounding_box, occupied
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.shares import run_shares, shares_of
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
+
+
+class Neurons(NamedTuple):
+    """What N cells perceived, and what their hidden neurons made of it.
+
+    Attributes:
+        perceived: Perception without time, shape ``(N, (1 + n) C)``.
+        hidden: Hidden neurons, shape ``(N, hidden)``: after a ReLU, before another nonlinearity.
+    """
+
+    perceived: Tensor
+    hidden: Tensor
+
+    def rows(self, which: slice | Tensor) -> "Neurons":
+        """Return those of some of the cells."""
+        return Neurons(self.perceived[which], self.hidden[which])
+
+    @classmethod
+    def empty(cls, rows: int, weights: Weights) -> "Neurons":
+        """Make room for that many cells."""
+        columns, neurons = weights.into.shape
+        new = weights.into.new_empty
+        return cls(new(rows, columns), new(rows, neurons))
 
 
 class Tape(NamedTuple):
@@ -41,6 +64,8 @@ class Tape(NamedTuple):
         source: States before the step in the box and its frame, ``(B, w + 2r, h + 2r, C)``.
         cells: Indices, in the box, of the cells that fired and live, int64.
         alive: Which cells of the box live, ``(B, w, h)``, bool; empty without an alive mask.
+        perceived: See :class:`Neurons`; no rows if they are to be computed again.
+        hidden: Likewise.
     """
 
     step: int
@@ -48,6 +73,8 @@ class Tape(NamedTuple):
     source: Tensor
     cells: Tensor
     alive: Tensor
+    perceived: Tensor
+    hidden: Tensor
 
 
 class Phase(NamedTuple):
@@ -83,7 +110,8 @@ class Stepper:
         self.living = self.whole
         self.layout = Layout(self.whole, self.shape, r)
         self.phase = Phase(range(0), self.whole)
-        self._scratch = self._perceived = self._hidden = self.grid
+        self._scratch = self.grid
+        self._buffer = Neurons.empty(0, weights)
 
     @classmethod
     def begin(cls, job: Job, x: Tensor, weights: Weights) -> "Stepper":
@@ -145,91 +173,89 @@ class Stepper:
             view = self._scratch.copy_(view)
         self._step(step, view)
 
-    def record(self, step: int) -> Tape:
-        """Take one step in place; return what the backward pass needs."""
+    def record(self, step: int, *, keep: bool) -> Tape:
+        """Take one step in place; return what the backward pass needs.
+
+        Args:
+            step: The step.
+            keep: Whether to keep perceptions and hidden neurons, too.
+        """
         self.phase_at(step)
         source = self._framed().clone(memory_format=torch.contiguous_format)
-        cells, alive = self._step(step, source)
+        cells, alive, neurons = self._step(step, source, keep=keep)
         if self.job.use_alive_mask:
-            cells = cells[alive.flatten()[cells]]
-        return Tape(step, self.layout, source, cells, alive)
+            lives = alive.flatten()[cells]
+            cells = cells[lives]
+            neurons = neurons.rows(lives) if keep else neurons
+        return Tape(step, self.layout, source, cells, alive, *neurons)
 
     def _framed(self) -> Tensor:
         return self.layout.box.framed(self.grid, self.job.radius)
 
-    def _step(self, step: int, source: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, step: int, source: Tensor, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor, Neurons]:
         """Take one step from ``source``, the contiguous box and frame as they are before it.
 
         Returns:
-            Indices of the updated cells, and which cells live, ``(B, w, h)``, empty without an
-            alive mask.
+            Indices of the updated cells; which cells live, ``(B, w, h)``, empty without an alive
+            mask; and the neurons of the updated cells, without rows unless they are kept.
         """
         if self.job.use_alive_mask:
-            cells, alive = self._step_living(step, source)
+            cells, alive, neurons = self._step_living(step, source, keep=keep)
             if step + 1 not in self.phase.steps:
                 self.living = bounding_box(alive, self.phase.box)
         else:
             cells, alive = self.fired.cells(step), source.new_empty(0, dtype=torch.bool)
-            self._update(step, source, cells)
+            neurons = self._update(step, source, cells, keep=keep)
         self.halo.fill(self.grid)
-        return cells, alive
+        return cells, alive, neurons
 
-    def _step_living(self, step: int, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Update the cells near living ones, then clear those that do not live.
-
-        Returns:
-            Indices of the cells that were updated, and which cells live, ``(B, w, h)``.
-        """
+    def _step_living(
+        self, step: int, source: Tensor, *, keep: bool
+    ) -> tuple[Tensor, Tensor, Neurons]:
+        """Update the cells near living ones, then clear those that do not live."""
         near = neighbourhood_max(self._opacity())
         fires = self.fired.mask(step) & (neighbourhood_max(near) > ALIVE_THRESHOLD)
         cells = fires.flatten().nonzero().flatten()
-        self._update(step, source, cells)
+        neurons = self._update(step, source, cells, keep=keep)
         alive = (near > ALIVE_THRESHOLD) & (neighbourhood_max(self._opacity()) > ALIVE_THRESHOLD)
         dead = self.layout.in_grid.index_select(0, (~alive).flatten().nonzero().flatten())
         states = self.grid.view(-1, self.shape[3])
         states[:, self.job.first_mutable :].index_fill_(0, dead, 0)
-        return cells, alive
+        return cells, alive, neurons
 
     def _opacity(self) -> Tensor:
         return self.layout.box.inner(self.grid, self.job.radius)[..., ALPHA_CHANNEL]
 
-    def _update(self, step: int, source: Tensor, cells: Tensor) -> None:
-        """Add the rule's update to the given cells of the box."""
+    def _update(self, step: int, source: Tensor, cells: Tensor, *, keep: bool) -> Neurons:
+        """Add the rule's update to the given cells of the box; return their neurons, if kept."""
         layout, bias = self.layout, self.weights.bias_at(self.job, step)
         in_grid = layout.in_grid.index_select(0, cells)
         whole = layout.in_source is layout.in_grid
         in_source = in_grid if whole else layout.in_source.index_select(0, cells)
+        kept = Neurons.empty(len(cells) if keep else 0, self.weights)
         for block, part in layout.split(cells):
-            self._update_block(
-                source, block, cells[part] - block.first, in_source[part], in_grid[part], bias
-            )
+            neurons = kept.rows(part) if keep else self._buffers(part.stop - part.start)
+            own = source.view(-1, self.shape[3]).index_select(0, in_source[part])
+            framed = block.framed(source, self.job.radius)
+            self._update_rows(own, framed, cells[part] - block.first, bias, neurons)
+            self.grid.view(-1, self.shape[3]).index_copy_(0, in_grid[part], own)
+        return kept
 
-    def _update_block(
-        self,
-        source: Tensor,
-        block: Block,
-        cells: Tensor,
-        in_source: Tensor,
-        in_grid: Tensor,
-        bias: Tensor,
+    def _update_rows(
+        self, own: Tensor, framed: Tensor, cells: Tensor, bias: Tensor, neurons: Neurons
     ) -> None:
-        channels, first = self.shape[3], self.job.first_mutable
-        perceived_buffer, hidden_buffer = self.buffers(len(cells))
-        own = source.view(-1, channels).index_select(0, in_source)
-        framed = block.framed(source, self.job.radius)
-        perceived = perceive(own, framed, self.weights.filters, cells, out=perceived_buffer)
-        hidden = torch.addmm(bias, perceived, self.weights.into, out=hidden_buffer[: len(cells)])
+        """Add the rule's update to the states of some cells of a block, in place."""
+        perceive(own, framed, self.weights.filters, cells, out=neurons.perceived)
+        hidden = torch.addmm(bias, neurons.perceived, self.weights.into, out=neurons.hidden)
         hidden = activate(self.job.activation, hidden)
-        own[:, first:].addmm_(hidden, self.weights.out)
-        self.grid.view(-1, channels).index_copy_(0, in_grid, own)
+        own[:, self.job.first_mutable :].addmm_(hidden, self.weights.out)
 
-    def buffers(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Return buffers for at least that many rows of perceptions and of hidden neurons."""
-        if len(self._hidden) < rows:
-            columns, neurons = self.weights.into.shape
-            self._perceived = self.grid.new_empty(rows, columns)
-            self._hidden = self.grid.new_empty(rows, neurons)
-        return self._perceived, self._hidden
+    def _buffers(self, rows: int) -> Neurons:
+        if len(self._buffer.hidden) < rows:
+            self._buffer = Neurons.empty(rows, self.weights)
+        return self._buffer.rows(slice(rows))
 
 
 def run(

@@ -29,6 +29,9 @@ class Moment(NamedTuple):
     grid: Tensor
 
 
+# Neurons of a rollout up to that size are kept for the backward pass. Beyond, the memory that they
+# take must be faulted in page by page, which takes longer than computing them again.
+KEPT_BYTES = 64 * 2**20
 # Of a tape and of a moment, the first two fields are no tensors.
 _PLAIN = 2
 
@@ -79,7 +82,8 @@ def _take(
     with torch.no_grad():
         stepper = Stepper.begin(job, x, weights)
         if segment is None:
-            tapes = [stepper.record(step) for step in job.steps]
+            keep = keeps_neurons(job, stepper, len(job.steps))
+            tapes = [stepper.record(step, keep=keep) for step in job.steps]
             return stepper.state(), tapes
         moments = []
         for step in job.steps:
@@ -112,4 +116,14 @@ def _retake(job: Job, weights: Weights, moment: Moment, segment: int | None) -> 
     """Take the steps of a segment again."""
     stepper = Stepper.resume(job, moment.grid, moment.phase, weights)
     first = moment.step - job.steps.start
-    return [stepper.record(step) for step in job.steps[first:][:segment]]
+    steps = job.steps[first:][:segment]
+    keep = keeps_neurons(job, stepper, len(steps))
+    return [stepper.record(step, keep=keep) for step in steps]
+
+
+def keeps_neurons(job: Job, stepper: Stepper, steps: int) -> bool:
+    """Decide whether to keep the neurons of all updated cells over some steps."""
+    batch, width, height, _ = stepper.shape
+    into = stepper.weights.into
+    rows = batch * width * height * job.clock.fire_rate * steps
+    return rows * sum(into.shape) * into.element_size() <= KEPT_BYTES

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.rollout.cpu import Tape
+from ncalab.core.rollout.cpu import Neurons, Tape
 from ncalab.core.rollout.halo import Halo
 from ncalab.core.rollout.job import Job, Weights
-from ncalab.core.rollout.kernels import activate, convolve, filter_gradient, perceive
+from ncalab.core.rollout.kernels import convolve, filter_gradient, perceive
 from ncalab.core.rollout.layout import Block, Box, Layout
 
 
@@ -43,7 +43,7 @@ class Reverse:
         self.d_bias = torch.zeros_like(weights.bias)
         self.d_time = torch.zeros_like(weights.bias)
         self.d_out = torch.zeros_like(weights.out)
-        self._perceived = self._hidden = self._d_hidden = gradient.new_empty(0)
+        self._buffer = self._d_buffer = Neurons.empty(0, weights)
 
     def gradients(self) -> tuple[Tensor, ...]:
         """Return the gradients of states, filters, first layer, bias and last layer."""
@@ -72,11 +72,16 @@ class Reverse:
         states = tape.source.view(-1, tape.source.shape[3])
         bias = self.weights.bias_at(self.job, tape.step)
         d_bias = torch.zeros_like(self.d_bias)
+        kept = Neurons(tape.perceived, tape.hidden)
         for block, part in layout.split(cells):
             here = cells[part] - block.first
-            own = states.index_select(0, in_source[part])
             framed = block.framed(tape.source, self.job.radius)
-            d_perceived = self._back_through_rule(own, framed, here, gradients[part], bias, d_bias)
+            if len(kept.hidden):
+                neurons = kept.rows(part)
+            else:
+                own = states.index_select(0, in_source[part])
+                neurons = self._recompute(own, framed, here, bias)
+            d_perceived = self._back_through_rule(neurons, gradients[part], d_bias)
             self._back_through_filters(layout, block, here, framed, d_perceived)
         self.d_bias += d_bias
         if self.job.times is not None:
@@ -95,61 +100,57 @@ class Reverse:
         self._rows()[:, first:].index_fill_(0, dead, 0)
         self.reached = layout.box.grown(r, *self.whole.size)
 
-    def _back_through_rule(
-        self,
-        own: Tensor,
-        framed: Tensor,
-        cells: Tensor,
-        gradient: Tensor,
-        bias: Tensor,
-        d_bias: Tensor,
-    ) -> Tensor:
+    def _recompute(self, own: Tensor, framed: Tensor, cells: Tensor, bias: Tensor) -> Neurons:
+        """Compute again what some cells of a block perceived, and their hidden neurons."""
+        if len(self._buffer.hidden) < len(cells):
+            self._buffer = Neurons.empty(len(cells), self.weights)
+        neurons = self._buffer.rows(slice(len(cells)))
+        perceive(own, framed, self.weights.filters, cells, out=neurons.perceived)
+        torch.addmm(bias, neurons.perceived, self.weights.into, out=neurons.hidden)
+        if type(self.job.activation) is nn.ReLU:
+            neurons.hidden.relu_()
+        return neurons
+
+    def _back_through_rule(self, neurons: Neurons, gradient: Tensor, d_bias: Tensor) -> Tensor:
         """Take the gradient of some cells of a block back to what they perceived.
 
         Args:
-            own: States of those N cells before the step, shape ``(N, C)``.
-            framed: States of the block and its frame.
-            cells: Indices of the cells in the block.
+            neurons: Perceptions and hidden neurons of those N cells; not changed.
             gradient: Gradient of their states after the step, shape ``(N, C)``.
-            bias: Bias of the hidden neurons at this step.
-            d_bias: Where the gradient of that bias is added up.
+            d_bias: Where the gradient of that step's bias is added up.
 
         Returns:
             Gradient of their perceptions, shape ``(N, (1 + n) C)``, in a buffer.
         """
-        perceived_buffer, hidden_buffer, d_hidden_buffer = self._buffers(len(cells))
-        perceived = perceive(own, framed, self.weights.filters, cells, out=perceived_buffer)
-        hidden = torch.addmm(bias, perceived, self.weights.into, out=hidden_buffer)
+        rows = len(neurons.hidden)
+        if len(self._d_buffer.hidden) < rows:
+            self._d_buffer = Neurons.empty(rows, self.weights)
+        buffers = self._d_buffer.rows(slice(rows))
         d_update = gradient[:, self.job.first_mutable :]
-        d_hidden = self._back_through_hidden(hidden, d_update, out=d_hidden_buffer)
+        d_hidden = self._back_through_hidden(neurons.hidden, d_update, out=buffers.hidden)
         d_bias += d_hidden.sum(0)
         if self.wants_first:
-            self.d_into.addmm_(perceived.t(), d_hidden)
-        # Perceptions are done with: their buffer takes the gradient.
-        return torch.mm(d_hidden, self.from_hidden, out=perceived)
-
-    def _buffers(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        if len(self._hidden) < rows:
-            columns, neurons = self.d_into.shape
-            self._perceived = self.grid.new_empty(rows, columns)
-            self._hidden = self.grid.new_empty(rows, neurons)
-            self._d_hidden = self.grid.new_empty(rows, neurons)
-        return self._perceived[:rows], self._hidden[:rows], self._d_hidden[:rows]
+            self.d_into.addmm_(neurons.perceived.t(), d_hidden)
+        return torch.mm(d_hidden, self.from_hidden, out=buffers.perceived)
 
     def _back_through_hidden(self, hidden: Tensor, d_update: Tensor, out: Tensor) -> Tensor:
-        """Return the gradient of the hidden neurons before the nonlinearity."""
-        activation = self.job.activation
+        """Return the gradient of the hidden neurons before the nonlinearity.
+
+        Args:
+            hidden: Hidden neurons, after a ReLU, before another nonlinearity.
+            d_update: Gradient of the update.
+            out: A buffer of the shape of ``hidden``.
+        """
         d_active = torch.mm(d_update, self.from_update, out=out)
-        if type(activation) is nn.ReLU:
-            active = activate(activation, hidden)
+        if type(self.job.activation) is nn.ReLU:
             if self.wants_last:
-                self.d_out.addmm_(active.t(), d_update)
+                self.d_out.addmm_(hidden.t(), d_update)
             # The derivative of ReLU is 1 where its value is positive.
-            torch.ops.aten.threshold_backward.grad_input(d_active, active, 0, grad_input=d_active)
+            torch.ops.aten.threshold_backward.grad_input(d_active, hidden, 0, grad_input=d_active)
             return d_active
         with torch.enable_grad():
             before = hidden.detach().requires_grad_()
-            active = activation(before)
+            active = self.job.activation(before)
         if self.wants_last:
             self.d_out.addmm_(active.detach().t(), d_update)
         (d_hidden,) = torch.autograd.grad(active, before, d_active)

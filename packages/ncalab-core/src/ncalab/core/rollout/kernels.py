@@ -55,15 +55,15 @@ def perceive(
         source: Framed states, shape ``(B, w + 2r, h + 2r, C)``.
         filters: n depthwise filters.
         cells: Which of the ``B * w * h`` cells they are, int64, shape ``(N,)``.
-        out: Buffer of at least N rows.
+        out: Where to write the perception without time, shape ``(N, (1 + n) C)``.
 
     Returns:
-        Perception without time, shape ``(N, (1 + n) C)``, in the buffer.
+        ``out``.
     """
     channels = source.shape[3]
     views = (convolve(source, kernel).view(-1, channels) for kernel in filters)
     seen = [view.index_select(0, cells) for view in views]
-    return torch.cat([own, *seen], dim=1, out=out[: len(cells)])
+    return torch.cat([own, *seen], dim=1, out=out)
 
 
 def activate(activation: nn.Module, hidden: Tensor) -> Tensor:
