@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ncalab.core.checks import check_choice, check_int, check_state
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout import cpu, reference
+from ncalab.core.rollout import cpu, cuda, reference
+from ncalab.core.rollout.cuda_graph import clear_cuda_graphs, without_cuda_graphs
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.standard import why_not_standard
 
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 Engine = Literal["auto", "reference", "fused"]
 Checkpoint = Literal["auto"] | int | None
 
-__all__ = ["Checkpoint", "Engine", "OnStep", "rollout"]
+__all__ = [
+    "Checkpoint",
+    "Engine",
+    "OnStep",
+    "clear_cuda_graphs",
+    "rollout",
+    "without_cuda_graphs",
+]
 
 
 def rollout(
@@ -82,7 +90,8 @@ def rollout(
         return reference.run(model, x, clock, on_step, segment)
     reason = why_not_fused(model, x, on_step)
     if reason is None:
-        return cpu.run(model, x, clock, on_step, segment)
+        fused = cuda if x.is_cuda else cpu
+        return fused.run(model, x, clock, on_step, segment)
     if engine == "fused":
         raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
     return reference.run(model, x, clock, on_step, segment)
@@ -105,8 +114,8 @@ def why_not_fused(
     model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
 ) -> str | None:
     """Say why a rollout cannot run on a fast engine; None if it can."""
-    if x.device.type != "cpu":
-        return f"there is no fast engine for {x.device.type} yet"
+    if x.device.type not in ("cpu", "cuda"):
+        return f"there is no fast engine for {x.device.type}"
     if on_step is not None and torch.is_grad_enabled():
         return "on_step sees states that gradients may be wanted of"
-    return why_not_standard(model, x)
+    return cuda.why_not_cuda(model, x) if x.is_cuda else why_not_standard(model, x)

@@ -1,0 +1,125 @@
+"""The CUDA engine: one fused Triton kernel per step, one autograd node per rollout.
+
+On a GPU the arithmetic of a cell is small against its memory traffic, if every operation goes
+through memory by itself. Here a step reads the states once and writes them once: halo, perception,
+both matrix products, fire mask and alive mask happen in registers. This module decides whether the
+engine can serve, without needing Triton; what needs it is imported when it runs.
+"""
+
+import importlib.util
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from ncalab.core.fire import FireClock
+from ncalab.core.rollout.cuda_activations import activation_of
+from ncalab.core.rollout.job import Job, parameters_of
+from ncalab.core.rollout.reference import OnStep
+from ncalab.core.rollout.standard import why_not_standard
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+Precision = Literal["float32", "tf32x3", "tf32", "bfloat16"]
+
+# Triton runs on these and on newer ones.
+_LEAST_CAPABILITY = (7, 0)
+# A program holds a cell's whole perception vector; more of it would spill.
+_MOST_PERCEIVED = 512
+# Rows are numbered in 32 bits.
+_MOST_CELLS = 2**31 - 2**10
+_OF_TORCH: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}
+
+
+def why_not_cuda(model: "AbstractNCAModel", x: Tensor) -> str | None:
+    """Say why the CUDA engine cannot run a model on states on a CUDA device; None if it can."""
+    return (
+        why_not_standard(model, x, autocast_to=torch.bfloat16)
+        or why_no_kernel(model, x)
+        or _other_hardware(x)
+    )
+
+
+def why_no_kernel(model: "AbstractNCAModel", x: Tensor) -> str | None:
+    """Say why a standard model cannot be run by the kernels, on whatever device."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (torch's builds for CUDA on Linux bring it)"
+    if activation_of(model.rule.get_submodule("network.1")) is None:
+        name = type(model.rule.get_submodule("network.1")).__name__
+        return f"the CUDA engine does not know {name} with these arguments"
+    perceived = model.num_channels * (1 + model.perception.num_filters)
+    if perceived > _MOST_PERCEIVED:
+        return f"a cell perceives {perceived} values, more than {_MOST_PERCEIVED}"
+    cells = x.shape[0] * x.shape[2] * x.shape[3]
+    if cells > _MOST_CELLS:
+        return f"the batch has {cells} cells, more than {_MOST_CELLS}"
+    return None
+
+
+def _other_hardware(x: Tensor) -> str | None:
+    if x.dtype not in (torch.float32, torch.bfloat16):
+        return f"the CUDA engine computes float32 and bfloat16 states, not {x.dtype}"
+    capability = torch.cuda.get_device_capability(x.device)
+    if torch.version.hip is None and capability < _LEAST_CAPABILITY:
+        return f"Triton needs compute capability 7.0, this device has {capability}"
+    return None
+
+
+def precision_of(x: Tensor) -> Precision:
+    """Return how exactly matrix products are to be computed, as torch's settings ask for.
+
+    ``torch.set_float32_matmul_precision`` decides: "highest", the default, is full float32, "high"
+    is TF32, "medium" is bfloat16. Under ``torch.autocast`` to bfloat16, and for bfloat16 states,
+    products take bfloat16 factors. Sums are float32 in each case.
+    """
+    if x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type):
+        return "bfloat16"
+    return _OF_TORCH[torch.get_float32_matmul_precision()]
+
+
+def run(
+    model: "AbstractNCAModel",
+    x: Tensor,
+    clock: FireClock,
+    on_step: OnStep | None = None,
+    segment: int | None = None,
+    *,
+    precision: Precision | None = None,
+) -> Tensor:
+    """Run the steps of ``clock`` for a model that :func:`why_not_cuda` accepts.
+
+    States on the CPU are for Triton's interpreter (``TRITON_INTERPRET=1``), which the tests use.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``; not changed.
+        clock: Which steps to run, and which cells fire in them.
+        on_step: Called with (number of steps taken so far, state); true ends the rollout. Only
+            without gradients.
+        segment: Steps between the states that are kept for the backward pass, which takes the
+            steps again from them; None to keep the state before every step.
+        precision: How matrix products are computed; as :func:`precision_of` says if None.
+
+    Returns:
+        States after the last step, shape ``(B, C, W, H)``.
+    """
+    from ncalab.core.rollout.cuda_backward import Rollout  # these two need Triton
+    from ncalab.core.rollout.cuda_step import finish, watch
+
+    job, parameters = Job.of(model, clock), parameters_of(model)
+    precision = precision or precision_of(x)
+    with on_device(x):
+        if torch.is_grad_enabled() and any(p.requires_grad for p in (x, *parameters)):
+            result: Tensor = Rollout.apply(job, segment, precision, x, *parameters)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return result
+        with torch.no_grad():
+            if on_step is None:
+                return finish(job, precision, x, parameters)
+            return watch(job, precision, x, parameters, on_step)
+
+
+def on_device(x: Tensor) -> AbstractContextManager[object]:
+    """Make the device of ``x`` the current one, where Triton launches."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
