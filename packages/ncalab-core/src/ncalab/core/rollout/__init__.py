@@ -90,8 +90,8 @@ def rollout(
         return reference.run(model, x, clock, on_step, segment)
     reason = why_not_fused(model, x, on_step)
     if reason is None:
-        fused = cuda if x.is_cuda else cpu
-        return fused.run(model, x, clock, on_step, segment)
+        run = cuda.run if x.is_cuda else cpu.run
+        return run(model, x, clock, on_step, segment)
     if engine == "fused":
         raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
     return reference.run(model, x, clock, on_step, segment)

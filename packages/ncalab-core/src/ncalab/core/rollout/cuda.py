@@ -30,7 +30,6 @@ _LEAST_CAPABILITY = (7, 0)
 _MOST_PERCEIVED = 512
 # Rows are numbered in 32 bits.
 _MOST_CELLS = 2**31 - 2**10
-_OF_TORCH: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bfloat16"}
 
 
 def why_not_cuda(model: "AbstractNCAModel", x: Tensor) -> str | None:
@@ -70,13 +69,21 @@ def _other_hardware(x: Tensor) -> str | None:
 def precision_of(x: Tensor) -> Precision:
     """Return how exactly matrix products are to be computed, as torch's settings ask for.
 
-    ``torch.set_float32_matmul_precision`` decides: "highest", the default, is full float32, "high"
-    is TF32, "medium" is bfloat16. Under ``torch.autocast`` to bfloat16, and for bfloat16 states,
-    products take bfloat16 factors. Sums are float32 in each case.
+    Full float32 is the default. TF32 is used if torch's own matrix products may use it
+    (``torch.set_float32_matmul_precision("high")``), bfloat16 factors under ``torch.autocast`` to
+    bfloat16 and for bfloat16 states. Sums are float32 in each case.
     """
     if x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type):
         return "bfloat16"
-    return _OF_TORCH[torch.get_float32_matmul_precision()]
+    return "tf32" if _torch_uses_tf32() else "float32"
+
+
+def _torch_uses_tf32() -> bool:
+    settings = torch.backends.cuda.matmul
+    # torch before 2.9 has only the latter, a newer one may refuse it.
+    if hasattr(settings, "fp32_precision"):
+        return bool(settings.fp32_precision == "tf32")
+    return bool(settings.allow_tf32)
 
 
 def run(

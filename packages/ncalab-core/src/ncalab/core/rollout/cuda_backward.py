@@ -61,7 +61,12 @@ class Rollout(torch.autograd.Function):
                     _, records = _record(stepper, kept[i], i * segment, count)
                     _take_back(reverse, i * segment, records)
             gradients = reverse.gradients()
-        return (None, None, None, *(g if w else None for g, w in zip(gradients, wanted, strict=True)))
+        return (
+            None,
+            None,
+            None,
+            *(g if w else None for g, w in zip(gradients, wanted, strict=True)),
+        )
 
 
 def _take(

@@ -1,9 +1,9 @@
 """Small rollouts without gradients as CUDA graphs.
 
 A step of a small grid takes the GPU less time than Python and the driver need to launch it. A CUDA
-graph is a recording of all launches of a rollout, launched as one. It reads and writes fixed memory:
-states, fire keys and times are copied in, the states after the last step are copied out, and the
-parameters are read where they are, so that their current values count.
+graph is a recording of all launches of a rollout, launched as one. It reads and writes fixed
+memory: states, fire keys and times are copied in, the states after the last step are copied out,
+and the parameters are read where they are, so that their current values count.
 """
 
 import logging
@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,6 +99,7 @@ class Cache:
             if key not in self._seen:
                 self._remember(self._seen, key, None, MOST_SEEN)
                 return None
+            del self._seen[key]  # once dropped, it must come back twice again
             recording = self._record(function, inputs)
             self._remember(self._recordings, key, recording, MOST_GRAPHS)
             return recording
@@ -117,7 +119,9 @@ class Cache:
             return None
 
     @staticmethod
-    def _remember(cache: OrderedDict, key: Hashable, value: object, most: int) -> None:
+    def _remember(
+        cache: OrderedDict[Hashable, Any], key: Hashable, value: object, most: int
+    ) -> None:
         cache[key] = value
         if len(cache) > most:
             cache.popitem(last=False)

@@ -18,6 +18,15 @@ from ncalab.core.rollout.job import Job
 _LEAST = 16
 _TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16}
 _INPUT = {"float32": "ieee", "tf32x3": "tf32x3", "tf32": "tf32", "bfloat16": "ieee"}
+# Products may be fused with the sums that follow (Triton will not always do so by itself): a result
+# is rounded once instead of twice. Integers, and thus masks, are not concerned.
+_FUSED = {"enable_fp_fusion": True}
+# Cells, hidden neurons and warps of a tile: without and with tensor cores. These are the largest
+# whose values stay in registers (as ptxas counts them for sm_90, 16 channels, 2 filters and 128
+# neurons); which of them is fastest has not been measured. Without tensor cores, a thread holds
+# whole rows of a product's factors, so that one of the product's inner sides must be short.
+_FORWARD_TILES = {False: (64, 32, 4), True: (64, 128, 4)}
+_REVERSE_TILES = {False: (16, 128, 8), True: (64, 64, 8)}
 # Blocks of cells in kernels without matrix products.
 _PLAIN_ROWS = 128
 # Sums that all programs of a backward pass keep in memory, in values (64 MiB of float32).
@@ -138,31 +147,37 @@ class Plan:
             "S": activation.scale,
         }
 
-    def forward_tile(self) -> dict[str, int]:
-        """Return the tile of ``step_kernel``, and the number of its warps.
-
-        64 cells by 128 neurons keep the accumulators of the common sizes (16 channels, 2 filters)
-        at half of the registers of four warps; larger perceptions get smaller tiles.
-        """
+    def forward_tile(self) -> dict[str, Any]:
+        """Return the tile of ``step_kernel``, and the number of its warps."""
+        cells, neurons, warps = _FORWARD_TILES[self._on_tensor_cores]
         perceived = self.channels_padded + self.seen_padded
-        neurons = shrunk(min(self.hidden_padded, 128), perceived, most=2**13)
-        cells = shrunk(64, perceived + neurons, most=2**14)
-        return {"M": cells, "BN": neurons, "num_warps": 4, "num_stages": 1}
+        neurons = shrunk(min(self.hidden_padded, neurons), perceived, most=2**13)
+        cells = shrunk(cells, perceived + neurons, most=2**14)
+        return {"M": cells, "BN": neurons, "num_warps": warps, "num_stages": 1, **_FUSED}
 
-    def reverse_tile(self) -> dict[str, int]:
+    def reverse_tile(self) -> dict[str, Any]:
         """Return the tile of ``reverse_kernel``, whose sums for the weights stay in registers."""
+        cells, neurons, warps = _REVERSE_TILES[self._on_tensor_cores]
         sums = 2 * self.channels_padded + self.seen_padded
-        neurons = shrunk(min(self.hidden_padded, 128), sums, most=2**13)
-        cells = shrunk(32, sums + neurons, most=2**13)
-        return {"M": cells, "BN": neurons, "num_warps": 8, "num_stages": 1}
+        neurons = shrunk(min(self.hidden_padded, neurons), sums, most=2**13)
+        cells = shrunk(cells, sums + neurons, most=2**13)
+        return {"M": cells, "BN": neurons, "num_warps": warps, "num_stages": 1, **_FUSED}
 
-    def plain_tile(self) -> dict[str, int]:
+    @property
+    def _on_tensor_cores(self) -> bool:
+        return self.precision != "float32"
+
+    def plain_tile(self) -> dict[str, Any]:
         """Return the tile of the kernels that only add."""
-        return {"M": shrunk(_PLAIN_ROWS, self.channels_padded, most=2**12), "num_warps": 4}
+        return {
+            "M": shrunk(_PLAIN_ROWS, self.channels_padded, most=2**12),
+            "num_warps": 4,
+            **_FUSED,
+        }
 
-    def filter_tile(self) -> dict[str, int]:
+    def filter_tile(self) -> dict[str, Any]:
         """Return the tile of ``filter_kernel``."""
-        return {"M": shrunk(_PLAIN_ROWS, self.seen_padded, most=2**12), "num_warps": 4}
+        return {"M": shrunk(_PLAIN_ROWS, self.seen_padded, most=2**12), "num_warps": 4, **_FUSED}
 
     def sums_of(self, device: torch.device, cells: int) -> int:
         """Return by how many programs the weights' gradients are summed.

@@ -56,6 +56,7 @@ def padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
     missing = (0, columns - matrix.shape[1], 0, rows - matrix.shape[0])
     return F.pad(matrix, missing).contiguous()
 
+
 class Tables(NamedTuple):
     """Where the cells of both axes stand on the padded grid.
 

@@ -15,8 +15,9 @@ CUBIC = tl.constexpr(0.044715)
 
 @triton.jit
 def sigmoid(x):
-    """Return 1 / (1 + exp(-x)), which does not overflow: exp(-x) is infinite first."""
-    return 1.0 / (1.0 + tl.exp(-x))
+    """Return the logistic function, from exponents that cannot overflow."""
+    e = tl.exp(-tl.abs(x))
+    return tl.where(x < 0, e, 1.0) / (1.0 + e)
 
 
 @triton.jit
@@ -53,7 +54,7 @@ def activate(x, ACT: tl.constexpr, A: tl.constexpr, B: tl.constexpr, S: tl.const
     elif ACT == "gelu":
         y = 0.5 * x * (1.0 + tl.erf(x * ROOT_HALF))
     elif ACT == "gelu_tanh":
-        y = 0.5 * x * (1.0 + tanh(ROOT_TWO_OVER_PI * (x + CUBIC * x * x * x)))
+        y = 0.5 * x * (1.0 + tanh((x + x * x * x * CUBIC) * ROOT_TWO_OVER_PI))
     else:
         tl.static_assert(ACT == "identity", "unknown nonlinearity")
     return y
@@ -83,11 +84,11 @@ def slope(x, ACT: tl.constexpr, A: tl.constexpr, B: tl.constexpr, S: tl.constexp
     elif ACT == "softplus":
         d = tl.where(A * x > B, d, sigmoid(A * x))
     elif ACT == "gelu":
-        density = NORMAL_AT_ZERO * tl.exp(-0.5 * x * x)
+        density = tl.exp(-0.5 * x * x) * NORMAL_AT_ZERO
         d = 0.5 * (1.0 + tl.erf(x * ROOT_HALF)) + x * density
     elif ACT == "gelu_tanh":
-        t = tanh(ROOT_TWO_OVER_PI * (x + CUBIC * x * x * x))
-        inner = ROOT_TWO_OVER_PI * (1.0 + 3.0 * CUBIC * x * x)
+        t = tanh((x + x * x * x * CUBIC) * ROOT_TWO_OVER_PI)
+        inner = (1.0 + x * x * (3.0 * CUBIC)) * ROOT_TWO_OVER_PI
         d = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
     else:
         tl.static_assert(ACT == "identity", "unknown nonlinearity")

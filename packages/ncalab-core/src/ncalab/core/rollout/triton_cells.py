@@ -28,7 +28,7 @@ def rows_at(base, rows, STRIDE: tl.constexpr):
 
 
 @triton.jit
-def fires(keys, rows, inside, cells, threshold):
+def fires(keys, inside, cells, threshold):
     """Decide which cells fire: ``ncalab.core.fire.hash_cells``, in unsigned integers.
 
     ``keys`` is where the keys of every row's sample are, ``(step, sample, 2)``.

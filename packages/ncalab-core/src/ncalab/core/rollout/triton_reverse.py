@@ -106,7 +106,7 @@ def reverse_kernel(
             inside = rows < total
             sample, column, line = cells_of(rows, width, height)
             updated = fires(
-                keys + (step * batch + sample) * 2, rows, inside, column * height + line, THRESHOLD
+                keys + (step * batch + sample) * 2, inside, column * height + line, THRESHOLD
             )
             g = load_rows(gradient, rows, inside, C, CP)
             busy = True

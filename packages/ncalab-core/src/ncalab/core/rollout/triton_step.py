@@ -104,9 +104,7 @@ def step_kernel(
     rows = tl.program_id(0) * M + tl.arange(0, M)
     inside = rows < batch * width * height
     sample, column, line = cells_of(rows, width, height)
-    updated = fires(
-        keys + (step * batch + sample) * 2, rows, inside, column * height + line, THRESHOLD
-    )
+    updated = fires(keys + (step * batch + sample) * 2, inside, column * height + line, THRESHOLD)
     lives = inside
     if USE_ALIVE:
         lives = opacity_near(x + ALPHA, rows, inside, column, line, width, height, C, 1) > VISIBLE
