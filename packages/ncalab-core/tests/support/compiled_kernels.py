@@ -66,13 +66,13 @@ def compile_kernel(kernel: Any, constants: dict[str, Any], plan: Plan, capabilit
 
 def kernels_of(plan: Plan) -> list[tuple[Any, dict[str, Any]]]:
     """Return all kernels with their constants."""
-    rule, plain = plan.rule(), plan.plain_tile()
+    rule, plain = plan.rule, plan.plain_tile
     return [
-        (triton_step.step_kernel, {**rule, **plan.forward_tile()}),
+        (triton_step.step_kernel, {**rule, **plan.forward_tile}),
         (triton_step.clear_kernel, {**rule, **plain}),
-        (triton_reverse.reverse_kernel, {**rule, "INTO": 1, "OUT": 1, **plan.reverse_tile()}),
+        (triton_reverse.reverse_kernel, {**rule, "INTO": 1, "OUT": 1, **plan.reverse_tile}),
         (triton_reverse.gather_kernel, {**rule, "MW": 3, "MH": 3, **plain}),
-        (triton_reverse.filter_kernel, {**rule, "KP": 16, **plan.filter_tile()}),
+        (triton_reverse.filter_kernel, {**rule, "KP": 16, **plan.filter_tile}),
     ]
 
 

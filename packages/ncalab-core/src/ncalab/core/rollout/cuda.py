@@ -6,8 +6,8 @@ both matrix products, fire mask and alive mask happen in registers. This module 
 engine can serve, without needing Triton; what needs it is imported when it runs.
 """
 
-import importlib.util
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "tf32x3", "tf32", "bfloat16"]
 
-# Triton runs on these and on newer ones.
-_LEAST_CAPABILITY = (7, 0)
+_LEAST_TRITON = (3, 3)
+# What Triton runs on, and what multiplies bfloat16 and TF32.
+_VOLTA, _AMPERE = (7, 0), (8, 0)
 # A program holds a cell's whole perception vector; more of it would spill.
 _MOST_PERCEIVED = 512
 # Rows are numbered in 32 bits.
@@ -43,8 +44,9 @@ def why_not_cuda(model: "AbstractNCAModel", x: Tensor) -> str | None:
 
 def why_no_kernel(model: "AbstractNCAModel", x: Tensor) -> str | None:
     """Say why a standard model cannot be run by the kernels, on whatever device."""
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed (torch's builds for CUDA on Linux bring it)"
+    reason = why_no_triton()
+    if reason is not None:
+        return reason
     if activation_of(model.rule.get_submodule("network.1")) is None:
         name = type(model.rule.get_submodule("network.1")).__name__
         return f"the CUDA engine does not know {name} with these arguments"
@@ -57,12 +59,29 @@ def why_no_kernel(model: "AbstractNCAModel", x: Tensor) -> str | None:
     return None
 
 
+@lru_cache
+def why_no_triton() -> str | None:
+    """Say why Triton cannot be used; None if it can."""
+    try:
+        import triton
+    except ImportError:
+        return "Triton is not installed (torch's builds for CUDA on Linux bring it)"
+    # A folder of that name is imported as a package without a version.
+    version = getattr(triton, "__version__", "0.0")
+    if tuple(map(int, version.split(".")[:2])) < _LEAST_TRITON:
+        return f"Triton must be 3.3 or newer, this is {version}"
+    return None
+
+
 def _other_hardware(x: Tensor) -> str | None:
+    if torch.version.hip is not None:
+        return "the kernels are for CUDA, and this torch is built for ROCm"
     if x.dtype not in (torch.float32, torch.bfloat16):
         return f"the CUDA engine computes float32 and bfloat16 states, not {x.dtype}"
     capability = torch.cuda.get_device_capability(x.device)
-    if torch.version.hip is None and capability < _LEAST_CAPABILITY:
-        return f"Triton needs compute capability 7.0, this device has {capability}"
+    least = _AMPERE if precision_of(x) == "bfloat16" else _VOLTA
+    if capability < least:
+        return f"it needs compute capability {least}, this device has {capability}"
     return None
 
 
@@ -75,7 +94,8 @@ def precision_of(x: Tensor) -> Precision:
     """
     if x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type):
         return "bfloat16"
-    return "tf32" if _torch_uses_tf32() else "float32"
+    can_tf32 = not x.is_cuda or torch.cuda.get_device_capability(x.device) >= _AMPERE
+    return "tf32" if can_tf32 and _torch_uses_tf32() else "float32"
 
 
 def _torch_uses_tf32() -> bool:

@@ -63,8 +63,9 @@ class Recording:
         # Otherwise a recording made in inference mode could not be used outside of it.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = tuple(torch.empty_like(value).copy_(value) for value in inputs)
-            # Other threads may go on using the device meanwhile.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            # torch's own capture stream belongs to one device. Other threads may go on meanwhile.
+            stream = torch.cuda.Stream()
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._output = function(*self._inputs)
         self._done = torch.cuda.Event()
         self._done.record()

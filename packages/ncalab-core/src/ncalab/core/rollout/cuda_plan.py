@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -72,17 +73,17 @@ class Plan:
         batch, _, width, height = self.shape
         return batch * width * height
 
-    @property
+    @cached_property
     def channels_padded(self) -> int:
         """Channels of a tile: a power of two."""
         return power_of_two(self.shape[1])
 
-    @property
+    @cached_property
     def seen_padded(self) -> int:
         """Filtered views of a tile: a power of two."""
         return power_of_two(self.filters[0] * self.shape[1])
 
-    @property
+    @cached_property
     def hidden_padded(self) -> int:
         """Hidden neurons, padded to a power of two."""
         return power_of_two(self.hidden)
@@ -109,16 +110,18 @@ class Plan:
         """
         where = tuple((p.data_ptr(), p.stride(), p.dtype, p.device) for p in parameters)
         settings = (self.job.padding, self.job.times is None, self.job.clock.steps)
-        compiled = tuple(self.rule().items())
+        compiled = tuple(self.rule.items())
         return (self.shape, self.filters, self.dtype, *settings, *compiled, *where)
 
+    @cached_property
     def geometry(self) -> tuple[int, int, int]:
-        """Return B, W and H, as all kernels take them."""
+        """B, W and H, as all kernels take them."""
         batch, _, width, height = self.shape
         return batch, width, height
 
+    @cached_property
     def sizes(self) -> dict[str, Any]:
-        """Return what every kernel that filters is compiled for."""
+        """What every kernel that filters is compiled for."""
         return {
             "C": self.shape[1],
             "N": self.filters[0],
@@ -126,13 +129,14 @@ class Plan:
             "SP": self.seen_padded,
         }
 
+    @cached_property
     def rule(self) -> dict[str, Any]:
-        """Return what every kernel that applies the rule is compiled for."""
+        """What every kernel that applies the rule is compiled for."""
         activation = activation_of(self.job.activation)
         if activation is None:
             raise ValueError(f"nonlinearity must be one of the kernels', got {self.job.activation}")
         return {
-            **self.sizes(),
+            **self.sizes,
             "THRESHOLD": fire_threshold(self.job.clock.fire_rate),
             "FIRST": self.job.first_mutable,
             "USE_ALIVE": self.job.use_alive_mask,
@@ -147,16 +151,18 @@ class Plan:
             "S": activation.scale,
         }
 
+    @cached_property
     def forward_tile(self) -> dict[str, Any]:
-        """Return the tile of ``step_kernel``, and the number of its warps."""
+        """Tile of ``step_kernel``, and the number of its warps."""
         cells, neurons, warps = _FORWARD_TILES[self._on_tensor_cores]
         perceived = self.channels_padded + self.seen_padded
         neurons = shrunk(min(self.hidden_padded, neurons), perceived, most=2**13)
         cells = shrunk(cells, perceived + neurons, most=2**14)
         return {"M": cells, "BN": neurons, "num_warps": warps, "num_stages": 1, **_FUSED}
 
+    @cached_property
     def reverse_tile(self) -> dict[str, Any]:
-        """Return the tile of ``reverse_kernel``, whose sums for the weights stay in registers."""
+        """Tile of ``reverse_kernel``, whose sums for the weights stay in registers."""
         cells, neurons, warps = _REVERSE_TILES[self._on_tensor_cores]
         sums = 2 * self.channels_padded + self.seen_padded
         neurons = shrunk(min(self.hidden_padded, neurons), sums, most=2**13)
@@ -167,16 +173,18 @@ class Plan:
     def _on_tensor_cores(self) -> bool:
         return self.precision != "float32"
 
+    @cached_property
     def plain_tile(self) -> dict[str, Any]:
-        """Return the tile of the kernels that only add."""
+        """Tile of the kernels that only add."""
         return {
             "M": shrunk(_PLAIN_ROWS, self.channels_padded, most=2**12),
             "num_warps": 4,
             **_FUSED,
         }
 
+    @cached_property
     def filter_tile(self) -> dict[str, Any]:
-        """Return the tile of ``filter_kernel``."""
+        """Tile of ``filter_kernel``."""
         return {"M": shrunk(_PLAIN_ROWS, self.seen_padded, most=2**12), "num_warps": 4, **_FUSED}
 
     def sums_of(self, device: torch.device, cells: int) -> int:

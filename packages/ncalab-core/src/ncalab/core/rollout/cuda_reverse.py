@@ -29,7 +29,7 @@ class Reverse:
         self.grid = torch.empty(as_rows.shape, dtype=dtype, device=gradient.device).copy_(as_rows)
         self._d_own = torch.empty_like(self.grid)
         self._d_seen = self.grid.new_empty(plan.cells, plan.filters[0] * plan.shape[1])
-        self._programs = plan.sums_of(gradient.device, plan.reverse_tile()["M"])
+        self._programs = plan.sums_of(gradient.device, plan.reverse_tile["M"])
         self._sums = self._new_sums()
         k = plan.filters[2]
         taps = (power_of_two(k * k), plan.seen_padded)
@@ -72,17 +72,17 @@ class Reverse:
             packed.out,
             *self._sums,
             step,
-            *plan.geometry(),
-            **plan.rule(),
+            *plan.geometry,
+            **plan.rule,
             INTO=self.wants_first,
             OUT=self.wants_last,
-            **plan.reverse_tile(),
+            **plan.reverse_tile,
         )
         self._back_through_filters(states)
 
     def _back_through_filters(self, states: Tensor) -> None:
-        plan, tables, tile = self.plan, self.stepper.tables, self.plan.plain_tile()
-        sizes: dict[str, Any] = plan.sizes()
+        plan, tables, tile = self.plan, self.stepper.tables, self.plan.plain_tile
+        sizes: dict[str, Any] = plan.sizes
         if self._d_taps is not None:
             filter_kernel[(self._programs,)](
                 states,
@@ -90,11 +90,11 @@ class Reverse:
                 self._d_taps,
                 tables.columns,
                 tables.lines,
-                *plan.geometry(),
+                *plan.geometry,
                 **sizes,
                 KP=self._d_taps.shape[1],
-                ACC=plan.rule()["ACC"],
-                **plan.filter_tile(),
+                ACC=plan.rule["ACC"],
+                **plan.filter_tile,
             )
         gather_kernel[(-(-plan.cells // tile["M"]),)](
             self._d_own,
@@ -103,7 +103,7 @@ class Reverse:
             self.stepper.packed.taps,
             tables.of_columns,
             tables.of_lines,
-            *plan.geometry(),
+            *plan.geometry,
             **sizes,
             MW=tables.of_columns.shape[1],
             MH=tables.of_lines.shape[1],

@@ -54,7 +54,7 @@ class Stepper:
             target: Where the states after it go.
             alive: Where it goes which cells live, if there is an alive mask.
         """
-        plan, packed, tile = self.plan, self.packed, self.plan.forward_tile()
+        plan, packed, tile = self.plan, self.packed, self.plan.forward_tile
         step_kernel[(-(-plan.cells // tile["M"]),)](
             source,
             target,
@@ -69,20 +69,20 @@ class Stepper:
             packed.bias,
             packed.out,
             step,
-            *plan.geometry(),
-            **plan.rule(),
+            *plan.geometry,
+            **plan.rule,
             **tile,
         )
         if plan.clears:
             self._clear(target, alive)
 
     def _clear(self, target: Tensor, alive: Tensor) -> None:
-        plan, tile = self.plan, self.plan.plain_tile()
+        plan, tile = self.plan, self.plan.plain_tile
         clear_kernel[(-(-plan.cells // tile["M"]),)](
             target,
             self._opacity,
             alive,
-            *plan.geometry(),
+            *plan.geometry,
             FIRST=plan.job.first_mutable,
             C=plan.shape[1],
             CP=plan.channels_padded,

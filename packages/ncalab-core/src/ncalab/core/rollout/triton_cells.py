@@ -28,10 +28,16 @@ def rows_at(base, rows, STRIDE: tl.constexpr):
 
 
 @triton.jit
+def keys_of(keys, step, batch, sample):
+    """Return where the keys of samples are at a step, in ``(T, B, 2)``."""
+    return keys + (step.to(tl.int64) * batch + sample) * 2
+
+
+@triton.jit
 def fires(keys, inside, cells, threshold):
     """Decide which cells fire: ``ncalab.core.fire.hash_cells``, in unsigned integers.
 
-    ``keys`` is where the keys of every row's sample are, ``(step, sample, 2)``.
+    ``keys`` is where the two words of every cell's sample are: :func:`keys_of`.
     """
     first = tl.load(keys, mask=inside, other=0).to(tl.uint32, bitcast=True)
     second = tl.load(keys + 1, mask=inside, other=0).to(tl.uint32, bitcast=True)

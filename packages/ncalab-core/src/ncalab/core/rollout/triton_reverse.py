@@ -13,6 +13,7 @@ from ncalab.core.rollout.triton_activations import activate, slope
 from ncalab.core.rollout.triton_cells import (
     cells_of,
     fires,
+    keys_of,
     load_rows,
     neighbours,
     perceive,
@@ -106,7 +107,7 @@ def reverse_kernel(
             inside = rows < total
             sample, column, line = cells_of(rows, width, height)
             updated = fires(
-                keys + (step * batch + sample) * 2, inside, column * height + line, THRESHOLD
+                keys_of(keys, step, batch, sample), inside, column * height + line, THRESHOLD
             )
             g = load_rows(gradient, rows, inside, C, CP)
             busy = True

@@ -9,6 +9,7 @@ from ncalab.core.rollout.triton_cells import (
     VISIBLE,
     cells_of,
     fires,
+    keys_of,
     load_rows,
     opacity_near,
     perceive,
@@ -104,7 +105,7 @@ def step_kernel(
     rows = tl.program_id(0) * M + tl.arange(0, M)
     inside = rows < batch * width * height
     sample, column, line = cells_of(rows, width, height)
-    updated = fires(keys + (step * batch + sample) * 2, inside, column * height + line, THRESHOLD)
+    updated = fires(keys_of(keys, step, batch, sample), inside, column * height + line, THRESHOLD)
     lives = inside
     if USE_ALIVE:
         lives = opacity_near(x + ALPHA, rows, inside, column, line, width, height, C, 1) > VISIBLE
