@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout import cuda, cuda_graph, reference, rollout, without_cuda_graphs
 
-pytest.importorskip("triton", reason="the CUDA engine needs Triton, which is not installed")
+triton = pytest.importorskip("triton", reason="the CUDA engine needs Triton, it is not installed")
 
 ON_GPU = torch.cuda.is_available()
-if not ON_GPU and os.environ.get("TRITON_INTERPRET") != "1":
-    pytest.skip(
-        "neither a GPU nor Triton's interpreter (TRITON_INTERPRET=1)", allow_module_level=True
-    )
+if not ON_GPU:
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("there is no GPU, and TRITON_INTERPRET is not 1", allow_module_level=True)
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
+        pytest.skip("there is no GPU, and Triton's interpreter is too old", allow_module_level=True)
 
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 needs_gpu = pytest.mark.skipif(not ON_GPU, reason="needs a GPU")
@@ -91,7 +92,8 @@ CASES: dict[str, tuple[dict[str, Any], int, tuple[int, int]]] = {
     "time": ({"use_temporal_encoding": True, "immutable_image_channels": False}, 2, (4, 3)),
     "alive": ({**ALIVE, "filter_padding": "circular"}, 1, (7, 11)),
     "alive, fixed opacity": ({"use_alive_mask": True, "fire_rate": 1.0}, 1, (7, 5)),
-    "wide": ({"num_hidden_channels": 17, "hidden_size": 200, "num_output_channels": 0}, 1, (3, 5)),
+    "many neurons": ({"num_hidden_channels": 17, "hidden_size": 200}, 1, (3, 5)),
+    "many channels": ({"num_hidden_channels": 94, "hidden_size": 20}, 1, (3, 5)),
 }
 
 
@@ -345,7 +347,10 @@ def test_precision_follows_torchs_settings() -> None:
     ("arguments", "reason"),
     [
         ({"rule_args": {"nonlinearity": nn.Softsign}}, "does not know Softsign"),
-        ({"num_learned_filters": 60}, "perceives 549 values, more than 512"),
+        (
+            {"num_learned_filters": 30},
+            "9 channels and 270 filtered values, the most are 128 and 256",
+        ),
     ],
 )
 def test_what_the_kernels_cannot_run_is_named(

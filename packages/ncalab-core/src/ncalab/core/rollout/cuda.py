@@ -27,8 +27,8 @@ Precision = Literal["float32", "tf32x3", "tf32", "bfloat16"]
 _LEAST_TRITON = (3, 3)
 # What Triton runs on, and what multiplies bfloat16 and TF32.
 _VOLTA, _AMPERE = (7, 0), (8, 0)
-# A program holds a cell's whole perception vector; more of it would spill.
-_MOST_PERCEIVED = 512
+# A program holds whole cells and what they perceive; more would not fit into shared memory.
+_MOST_CHANNELS, _MOST_SEEN = 128, 256
 # Rows are numbered in 32 bits.
 _MOST_CELLS = 2**31 - 2**10
 
@@ -50,9 +50,11 @@ def why_no_kernel(model: "AbstractNCAModel", x: Tensor) -> str | None:
     if activation_of(model.rule.get_submodule("network.1")) is None:
         name = type(model.rule.get_submodule("network.1")).__name__
         return f"the CUDA engine does not know {name} with these arguments"
-    perceived = model.num_channels * (1 + model.perception.num_filters)
-    if perceived > _MOST_PERCEIVED:
-        return f"a cell perceives {perceived} values, more than {_MOST_PERCEIVED}"
+    channels = model.num_channels
+    seen = channels * model.perception.num_filters
+    if channels > _MOST_CHANNELS or seen > _MOST_SEEN:
+        most = f"{_MOST_CHANNELS} and {_MOST_SEEN}"
+        return f"a cell has {channels} channels and {seen} filtered values, the most are {most}"
     cells = x.shape[0] * x.shape[2] * x.shape[3]
     if cells > _MOST_CELLS:
         return f"the batch has {cells} cells, more than {_MOST_CELLS}"

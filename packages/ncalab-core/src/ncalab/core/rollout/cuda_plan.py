@@ -27,6 +27,8 @@ _FUSED = {"enable_fp_fusion": True}
 # neurons); which of them is fastest has not been measured. Without tensor cores, a thread holds
 # whole rows of a product's factors, so that one of the product's inner sides must be short.
 _FORWARD_TILES = {False: (64, 32, 4), True: (64, 128, 4)}
+# The same without tensor cores, for cells that perceive more than so many values.
+_WIDE, _WIDE_TILE = 96, (16, 16, 8)
 _REVERSE_TILES = {False: (16, 128, 8), True: (64, 64, 8)}
 # Blocks of cells in kernels without matrix products.
 _PLAIN_ROWS = 128
@@ -156,6 +158,8 @@ class Plan:
         """Tile of ``step_kernel``, and the number of its warps."""
         cells, neurons, warps = _FORWARD_TILES[self._on_tensor_cores]
         perceived = self.channels_padded + self.seen_padded
+        if perceived > _WIDE and not self._on_tensor_cores:
+            cells, neurons, warps = _WIDE_TILE
         neurons = shrunk(min(self.hidden_padded, neurons), perceived, most=2**13)
         cells = shrunk(cells, perceived + neurons, most=2**14)
         return {"M": cells, "BN": neurons, "num_warps": warps, "num_stages": 1, **_FUSED}
