@@ -7,7 +7,6 @@ nothing of speed; states of some ten cells keep it below a second.
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cuda, cuda_graph, reference, rollout, without_cuda_graphs
+from ncalab.core.rollout import cuda, reference, rollout
 
 triton = pytest.importorskip("triton", reason="the CUDA engine needs Triton, it is not installed")
 
@@ -368,45 +367,6 @@ def test_what_the_kernels_cannot_run_is_named(
     assert cuda.why_no_kernel(make_model(), torch.rand(1, 9, 2, 2)) is None
 
 
-class FakeRecording:
-    """Remembers that it was made, in place of a CUDA graph."""
-
-    def __init__(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].isnan().any():
-            raise RuntimeError("capture failed")
-
-
-def test_a_rollout_is_recorded_when_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_graph, "Recording", FakeRecording)
-    monkeypatch.setattr(cuda_graph, "MOST_GRAPHS", 2)
-    cache, x = cuda_graph.Cache(), (torch.zeros(1),)
-
-    def get(key: str) -> object:
-        return cache.get(key, torch.clone, x)
-
-    first, second, third = get("a"), get("a"), get("a")
-
-    assert first is None
-    assert isinstance(second, FakeRecording)
-    assert third is second
-    for key in "bbcc":
-        get(key)
-    assert get("a") is None  # the least recently used has gone
-
-
-def test_a_failed_recording_is_logged_and_not_tried_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(cuda_graph, "Recording", FakeRecording)
-    cache, x = cuda_graph.Cache(), (torch.tensor([float("nan")]),)
-
-    assert [cache.get("a", torch.clone, x) for _ in range(3)] == [None] * 3
-
-    assert [record.getMessage().split(", ")[0] for record in caplog.records] == [
-        "a rollout runs without a CUDA graph"
-    ]
-
-
 def test_all_launches_compile_for_a_gpu_and_fit_its_shared_memory() -> None:
     script = Path(__file__).parent / "support" / "compiled_rollouts.py"
     environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
@@ -436,41 +396,3 @@ def test_rollout_serves_cuda_by_this_engine(make_model: MakeModel) -> None:
     torch.testing.assert_close(after, fused(model, x, 3), atol=0, rtol=0)
     with pytest.raises(ValueError, match=r"fused.*float32 and bfloat16 states, not torch.float64"):
         rollout(model.double(), x.double(), 1, engine="fused")
-
-
-@needs_gpu
-@pytest.mark.parametrize("alive", [False, True])
-def test_a_cuda_graph_gives_the_same_states_to_the_bit(make_model: MakeModel, alive: bool) -> None:
-    model = make_model(use_alive_mask=alive, use_temporal_encoding=True).to(DEVICE)
-    x = states(model, 3, (13, 11))
-
-    with torch.no_grad():
-        for seed in range(4):  # plain, recorded, replayed, with other weights
-            if seed == 3:
-                model.rule.get_parameter("network.2.weight").mul_(0.5)
-            after = rollout(model, x + seed, 5, seed=seed, start=seed)
-            with without_cuda_graphs():
-                assert torch.equal(after, rollout(model, x + seed, 5, seed=seed, start=seed))
-
-
-@needs_gpu
-def test_two_threads_do_not_disturb_each_other(make_model: MakeModel) -> None:
-    model = make_model().to(DEVICE)
-    x = states(model, 2, (16, 16))
-    got: dict[int, Tensor] = {}
-
-    def run(seed: int) -> None:
-        with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
-            for _ in range(5):
-                got[seed] = rollout(model, x, 8, seed=seed)
-            torch.cuda.current_stream().synchronize()
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    with torch.no_grad(), without_cuda_graphs():
-        for seed in range(4):
-            assert torch.equal(got[seed], rollout(model, x, 8, seed=seed))
