@@ -1,11 +1,17 @@
 """A factory of small models, and images for them."""
 
+import os
 from typing import Any
 
 import pytest
 import torch
 from core_models import MakeModel, TinyModel, awaken
 from torch import Tensor
+
+# Without a GPU, the CUDA engine's kernels run in Triton's interpreter, which must be asked for
+# before Triton is imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture

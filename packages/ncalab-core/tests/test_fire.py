@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,15 @@ def test_a_clock_runs_only_inside_its_rollout() -> None:
     with clock.running():
         assert current_clock() is clock
     assert current_clock() is None
+
+
+def test_a_first_cell_stands_for_a_range_of_columns() -> None:
+    clock = FireClock(3, 0.5, (0, 4), 0, 2, torch.device("cpu"), columns=range(5, 9))
+
+    counted = clock.without_columns(7)
+
+    assert counted is not None and counted.columns is None
+    assert torch.equal(counted.mask(1, 4, 7), clock.mask(1, 4, 7))
+    whole = replace(clock, columns=None).mask(1, 20, 7)
+    assert torch.equal(clock.mask(1, 4, 7), whole[:, :, 5:9])
+    assert replace(clock, columns=(8, 9, 0)).without_columns(7) is None

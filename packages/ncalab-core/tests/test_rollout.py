@@ -229,6 +229,16 @@ def test_frozen_parameters_get_no_gradient(make_model: MakeModel) -> None:
     assert trained == ["rule.network.2.weight"]
 
 
+def test_a_nan_kills_no_more_cells_than_in_the_reference(make_model: MakeModel) -> None:
+    model = make_model(use_alive_mask=True, fire_rate=1.0, immutable_image_channels=False)
+    x = torch.rand(1, model.num_channels, 9, 9) + 0.2
+    x[0, 3, 4, 4] = torch.nan
+
+    got, want = (rollout(model, x, 1, seed=1, engine=e) for e in ("fused", "reference"))
+
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0, equal_nan=True)
+
+
 class DoublingRule(AbstractNCARule):
     """A rule of another kind."""
 

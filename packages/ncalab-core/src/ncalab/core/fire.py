@@ -8,7 +8,7 @@ pass, and whether a sample runs alone or inside a larger batch.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -151,6 +151,7 @@ class FireClock:
         device: Where the masks are wanted.
         columns: For a part of a grid, the place along W that each of its columns has in the
             whole; ``0 ... W - 1`` if None.
+        first_cell: Added to the index of every cell.
     """
 
     seed: int
@@ -160,12 +161,25 @@ class FireClock:
     steps: int
     device: torch.device
     columns: Sequence[int] | None = None
+    first_cell: int = 0
 
     @cached_property
     def keys(self) -> Tensor:
         """Keys of all steps, shape ``(T, B, 2)``, int32, moved to the device once."""
         every = range(self.start, self.start + self.steps)
-        return fire_keys(self.seed, every, self.samples).to(self.device)
+        keys = fire_keys(self.seed, every, self.samples)
+        # The index is added to the first word of the key: adding to either is the same.
+        keys[..., 0] += self.first_cell
+        return keys.to(self.device)
+
+    def without_columns(self, height: int) -> "FireClock | None":
+        """Return the same clock with ``first_cell`` for ``columns``; None if these are no range."""
+        if self.columns is None:
+            return self
+        first = self.columns[0]
+        if list(self.columns) != list(range(first, first + len(self.columns))):
+            return None
+        return replace(self, columns=None, first_cell=self.first_cell + first * height)
 
     def cells(self, along_w: range, along_h: range, height: int) -> Tensor:
         """Return the indices of a box of cells in a grid of that height, int32, flat."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ncalab.core.checks import check_choice, check_int, check_samples, check_state
 from ncalab.core.fire import FireClock, check_seed, draw_seed
+from ncalab.core.rollout.cuda_graph import clear_cuda_graphs, without_cuda_graphs
 from ncalab.core.rollout.engine import Engine, run, why_not_fused
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.tiled import tiled_rollout
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
 Checkpoint = Literal["auto"] | int | None
 
-__all__ = ["Checkpoint", "Engine", "OnStep", "rollout", "tiled_rollout", "why_not_fused"]
+__all__ = [
+    "Checkpoint",
+    "Engine",
+    "OnStep",
+    "clear_cuda_graphs",
+    "rollout",
+    "tiled_rollout",
+    "why_not_fused",
+    "without_cuda_graphs",
+]
 
 
 def rollout(

@@ -216,10 +216,13 @@ class Stepper:
     ) -> tuple[Tensor, Tensor, Neurons]:
         """Update the cells near living ones, then clear those that do not live."""
         near = neighbourhood_max(self._opacity())
-        fires = self.fired.mask(step) & (neighbourhood_max(near) > ALIVE_THRESHOLD)
+        may_live = near > ALIVE_THRESHOLD
+        # Of a comparison, not of the opacities: a NaN kills its neighbours, not theirs.
+        matters = neighbourhood_max(may_live.to(near.dtype)) > 0
+        fires = self.fired.mask(step) & matters
         cells = fires.flatten().nonzero().flatten()
         neurons = self._update(step, source, cells, keep=keep)
-        alive = (near > ALIVE_THRESHOLD) & (neighbourhood_max(self._opacity()) > ALIVE_THRESHOLD)
+        alive = may_live & (neighbourhood_max(self._opacity()) > ALIVE_THRESHOLD)
         dead = self.layout.in_grid.index_select(0, (~alive).flatten().nonzero().flatten())
         states = self.grid.view(-1, self.shape[3])
         states[:, self.job.first_mutable :].index_fill_(0, dead, 0)

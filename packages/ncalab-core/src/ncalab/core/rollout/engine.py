@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cpu, reference
+from ncalab.core.rollout import cpu, cuda, reference
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.standard import why_not_standard
 
@@ -41,20 +41,27 @@ def run(
     Raises:
         ValueError: If the engine is "fused" and cannot serve.
     """
-    reason = None if engine == "reference" else why_not_fused(model, x, on_step)
-    if engine == "fused" and reason is not None:
-        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
-    if engine == "reference" or reason is not None:
+    if engine == "reference":
         return reference.run(model, x, clock, on_step, segment)
-    return cpu.run(model, x, clock, on_step, segment)
+    reason = why_not_fused(model, x, on_step)
+    # The kernels count cells on from the first one.
+    counted = clock.without_columns(x.shape[3]) if x.is_cuda else clock
+    if counted is None:
+        reason = reason or "the columns go around the border of the grid"
+    if counted is not None and reason is None:
+        fused = cuda.run if x.is_cuda else cpu.run
+        return fused(model, x, counted, on_step, segment)
+    if engine == "fused":
+        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
+    return reference.run(model, x, clock, on_step, segment)
 
 
 def why_not_fused(
     model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
 ) -> str | None:
     """Say why a rollout cannot run on a fast engine; None if it can."""
-    if x.device.type != "cpu":
-        return f"there is no fast engine for {x.device.type} yet"
+    if x.device.type not in ("cpu", "cuda"):
+        return f"there is no fast engine for {x.device.type}"
     if on_step is not None and torch.is_grad_enabled():
         return "on_step sees states that gradients may be wanted of"
-    return why_not_standard(model, x)
+    return cuda.why_not_cuda(model, x) if x.is_cuda else why_not_standard(model, x)

@@ -38,17 +38,25 @@ ELEMENTWISE = (
 _STEP_METHODS = ("_update", "_forward_step", "_post_forward_step", "_alive", "_fire_mask")
 
 
-def why_not_standard(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_not_standard(
+    model: "AbstractNCAModel", x: Tensor, *, autocast_to: torch.dtype | None = None
+) -> str | None:
     """Say why only the reference engine can run this model on these states.
 
     Args:
         model: Model whose rule all cells follow.
         x: States, shape ``(B, C, W, H)``.
+        autocast_to: The dtype whose autocast the engine follows, if it follows any.
 
     Returns:
         The reason, None if every part of the step is the standard one.
     """
-    return _overridden(model) or _other_parts(model) or _hooked(model) or _other_mode(model, x)
+    return (
+        _overridden(model)
+        or _other_parts(model)
+        or _hooked(model)
+        or _other_mode(model, x, autocast_to)
+    )
 
 
 def why_reach_unknown(model: "AbstractNCAModel") -> str | None:
@@ -90,11 +98,14 @@ def _hooked(model: "AbstractNCAModel") -> str | None:
     return None
 
 
-def _other_mode(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def _other_mode(
+    model: "AbstractNCAModel", x: Tensor, autocast_to: torch.dtype | None
+) -> str | None:
     parameters = [model.perception.filters, *model.rule.parameters()]
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"
-    if torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) != autocast_to:
         return "autocast chooses the dtype of each operation"
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the rollout is being traced"
