@@ -6,7 +6,7 @@ differ in time and memory only.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from torch import Tensor
 
@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 
 Checkpoint = Literal["auto"] | int | None
 
-__all__ = ["Checkpoint", "Engine", "OnStep", "rollout", "tiled_rollout", "why_not_fused"]
+__all__ = [
+    "Checkpoint",
+    "Engine",
+    "OnStep",
+    "StageOptions",
+    "rollout",
+    "tiled_rollout",
+    "why_not_fused",
+]
+
+
+class StageOptions(TypedDict):
+    """What the rollouts of a chain have in common; see :func:`rollout`."""
+
+    start: int
+    seed: int
+    samples: Sequence[int]
+    engine: Engine
+    on_step: OnStep | None
+    checkpoint: Checkpoint
 
 
 def rollout(
@@ -71,6 +90,16 @@ def rollout(
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     segment = segment_length(checkpoint, steps)
+    options = StageOptions(
+        start=start,
+        seed=seed,
+        samples=samples,
+        engine=engine,
+        on_step=on_step,
+        checkpoint=checkpoint,
+    )
+    if (chained := model._run_stages(x, steps, options)) is not None:
+        return chained
     clock = FireClock(seed, model.fire_rate, samples, start, steps, x.device)
     return run(model, x, clock, engine, on_step, segment)
 
