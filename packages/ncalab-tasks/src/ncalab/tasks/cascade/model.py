@@ -11,7 +11,7 @@ from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_int, check_state, check_timesteps
 from ncalab.core.fire import draw_seed
 from ncalab.core.model import evaluating
-from ncalab.core.rollout import Engine, OnStep, StageOptions
+from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.tasks.cascade.delegation import Delegation
 from ncalab.tasks.cascade.grids import share_steps
 from ncalab.tasks.cascade.stages import Stage, run_stages
@@ -183,6 +183,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         seed: int | None = None,
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
+        checkpoint: Checkpoint = None,
     ) -> Prediction:
         """Run all scales, differentiably.
 
@@ -197,6 +198,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             seed: Seed of number of steps and fire masks, drawn if None.
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
             engine: "auto", "reference" or "fused"; see :func:`ncalab.core.rollout.rollout`.
+            checkpoint: What the backward pass keeps of the states at each scale; likewise.
 
         Returns:
             Prediction after the last step, its states at full size.
@@ -208,7 +210,8 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         plan = self._plan(steps, generator)
         check_state("x", x, self.num_channels)
-        state, taken = self._run(x, plan, _options(x, seed, samples, engine))
+        options = _options(x, seed, samples, engine, checkpoint=checkpoint)
+        state, taken = self._run(x, plan, options)
         return self._read_out(state, taken)
 
     def predict(
@@ -246,7 +249,8 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             generator = None if seed is None else torch.Generator().manual_seed(seed)
             plan = self._plan(steps, generator)
             x = self._first_state(image, generator)
-            state, taken = self._run(x, plan, _options(x, seed, samples, engine, on_step))
+            options = _options(x, seed, samples, engine, on_step=on_step)
+            state, taken = self._run(x, plan, options)
             return self.post_prediction(self._read_out(state, taken))
 
     def record(
@@ -325,7 +329,9 @@ def _options(
     seed: int | None,
     samples: Sequence[int] | None,
     engine: Engine,
+    *,
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint = None,
 ) -> StageOptions:
     """Collect what the rollouts of all scales have in common, with one seed for them all."""
     return StageOptions(
@@ -334,5 +340,5 @@ def _options(
         samples=range(len(x)) if samples is None else samples,
         engine=engine,
         on_step=on_step,
-        checkpoint=None,
+        checkpoint=checkpoint,
     )
