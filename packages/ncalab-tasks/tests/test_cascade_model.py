@@ -9,7 +9,7 @@ from cascade_models import CPU, KINDS, ProbeModel, cascade_of, images, make
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, AutoStepper, pad_input
-from ncalab.core.rollout import rollout
+from ncalab.core.rollout import OnStep, rollout
 from ncalab.tasks import CascadeNCA, GrowingNCAModel
 
 SIZES = [(16, 16), (30, 30), (31, 17), (3, 2), (1, 1)]
@@ -151,13 +151,17 @@ def test_record_ends_with_what_predict_returns(kind: str, separate: bool) -> Non
     assert {p.output_image.shape for p in record} == {prediction.output_image.shape}
 
 
+def ending_at(count: int) -> OnStep:
+    return lambda step, _: step == count
+
+
 def test_every_record_is_what_a_prediction_would_be_that_ended_there() -> None:
     cascade = cascade_of(make("scores", use_temporal_encoding=True))
 
     record = cascade.record(images(13, 6), seed=6)
 
     for count in (2, 4, 5, 8):
-        ended = cascade.predict(images(13, 6), seed=6, on_step=lambda step, _, n=count: step == n)
+        ended = cascade.predict(images(13, 6), seed=6, on_step=ending_at(count))
         assert ended.steps == count
         assert torch.equal(record[count - 1].output_image, ended.output_image)
 
