@@ -9,7 +9,7 @@ from cascade_models import CPU, KINDS, ProbeModel, cascade_of, images, make
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, AutoStepper, pad_input
-from ncalab.core.rollout import OnStep, rollout
+from ncalab.core.rollout import OnStep, rollout, tiled_rollout
 from ncalab.tasks import CascadeNCA, GrowingNCAModel
 
 SIZES = [(16, 16), (30, 30), (31, 17), (3, 2), (1, 1)]
@@ -327,6 +327,30 @@ def test_rollout_of_a_cascade_runs_its_scales() -> None:
     assert torch.equal(rollout(cascade, x, 9, seed=1), cascade(x, 9, seed=1).output_image)
     with pytest.raises(ValueError, match="start must be 0 for a cascade, got 3"):
         rollout(cascade, x, 9, start=3)
+
+
+@pytest.mark.parametrize("tile", [3, "auto"])
+@pytest.mark.parametrize("scales", [[4, 2, 1], [1, 2, 4]])
+def test_a_tiled_prediction_is_the_same(tile: Any, scales: list[int]) -> None:
+    cascade = cascade_of("scores", scales=scales)
+    state = torch.rand(2, cascade.num_channels, 40, 9)
+    before = state.clone()
+
+    tiled = cascade.predict(state, seed=4, tile=tile)
+
+    want = cascade.predict(state, seed=4)
+    torch.testing.assert_close(tiled.output_image, want.output_image, atol=1e-5, rtol=0)
+    assert torch.equal(state, before)
+
+
+def test_what_takes_single_steps_is_refused() -> None:
+    cascade = cascade_of("scores")
+    x = torch.rand(1, cascade.num_channels, 8, 8)
+
+    with pytest.raises(TypeError, match="a cascade takes its steps at several scales"):
+        tiled_rollout(cascade, x, 3, reach=1)
+    with pytest.raises(ValueError, match="on_step must be None for a tiled prediction"):
+        cascade.predict(x, tile=3, on_step=ending_at(1))
 
 
 def test_an_auto_stepper_ends_only_the_last_scale() -> None:

@@ -161,9 +161,6 @@ class Delegation(nn.Module):
     def _update(self, x: Tensor, step: int) -> Tensor:
         return self.wrapped._update(x, step)
 
-    def _forward_step(self, x: Tensor, step: int) -> Tensor:
-        return self.wrapped._forward_step(x, step)
-
     def _post_forward_step(self, x: Tensor) -> Tensor:
         return self.wrapped._post_forward_step(x)
 

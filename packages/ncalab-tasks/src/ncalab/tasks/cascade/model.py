@@ -14,7 +14,7 @@ from ncalab.core.model import evaluating
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.tasks.cascade.delegation import Delegation
 from ncalab.tasks.cascade.grids import share_steps
-from ncalab.tasks.cascade.stages import Stage, run_stages
+from ncalab.tasks.cascade.stages import Stage, Tile, run_stages
 
 Steps = int | tuple[int, int] | list[int] | None
 """Steps of a cascade: in all, a range of that, per scale, or those it was made with."""
@@ -166,11 +166,19 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             raise ValueError(f"start must be 0 for a cascade, got {options['start']}")
         return self._run(x, self._plan(steps), options)[0]
 
-    def _run(self, x: Tensor, plan: list[int], options: StageOptions) -> tuple[Tensor, int]:
+    def _run(
+        self, x: Tensor, plan: list[int], options: StageOptions, tile: Tile = None
+    ) -> tuple[Tensor, int]:
         """Run the steps of a plan; return the states at full size and the steps taken."""
         stages = [Stage(*stage) for stage in zip(self.models, self.scales, plan, strict=True)]
         fixed = self.num_image_channels if self.immutable_image_channels else 0
-        return run_stages(x, stages, fixed, options)
+        return run_stages(x, stages, fixed, options, tile)
+
+    def _forward_step(self, x: Tensor, step: int) -> Tensor:  # noqa: ARG002
+        raise TypeError(
+            "a cascade takes its steps at several scales: call rollout or predict, "
+            "or a step of one of its models"
+        )
 
     def _coarse_steps(self, steps: int) -> int:
         return sum(self._plan(steps)[:-1])
@@ -223,6 +231,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
         on_step: OnStep | None = None,
+        tile: Tile = None,
     ) -> Prediction:
         """Predict from images at all scales, without gradients and in evaluation mode.
 
@@ -236,21 +245,25 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             engine: As in :meth:`forward`.
             on_step: Called after every step with (steps taken so far, state at full size); true
                 ends the prediction, also at a coarse scale.
+            tile: For images whose rollout does not fit into memory: how many columns of each
+                grid to run at a time, or "auto"; see :func:`ncalab.core.rollout.tiled_rollout`.
 
         Returns:
             Prediction after the last step taken, of the size of the image.
 
         Raises:
             TypeError: If ``image`` is no floating-point tensor, or ``steps`` of another type.
-            ValueError: If ``image`` is not 4-D or has a wrong number of channels, or a scale
-                would have no step.
+            ValueError: If ``image`` is not 4-D or has a wrong number of channels, a scale would
+                have no step, or ``on_step`` and ``tile`` are both given.
         """
+        if tile is not None and on_step is not None:
+            raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
         with torch.no_grad(), evaluating(self):
             generator = None if seed is None else torch.Generator().manual_seed(seed)
             plan = self._plan(steps, generator)
             x = self._first_state(image, generator)
             options = _options(x, seed, samples, engine, on_step=on_step)
-            state, taken = self._run(x, plan, options)
+            state, taken = self._run(x, plan, options, tile)
             return self.post_prediction(self._read_out(state, taken))
 
     def record(

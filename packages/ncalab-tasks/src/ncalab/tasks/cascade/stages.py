@@ -1,14 +1,16 @@
 """How a rollout goes from scale to scale."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.rollout import StageOptions, rollout
+from ncalab.core.rollout import StageOptions, rollout, tiled_rollout
 from ncalab.tasks.cascade.grids import Size, coarse_size, resize, sample_cells
+
+Tile = int | Literal["auto"] | None
 
 
 class Stage(NamedTuple):
@@ -26,7 +28,7 @@ class Stage(NamedTuple):
 
 
 def run_stages(
-    x: Tensor, stages: Sequence[Stage], fixed: int, options: StageOptions
+    x: Tensor, stages: Sequence[Stage], fixed: int, options: StageOptions, tile: Tile = None
 ) -> tuple[Tensor, int]:
     """Run scale after scale, each from where the last one ended.
 
@@ -36,6 +38,8 @@ def run_stages(
         fixed: Number of channels, the first ones, that steps leave as they are: at every scale
             they are those of ``x``.
         options: Options of every rollout. ``on_step`` sees states at full size; true ends it all.
+        tile: How many columns of a grid to run at a time, or "auto"; None for all, the only
+            choice with gradients or ``on_step``.
 
     Returns:
         States at full size, shape ``(B, C, W, H)``, and the number of steps taken.
@@ -56,10 +60,36 @@ def run_stages(
         # One seed and one count of steps for all: no step fires the cells of another one.
         here: StageOptions = {**options, "start": taken, "on_step": on_step and watch}
         taken += steps
-        state = rollout(model, state, steps, **here)
+        if tile is None:
+            state = rollout(model, state, steps, **here)
+        else:
+            state = _run_tiled(model, state, steps, here, tile, is_own=state is not x)
         if ended:
             break
     return rescale(state, x, size, fixed), taken
+
+
+def _run_tiled(
+    model: AbstractNCAModel,
+    state: Tensor,
+    steps: int,
+    options: StageOptions,
+    tile: int | Literal["auto"],
+    *,
+    is_own: bool,
+) -> Tensor:
+    """Run the steps at one scale band by band, in place if the states are our own."""
+    return tiled_rollout(
+        model,
+        state,
+        steps,
+        start=options["start"],
+        seed=options["seed"],
+        samples=options["samples"],
+        engine=options["engine"],
+        tile=None if tile == "auto" else tile,
+        out=state if is_own else None,
+    )
 
 
 def first_cells(state: Tensor, x: Tensor, size: Size, fixed: int) -> Tensor:
