@@ -54,9 +54,6 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             without max, shared out in proportion to ``steps``. None: their sum, give or take 20 %.
         inference_timesteps: Likewise for predictions. None: exactly ``steps``.
 
-    Attributes:
-        models: The model of each scale.
-
     Raises:
         TypeError: If ``wrapped`` is no model, or a cascade itself, or a number is no integer.
         ValueError: If there are no scales or not as many steps, or a number is below 1.
@@ -174,7 +171,11 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         fixed = self.num_image_channels if self.immutable_image_channels else 0
         return run_stages(x, stages, fixed, options, tile)
 
-    def _forward_step(self, x: Tensor, step: int) -> Tensor:  # noqa: ARG002
+    def _forward_step(
+        self,
+        x: Tensor,  # noqa: ARG002
+        step: int,  # noqa: ARG002
+    ) -> Tensor:
         raise TypeError(
             "a cascade takes its steps at several scales: call rollout or predict, "
             "or a step of one of its models"
