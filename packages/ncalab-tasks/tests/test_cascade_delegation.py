@@ -325,6 +325,16 @@ def test_device_and_dtype_follow_the_cascade(separate: bool) -> None:
     assert all(model.device.type == "meta" for model in cascade.models)
 
 
+@BOTH
+@pytest.mark.parametrize("training", [False, True])
+def test_a_cascade_is_in_the_mode_of_its_model(training: bool, separate: bool) -> None:
+    cascade = cascade_of(make("scores").train(training), separate=separate)
+
+    cascade.predict(images(8, 8))
+
+    assert [m.training for m in (cascade, *cascade.models)] == [training] * 4
+
+
 def test_a_heads_own_optimizer_stays_one() -> None:
     model = HeadModel(CPU)
     assert model.head is not None

@@ -95,6 +95,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         self.inference_timesteps = inference_timesteps
         copies = [] if single_model else [_copy_rule(wrapped) for _ in self.scales[1:]]
         self.copies = nn.ModuleList(copies)
+        self.training = wrapped.training
         # Last: from here on, unknown attributes are the wrapped model's.
         self.wrapped = wrapped
 
