@@ -10,12 +10,7 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
 
-_MODES = {
-    "zero": "constant",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
+_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
 def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
@@ -35,9 +30,7 @@ def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
     channels = x.shape[1]
     radius = nca.kernel_size // 2
     padded = F.pad(x, [radius] * 4, mode=_MODES[nca.filter_padding])
-    views = [
-        F.conv2d(padded, kernel[:, None], groups=channels) for kernel in nca.perception.filters
-    ]
+    views = [F.conv2d(padded, kernel[:, None], groups=channels) for kernel in nca.perception.filters]
     if not isinstance(nca.rule, MLPNCARule):
         raise TypeError(f"nca must have a rule of two layers, got {type(nca.rule).__name__}")
     update = nca.rule(torch.cat([x, *views], dim=1))
