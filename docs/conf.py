@@ -29,5 +29,8 @@ myst_heading_anchors = 3
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
-# A type variable: there is no page to link to.
-nitpick_ignore = [("py:class", "ncalab.core.savable.Model")]
+# A type variable and a base class without a page to link to.
+nitpick_ignore = [
+    ("py:class", "ncalab.core.savable.Model"),
+    ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
+]

@@ -70,6 +70,20 @@ def test_it_equals_predict_with_its_number_of_steps(make_model: MakeModel, image
     assert torch.equal(prediction.output_image, want)
 
 
+class CoarseModel(CountdownModel):
+    """Takes a third of the steps on another grid."""
+
+    def _coarse_steps(self, steps: int) -> int:
+        return steps // 3
+
+
+def test_coarse_steps_are_run_in_full_and_count_for_no_plateau() -> None:
+    model = CoarseModel(torch.device("cpu"), 1, 1, 0, fire_rate=1.0)
+    stepper = AutoStepper(min_steps=1, max_steps=60, plateau=4)
+
+    assert stepper.run(model, torch.zeros(1, 1, 3, 3)).steps == 60 // 3 + 4
+
+
 def test_verbose_logs_the_last_step(
     countdown: CountdownModel, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from torchmetrics import MeanSquaredError
 
 from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
 from ncalab.core.alive import alive_mask
+from ncalab.core.rollout import rollout
 
 CPU = torch.device("cpu")
 
@@ -41,6 +42,21 @@ def test_record_ends_with_what_predict_returns(
 
     assert torch.equal(record[-1].output_image, prediction.output_image)
     assert [p.steps for p in record] == list(range(1, steps + 1))
+
+
+def test_an_unwatched_rollout_lays_out_no_states(
+    make_model: MakeModel, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches: list[Any] = []
+
+    def note(*arguments: Any, on_step: Any, **options: Any) -> Tensor:
+        watches.append(on_step)
+        return rollout(*arguments, on_step=on_step, **options)
+
+    monkeypatch.setattr("ncalab.core.model.rollout", note)
+    make_model().predict(image, 3)
+
+    assert watches == [None]
 
 
 def test_record_and_predict_draw_alike_from_the_default_generator(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCARule
-from ncalab.core.rollout import rollout, why_not_fused
+from ncalab.core.rollout import StageOptions, rollout, why_not_fused
 
 CPU = torch.device("cpu")
 
@@ -304,6 +304,33 @@ def test_on_step_sees_every_state_and_may_end_the_rollout(make_model: MakeModel)
     assert [n for n, _ in seen] == [1, 2, 3, 4]
     assert all(torch.equal(s, w) for (_, s), w in zip(seen, want, strict=True))
     assert torch.equal(last, want[-1])
+
+
+class ChainModel(TinyModel):
+    """Runs its steps through another model, then as many through a third."""
+
+    models: tuple[TinyModel, TinyModel]
+
+    def _run_stages(self, x: Tensor, steps: int, options: StageOptions) -> Tensor:
+        for model in self.models:
+            x = rollout(model, x, steps, **options)
+            options = {**options, "start": options["start"] + steps}
+        return x
+
+
+def test_a_chain_runs_its_links_with_one_seed_and_the_same_options(make_model: MakeModel) -> None:
+    chain = ChainModel(CPU, 4, 3, 2, hidden_size=16)
+    chain.__dict__["models"] = (make_model(), make_model(use_laplace=True))
+    x = torch.rand(1, 9, 5, 4)
+    seen: list[int] = []
+
+    got = rollout(chain, x, 3, seed=6, samples=[2], on_step=lambda step, _: seen.append(step))
+
+    half = rollout(chain.models[0], x, 3, seed=6, samples=[2])
+    want = rollout(chain.models[1], half, 3, start=3, seed=6, samples=[2])
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert torch.equal(chain(x, 3, seed=6, samples=[2]).output_image, want)
 
 
 @pytest.mark.parametrize(

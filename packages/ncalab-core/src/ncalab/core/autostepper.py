@@ -80,17 +80,19 @@ class AutoStepper:
 
         Returns:
             Prediction after the last step taken; its ``steps`` says which one that was. It equals
-            that of ``nca.predict`` with this seed and number of steps.
+            that of ``nca.predict`` with this seed and number of steps. Of a cascade, the coarse
+            scales run in full, as in ``nca.predict(x, max_steps)``; the last one may end early.
         """
         self.cooldown = 0
         self.hidden_i = self.hidden_i_1 = None
+        coarse = nca._coarse_steps(self.max_steps)
 
         def observe(step: int, state: Tensor) -> bool:
             first = nca.num_image_channels
             hidden = state[:, first : first + nca.num_hidden_channels]
             self.hidden_i_1 = self.hidden_i
             self.hidden_i = hidden if nca.num_hidden_channels else state
-            return self._check(step)
+            return step > coarse and self._check(step)
 
         return nca.predict(x, self.max_steps, seed=seed, on_step=observe)
 

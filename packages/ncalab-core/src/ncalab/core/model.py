@@ -20,7 +20,7 @@ from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
 from ncalab.core.prediction import Prediction
-from ncalab.core.rollout import Engine, OnStep, rollout, tiled_rollout
+from ncalab.core.rollout import Engine, OnStep, StageOptions, rollout, tiled_rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
 from ncalab.core.utils import interpret_range_parameter, pad_input
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode for a while."""
     training = model.training
     model.eval()
@@ -257,6 +257,28 @@ class AbstractNCAModel(SavableModel, ABC):
 
     # Many steps
 
+    def _run_stages(
+        self,
+        x: Tensor,  # noqa: ARG002 - for those who override it
+        steps: int,  # noqa: ARG002
+        options: StageOptions,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Run a rollout that is a chain of others; None, as here, if there is no such chain.
+
+        Args:
+            x: As in :func:`ncalab.core.rollout.rollout`, which has checked it.
+            steps: Likewise.
+            options: Its other arguments; the seed is drawn.
+
+        Returns:
+            States after the last step, shape ``(B, C, W, H)``.
+        """
+        return None
+
+    def _coarse_steps(self, steps: int) -> int:  # noqa: ARG002 - for those who override it
+        """Count the steps, out of ``steps``, that are taken before the grid has its last size."""
+        return 0
+
     def forward(
         self,
         x: Tensor,
@@ -382,10 +404,12 @@ class AbstractNCAModel(SavableModel, ABC):
             taken = step
             return on_step is not None and bool(on_step(step, state))
 
-        with torch.no_grad(), _evaluating(self):
-            x, steps, seed = self._start(image, steps, seed)
+        with torch.no_grad(), evaluating(self):
+            x, taken, seed = self._start(image, steps, seed)
+            # A rollout that nobody watches need not lay out its states after every step.
+            watch = None if on_step is None else count
             state = rollout(
-                self, x, steps, seed=seed, samples=samples, engine=engine, on_step=count
+                self, x, taken, seed=seed, samples=samples, engine=engine, on_step=watch
             )
             return self.post_prediction(self._read_out(state, taken))
 
@@ -400,7 +424,7 @@ class AbstractNCAModel(SavableModel, ABC):
     ) -> Prediction:
         """Predict band by band."""
         columns = None if tile == "auto" else tile
-        with torch.no_grad(), _evaluating(self):
+        with torch.no_grad(), evaluating(self):
             x, steps, seed = self._start(image, steps, seed)
             # What was padded is a copy of our own; the caller's states are not.
             own = x.untyped_storage().data_ptr() != image.untyped_storage().data_ptr()
@@ -454,11 +478,15 @@ class AbstractNCAModel(SavableModel, ABC):
         if steps is None:
             steps = self.inference_timesteps
         count = interpret_range_parameter(steps, generator=generator)
+        x = self._first_state(image, generator)
+        return x, count, draw_seed() if seed is None else seed
+
+    def _first_state(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Bring images to the model, preprocess and pad them; return the state to start from."""
         if isinstance(image, Tensor) and image.is_floating_point():
             image = image.to(self.device, self.dtype)
         x = self.prepare_input(image)
-        x = pad_input(x, self, noise=self.pad_noise, generator=generator)
-        return x, count, draw_seed() if seed is None else seed
+        return pad_input(x, self, noise=self.pad_noise, generator=generator)
 
     def validate(
         self,

@@ -74,12 +74,17 @@ class SavableModel(nn.Module):
         """
         arguments = saving.decode_config(d)
         model_class = cls._find_class(arguments.pop("class", cls.__name__))
+        return model_class._build(arguments, torch.device(device))
+
+    @classmethod
+    def _build(cls, arguments: dict[str, Any], device: torch.device) -> Self:
+        """Call the constructor; override it in a class whose arguments are not plain data."""
         try:
-            inspect.signature(model_class).bind(torch.device(device), **arguments)
+            inspect.signature(cls).bind(device, **arguments)
         except TypeError as error:
-            raise ValueError(f"d must hold arguments of {model_class.__name__}: {error}") from error
-        build: Any = model_class
-        model: Self = build(torch.device(device), **arguments)
+            raise ValueError(f"d must hold arguments of {cls.__name__}: {error}") from error
+        build: Any = cls
+        model: Self = build(device, **arguments)
         return model
 
     @classmethod

@@ -6,7 +6,7 @@ differ in time and memory only.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from torch import Tensor
 
@@ -26,12 +26,24 @@ __all__ = [
     "Checkpoint",
     "Engine",
     "OnStep",
+    "StageOptions",
     "clear_cuda_graphs",
     "rollout",
     "tiled_rollout",
     "why_not_fused",
     "without_cuda_graphs",
 ]
+
+
+class StageOptions(TypedDict):
+    """What the rollouts of a chain have in common; see :func:`rollout`."""
+
+    start: int
+    seed: int
+    samples: Sequence[int]
+    engine: Engine
+    on_step: OnStep | None
+    checkpoint: Checkpoint
 
 
 def rollout(
@@ -82,6 +94,16 @@ def rollout(
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     segment = segment_length(checkpoint, steps)
+    options = StageOptions(
+        start=start,
+        seed=seed,
+        samples=samples,
+        engine=engine,
+        on_step=on_step,
+        checkpoint=checkpoint,
+    )
+    if (chained := model._run_stages(x, steps, options)) is not None:
+        return chained
     clock = FireClock(seed, model.fire_rate, samples, start, steps, x.device)
     return run(model, x, clock, engine, on_step, segment)
 
