@@ -1,6 +1,13 @@
 """What neural cellular automata are used for: one folder per task."""
 
 from ncalab.tasks.__about__ import __version__
+from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
 
-__all__ = ["GrowingNCADataset", "GrowingNCAModel", "__version__"]
+__all__ = [
+    "DepthDataset",
+    "DepthNCAModel",
+    "GrowingNCADataset",
+    "GrowingNCAModel",
+    "__version__",
+]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction, unwrap
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import label_range, masked_ssim
 from ncalab.tasks.depth.valid import valid_depth
@@ -144,8 +144,11 @@ class DepthNCAModel(AbstractNCAModel):
         """Return the predicted depth, shape ``(B, 1, W, H)``, in the unit of the labels."""
         return prediction.logits * self.depth_scale
 
-    def _known_depth(self, label: Tensor, depth: Tensor) -> Tensor:
-        """Bring labels into the shape and type of predicted depth, NaN where they do not count."""
+    def _compared(self, prediction: Prediction, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return predicted and known depth, shape ``(B, 1, W, H)``, NaN where it does not count."""
+        depth = self.interpret(prediction)
+        if depth.dtype.itemsize < 4:
+            depth = depth.float()  # sums over an image need more than half precision
         batch, _, *grid = depth.shape
         if label.shape not in ((batch, *grid), depth.shape):
             raise ValueError(
@@ -154,14 +157,17 @@ class DepthNCAModel(AbstractNCAModel):
             )
         label = label.reshape(depth.shape).to(depth.dtype)
         counts = valid_depth(label)
-        if (mask := self.vignette) is not None:
-            if list(mask.shape) != grid:
-                raise ValueError(
-                    f"vignette must have the shape of the images {tuple(grid)}, "
-                    f"got {tuple(mask.shape)}"
-                )
-            counts = counts & mask
-        return torch.where(counts, label, math.nan)
+        if self.vignette is not None:
+            counts = counts & self._fitting_vignette(grid)
+        return depth, torch.where(counts, label, math.nan)
+
+    def _fitting_vignette(self, grid: list[int]) -> Tensor:
+        mask = unwrap(self.vignette)
+        if list(mask.shape) != grid:
+            raise ValueError(
+                f"vignette must have the size of the images {tuple(grid)}, got {tuple(mask.shape)}"
+            )
+        return mask
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         """Compare predicted with known depth, in units of ``depth_scale``.
@@ -181,10 +187,7 @@ class DepthNCAModel(AbstractNCAModel):
         Raises:
             ValueError: If the label has another shape, or the vignette is that of another size.
         """
-        depth = self.interpret(pred)
-        if depth.dtype.itemsize < 4:
-            depth = depth.float()  # sums over an image need more than half precision
-        known = self._known_depth(label, depth)
+        depth, known = self._compared(pred, label)
         valid = valid_depth(known)
         counts = valid.flatten(1).any(dim=1)
         weights = {name: value for name, value in self._weights().items() if value > 0}
@@ -212,7 +215,6 @@ class DepthNCAModel(AbstractNCAModel):
         return ranges if self.data_range is None else torch.full_like(ranges, self.data_range)
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
-        depth = self.interpret(prediction)
-        known = self._known_depth(label, depth)
+        depth, known = self._compared(prediction, label)
         for metric in self.named_metrics().values():
             metric.update(depth, known)

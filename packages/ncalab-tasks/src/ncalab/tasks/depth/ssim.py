@@ -87,8 +87,10 @@ def _similarity(moments: Tensor, middle: Tensor, data_range: Tensor) -> Tensor:
     """
     mean_x, mean_y, xx, yy, xy = moments.split(1, dim=1)
     c1, c2 = (_K1 * data_range).square(), (_K2 * data_range).square()
-    variances = [(xx - mean_x.square()).clamp(min=0), (yy - mean_y.square()).clamp(min=0)]
+    variance_x = (xx - mean_x.square()).clamp(min=0)
+    variance_y = (yy - mean_y.square()).clamp(min=0)
     covariance = xy - mean_x * mean_y
     x, y = mean_x + middle, mean_y + middle
     luminance = (2 * x * y + c1) / (x.square() + y.square() + c1)
-    return luminance * (2 * covariance + c2) / (sum(variances) + c2)
+    similarity: Tensor = luminance * (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return similarity
