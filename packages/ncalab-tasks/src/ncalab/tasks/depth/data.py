@@ -133,7 +133,7 @@ def image_tensor(image: np.ndarray | Tensor) -> Tensor:
     """
     if isinstance(image, np.ndarray):
         whc = image if image.ndim == 3 else image[..., None]
-        image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(whc, -1, 0)))
+        image = torch.from_numpy(np.moveaxis(whc, -1, 0).copy())
     if image.dtype == torch.uint8:
         return image.float() / 255
     if not image.is_floating_point():
@@ -153,7 +153,7 @@ def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:
     >>> depth_tensor(np.ones((4, 9, 1))).shape
     torch.Size([4, 9])
     """
-    depth = torch.as_tensor(np.ascontiguousarray(depth) if isinstance(depth, np.ndarray) else depth)
+    depth = torch.from_numpy(depth.copy()) if isinstance(depth, np.ndarray) else depth
     if depth.ndim == 3 and 1 in (depth.shape[0], depth.shape[2]):
         depth = depth.squeeze(0 if depth.shape[0] == 1 else 2)
     if depth.ndim != 2:

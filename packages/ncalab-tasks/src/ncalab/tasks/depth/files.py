@@ -43,7 +43,7 @@ def read_image(path: Path, channels: int = 3) -> np.ndarray:
             if file.mode == "F":
                 raise ValueError("it must have 8 or 16 bits, got floating point")
             deep = file.mode.startswith("I")
-            pixels = np.asarray(file if deep else file.convert(_MODES[channels]))
+            pixels = np.array(file if deep else file.convert(_MODES[channels]))
     except _UNREADABLE as error:
         raise ValueError(
             f"image must be a picture that can be read, got {path}: {error}"
@@ -94,17 +94,17 @@ def _read_grey(path: Path) -> np.ndarray:
     with Image.open(path) as file:
         if len(file.getbands()) != 1 or file.mode == "P":
             raise ValueError(f"it must have one channel, got {file.mode}")
-        return np.asarray(file)
+        return np.array(file)
 
 
 def _read_array(path: Path) -> np.ndarray:
-    # Nothing is unpickled.
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        name = "depth" if "depth" in content else content.files[0] if content.files else None
-        if name is None or (name != "depth" and len(content.files) > 1):
-            raise ValueError(f"it must hold one array or one called 'depth', got {content.files}")
-        array: np.ndarray = content[name]
+    # Opened here: numpy leaves a broken archive open. Nothing is unpickled.
+    with path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        names = content.files
+        if "depth" not in names and len(names) != 1:
+            raise ValueError(f"it must hold one array or one called 'depth', got {names}")
+        array: np.ndarray = content["depth" if "depth" in names else names[0]]
         return array
