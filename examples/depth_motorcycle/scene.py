@@ -34,6 +34,8 @@ class Pairs(Protocol):
 # Columns of the scene, as shares of its width: what is left of TRAINING_END is for training, but
 # for the depth of a strip that decides which weights are best.
 VALIDATION_START, VALIDATION_END, TRAINING_END = 0.2, 0.3, 0.6
+# How often a crop loses its colours.
+GREY_SHARE = 0.2
 # Of the stereo pair, for the resolution of its file.
 FOCAL_LENGTH, BASELINE, DISPARITY_OFFSET = 994.978, 0.193001, 31.086  # pixels, metres, pixels
 
@@ -127,7 +129,7 @@ def folder_parts(path: Path, scale: float, factor: int) -> tuple[Pairs, Pairs, P
 
 
 class Crops(Dataset[Pair]):
-    """Random crops of pairs, zoomed, mirrored and with other colours each time.
+    """Random crops of pairs: zoomed, mirrored, and with other or no colours each time.
 
     Args:
         pairs: What to crop from.
@@ -146,11 +148,11 @@ class Crops(Dataset[Pair]):
         *,
         zoom: float = 0.2,
         jitter: float = 0.3,
-        tilt: float = 0.15,
+        tilt: float = 0.2,
     ) -> None:
         self.pairs, self.number = pairs, number
         self.zoom, self.jitter, self.tilt = zoom, jitter, tilt
-        grids = [pairs[number][1].shape for number in range(len(pairs))]
+        grids = [pairs[place][1].shape for place in range(len(pairs))]
         self.size = tuple(
             min(side, *(grid[axis] for grid in grids)) for axis, side in enumerate(size)
         )
@@ -161,7 +163,7 @@ class Crops(Dataset[Pair]):
     def __getitem__(self, idx: int) -> Pair:
         if not 0 <= idx < self.number:
             raise IndexError(f"idx must be in [0, {self.number}), got {idx}")
-        image, depth = self._zoomed(*self.pairs[idx % len(self.pairs)])
+        image, depth = self._zoomed(*self.pairs[int(torch.randint(len(self.pairs), ()))])
         (w, width), (h, height) = (
             (int(torch.randint(whole - part + 1, ())), part)
             for whole, part in zip(depth.shape, self.size, strict=True)
@@ -181,6 +183,8 @@ class Crops(Dataset[Pair]):
         return image, F.interpolate(depth[None, None], grid, mode="nearest-exact")[0, 0]
 
     def _recoloured(self, colours: Tensor) -> Tensor:
+        if torch.rand(()) < GREY_SHARE:
+            colours = colours.mean(dim=0, keepdim=True).expand_as(colours)
         tint, contrast = 1 + self.jitter * uniform(3, 1, 1), 1 + self.jitter * uniform()
         shifted = (colours * tint - 0.5) * contrast + 0.5 + self.jitter / 2 * uniform()
         return shifted.clamp(0, 1)

@@ -24,6 +24,8 @@ from scene import (
     save_pictures,
     table,
 )
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
 from ncalab.core import fix_random_seed, get_compute_device
@@ -35,20 +37,20 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder of your own with images/ and depths/")
 parser.add_argument("--scale", type=float, default=1.0, help="depth of one count in integer files")
 parser.add_argument("--factor", type=int, default=6, help="images are shrunk by it")
-parser.add_argument("--epochs", type=int, default=20)
-parser.add_argument("--crops", type=int, default=80, help="random crops in an epoch")
+parser.add_argument("--epochs", type=int, default=24)
+parser.add_argument("--crops", type=int, default=100, help="random crops in an epoch")
 parser.add_argument("--batch-size", type=int, default=4)
-parser.add_argument("--crop-size", type=int, nargs=2, default=(64, 44), metavar=("W", "H"))
-parser.add_argument("--hidden-channels", type=int, default=14)
-parser.add_argument("--steps", type=int, default=36, help="of a prediction")
-parser.add_argument("--lr", type=float, default=4e-3, help="learning rate; a tenth at the end")
+parser.add_argument("--crop-size", type=int, nargs=2, default=(60, 40), metavar=("W", "H"))
+parser.add_argument("--hidden-channels", type=int, default=12)
+parser.add_argument("--steps", type=int, default=20, help="of a prediction")
+parser.add_argument("--lr", type=float, default=6e-3, help="largest learning rate")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
 parser.add_argument("--output", type=Path, help="run folder; default: runs/depth_motorcycle")
 parser.add_argument("--short", action="store_true", help="a few steps on tiny images: does it run?")
 arguments = parser.parse_args()
 if arguments.short:
-    arguments.factor, arguments.epochs, arguments.crops, arguments.steps = 12, 2, 8, 12
+    arguments.factor, arguments.epochs, arguments.crops, arguments.steps = 12, 2, 8, 6
 
 output = arguments.output or free_folder(Path("runs/depth_motorcycle"))
 try:
@@ -69,6 +71,7 @@ nca = DepthNCAModel(
     num_image_channels=4,  # red, green, blue, and how far down
     num_hidden_channels=arguments.hidden_channels,
     hidden_size=64,
+    kernel_size=5,  # sees twice as far at each step
     filter_padding="replicate",
     lambda_ssim=1.0,
     depth_scale=largest,
@@ -76,18 +79,25 @@ nca = DepthNCAModel(
     training_timesteps=(arguments.steps * 9 // 10, arguments.steps * 11 // 10 + 1),
     inference_timesteps=arguments.steps,
 )
+loader_train = DataLoader(crops, arguments.batch_size, drop_last=True)
+
+
+def warm_up(optimizer: Optimizer) -> LRScheduler:
+    """Raise the learning rate at first, and lower it for the rest of the training."""
+    batches = arguments.epochs * len(loader_train)
+    return OneCycleLR(optimizer, arguments.lr, total_steps=batches + 1, pct_start=0.2)
+
+
 trainer = BasicNCATrainer(
     nca,
     output,
-    lr=arguments.lr,
-    lr_gamma=0.1 ** (1 / arguments.epochs),
+    lr_scheduler=warm_up,
+    scheduler_interval="batch",
     gradient_clipping=True,
     batch_repeat=1,
     max_epochs=arguments.epochs,
 )
-history = trainer.train(
-    DataLoader(crops, arguments.batch_size, drop_last=True), loader(val), loader(test)
-)
+history = trainer.train(loader_train, loader(val), loader(test))
 best = DepthNCAModel.from_pretrained(output / "best_model.safetensors", device=nca.device)
 
 save_pictures(best, test, output / "pictures.png")

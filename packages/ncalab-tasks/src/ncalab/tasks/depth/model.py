@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel, Prediction, unwrap
+from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import label_range, masked_ssim
 from ncalab.tasks.depth.valid import valid_depth
@@ -43,7 +43,8 @@ class DepthNCAModel(AbstractNCAModel):
             measured in it.
         data_range: Dynamic range L of depth for SSIM, in the unit of the labels, above 0; the
             largest known depth of each label if None.
-        vignette: Which cells the camera sees, shape ``(W, H)`` of all images, bool. None: all.
+        vignette: Which cells the camera sees, shape ``(W, H)`` of all images (so crop none of
+            them), bool. None: all. It can be set later, and is saved with the configuration.
         **kwargs: Further arguments of :class:`ncalab.core.AbstractNCAModel`.
 
     Raises:
@@ -157,17 +158,14 @@ class DepthNCAModel(AbstractNCAModel):
             )
         label = label.reshape(depth.shape).to(depth.dtype)
         counts = valid_depth(label)
-        if self.vignette is not None:
-            counts = counts & self._fitting_vignette(grid)
+        if (mask := self.vignette) is not None:
+            if list(mask.shape) != grid:
+                raise ValueError(
+                    f"vignette must have the size of the images {tuple(grid)}, "
+                    f"got {tuple(mask.shape)}"
+                )
+            counts = counts & mask
         return depth, torch.where(counts, label, math.nan)
-
-    def _fitting_vignette(self, grid: list[int]) -> Tensor:
-        mask = unwrap(self.vignette)
-        if list(mask.shape) != grid:
-            raise ValueError(
-                f"vignette must have the size of the images {tuple(grid)}, got {tuple(mask.shape)}"
-            )
-        return mask
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         """Compare predicted with known depth, in units of ``depth_scale``.
