@@ -9,14 +9,13 @@ Without options, it shows the pretrained model on the right 40 % of the scene.
 import argparse
 from pathlib import Path
 
+from pictures import save_animation, save_pictures
 from scene import (
     constant_metrics,
     folder_parts,
     known_depths,
     model_metrics,
     motorcycle_parts,
-    save_animation,
-    save_pictures,
     table,
 )
 

@@ -11,6 +11,7 @@ an animation, and prints the metrics beside those of a constant depth.
 import argparse
 from pathlib import Path
 
+from pictures import save_animation, save_pictures
 from scene import (
     Crops,
     constant_metrics,
@@ -20,8 +21,6 @@ from scene import (
     loader,
     model_metrics,
     motorcycle_parts,
-    save_animation,
-    save_pictures,
     table,
 )
 from torch.optim import Optimizer
