@@ -31,7 +31,7 @@ class Pairs(Protocol):
 # for the depth of a strip that decides which weights are best.
 VALIDATION_START, VALIDATION_END, TRAINING_END = 0.2, 0.3, 0.6
 # How often a crop loses its colours.
-GREY_SHARE = 0.2
+GREY_SHARE = 0.4
 # Of the stereo pair, for the resolution of its file.
 FOCAL_LENGTH, BASELINE, DISPARITY_OFFSET = 994.978, 0.193001, 31.086  # pixels, metres, pixels
 
@@ -135,6 +135,7 @@ class Crops(Dataset[Pair]):
         size: (W, H) of a crop, at most; a smaller image limits it.
         zoom: Images are enlarged by a factor of up to exp(zoom), or shrunk.
         jitter: Range of the changes of brightness, contrast and each colour.
+        noise: Largest standard deviation of Gaussian noise: texture must not be copied into depth.
         tilt: Range of a shift of the rows: a crop must not be told by its height alone.
     """
 
@@ -144,12 +145,13 @@ class Crops(Dataset[Pair]):
         number: int,
         size: tuple[int, int],
         *,
-        zoom: float = 0.2,
-        jitter: float = 0.3,
+        zoom: float = 0.3,
+        jitter: float = 0.4,
+        noise: float = 0.15,
         tilt: float = 0.2,
     ) -> None:
         self.pairs, self.number = pairs, number
-        self.zoom, self.jitter, self.tilt = zoom, jitter, tilt
+        self.zoom, self.jitter, self.noise, self.tilt = zoom, jitter, noise, tilt
         grids = [pairs[place][1].shape for place in range(len(pairs))]
         self.size = tuple(
             min(side, *(grid[axis] for grid in grids)) for axis, side in enumerate(size)
@@ -185,7 +187,8 @@ class Crops(Dataset[Pair]):
             colours = colours.mean(dim=0, keepdim=True).expand_as(colours)
         tint, contrast = 1 + self.jitter * uniform(3, 1, 1), 1 + self.jitter * uniform()
         shifted = (colours * tint - 0.5) * contrast + 0.5 + self.jitter / 2 * uniform()
-        return shifted.clamp(0, 1)
+        noise = self.noise * torch.rand(()) * torch.randn(colours.shape)
+        return shifted.clamp(0, 1) + noise
 
 
 def uniform(*size: int) -> Tensor:

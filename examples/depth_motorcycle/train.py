@@ -35,13 +35,13 @@ from ncalab.train import BasicNCATrainer
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder of your own with images/ and depths/")
 parser.add_argument("--scale", type=float, default=1.0, help="depth of one count in integer files")
-parser.add_argument("--factor", type=int, default=6, help="images are shrunk by it")
-parser.add_argument("--epochs", type=int, default=24)
+parser.add_argument("--factor", type=int, default=8, help="images are shrunk by it")
+parser.add_argument("--epochs", type=int, default=12)
 parser.add_argument("--crops", type=int, default=100, help="random crops in an epoch")
 parser.add_argument("--batch-size", type=int, default=4)
-parser.add_argument("--crop-size", type=int, nargs=2, default=(60, 40), metavar=("W", "H"))
-parser.add_argument("--hidden-channels", type=int, default=12)
-parser.add_argument("--steps", type=int, default=20, help="of a prediction")
+parser.add_argument("--crop-size", type=int, nargs=2, default=(48, 34), metavar=("W", "H"))
+parser.add_argument("--hidden-channels", type=int, default=10)
+parser.add_argument("--steps", type=int, default=16, help="of a prediction")
 parser.add_argument("--lr", type=float, default=6e-3, help="largest learning rate")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
@@ -69,9 +69,10 @@ nca = DepthNCAModel(
     get_compute_device(arguments.device),
     num_image_channels=4,  # red, green, blue, and how far down
     num_hidden_channels=arguments.hidden_channels,
-    hidden_size=64,
+    hidden_size=48,
     kernel_size=5,  # sees twice as far at each step
     filter_padding="replicate",
+    lambda_gradient=1.0,
     lambda_ssim=1.0,
     depth_scale=largest,
     data_range=largest,
@@ -90,6 +91,7 @@ def warm_up(optimizer: Optimizer) -> LRScheduler:
 trainer = BasicNCATrainer(
     nca,
     output,
+    optimizer_method="adamw",
     lr_scheduler=warm_up,
     scheduler_interval="batch",
     gradient_clipping=True,

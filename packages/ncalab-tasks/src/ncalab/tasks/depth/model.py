@@ -34,9 +34,10 @@ class DepthNCAModel(AbstractNCAModel):
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         pad_noise: Whether hidden and output channels start as noise instead of zeros.
         lambda_mse: Weight of the mean squared error, at least 0, as all weights.
-        lambda_scale_shift: Weight of :func:`ncalab.tasks.depth.losses.scale_shift_error`, which
-            sees relative depth only. Without ``lambda_mse``, the depth has no unit.
-        lambda_gradient: Weight of :func:`ncalab.tasks.depth.losses.gradient_error`.
+        lambda_scale_shift: Weight of the squared error that is left when each prediction is scaled
+            and shifted to fit its label: relative depth only. Without ``lambda_mse``, the depth has
+            no unit.
+        lambda_gradient: Weight of the error of the differences between neighbours, at four scales.
         lambda_ssim: Weight of 1 - SSIM.
         depth_scale: Depth that an output of 1 stands for, in the unit of the labels, above 0. Near
             the largest depth, it makes millimetres as easy to learn as metres; the loss is
