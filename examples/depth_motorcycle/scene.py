@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,10 +101,7 @@ class Folder:
     """
 
     def __init__(self, path: Path, files: Sequence[str], scale: float, factor: int) -> None:
-        def shrink(image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-            return resized(image, mask, factor)
-
-        self.pairs = DepthDataset(path, files, shrink, scale=scale)
+        self.pairs = DepthDataset(path, files, partial(resized, factor=factor), scale=scale)
 
     def __len__(self) -> int:
         return len(self.pairs)
