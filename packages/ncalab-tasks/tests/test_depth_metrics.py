@@ -177,6 +177,14 @@ def test_a_threshold_that_is_no_ratio_is_refused() -> None:
         ThresholdAccuracy(1)
 
 
+@pytest.mark.parametrize("data_range", [0.0, -1.0, float("nan")])
+def test_a_range_that_is_none_is_refused(data_range: float) -> None:
+    with pytest.raises(
+        ValueError, match=f"data_range must be above 0 and finite, got {data_range}"
+    ):
+        StructuralSimilarity(data_range)
+
+
 def test_other_shapes_are_named() -> None:
     preds, target = maps(batch=2)
 

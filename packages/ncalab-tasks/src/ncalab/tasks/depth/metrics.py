@@ -3,6 +3,7 @@
 Importing this module imports torchmetrics, and with it matplotlib where that is installed.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -167,8 +168,11 @@ class StructuralSimilarity(DepthMetric):
     An image without a valid cell does not count.
 
     Args:
-        data_range: Dynamic range of depth; the largest valid depth of each label if None.
+        data_range: Dynamic range of depth, above 0; the largest valid depth of each label if None.
         **kwargs: Further arguments of torchmetrics' ``Metric``.
+
+    Raises:
+        ValueError: If the range is not above 0 and finite.
 
     >>> metric = StructuralSimilarity()
     >>> depth = torch.rand(2, 1, 16, 12) + 1
@@ -180,6 +184,8 @@ class StructuralSimilarity(DepthMetric):
     higher_is_better = True
 
     def __init__(self, data_range: float | None = None, **kwargs: Any) -> None:
+        if data_range is not None and not 0 < data_range < math.inf:
+            raise ValueError(f"data_range must be above 0 and finite, got {data_range}")
         super().__init__(**kwargs)
         self.data_range = data_range
 
