@@ -63,8 +63,10 @@ def test_a_loader_makes_batches_in_the_shapes_of_the_model(folder: Path) -> None
     assert depth.shape == (3, 4, 7)
 
 
-@pytest.mark.parametrize("files", [["c.png", "a.png"], ["c", "a"]])
-def test_files_choose_and_order_the_pairs(folder: Path, files: list[str]) -> None:
+@pytest.mark.parametrize(
+    "files", [["c.png", "a.png"], ["c", "a"], ["images/c.png", "x/a"], [Path("c.png"), Path("a")]]
+)
+def test_files_choose_and_order_the_pairs(folder: Path, files: list[str | Path]) -> None:
     dataset = DepthDataset(folder, files, None)
 
     assert [image.name for image, _ in dataset.pairs] == ["c.png", "a.png"]

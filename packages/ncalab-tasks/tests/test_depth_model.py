@@ -363,7 +363,7 @@ def test_depth_can_be_learned() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     first = model.loss(model(pad(model, images), 5), label)["total"].item()
 
-    for _ in range(30):
+    for _ in range(20):
         optimizer.zero_grad()
         losses = model.loss(model(pad(model, images), 5), label)
         losses["total"].backward()

@@ -23,7 +23,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Args:
         path: Folder that holds ``images`` and ``depths``.
-        files: Names of the images to use, with or without suffix; all images, sorted, if None.
+        files: Names (or paths) of the images to use, with or without suffix; all images, sorted,
+            if None.
         transform: Called as ``transform(image=..., mask=...)`` with an image ``(W, H, channels)``,
             uint8 or (of 16-bit files) float32 in [0, 1], and depth ``(W, H)``, float32; returns a
             dictionary of both under the same names. Those of Albumentations are such callables.
@@ -42,7 +43,7 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         path: str | Path,
-        files: Sequence[str] | None = None,
+        files: Sequence[str | Path] | None = None,
         transform: Transform | None = None,
         *,
         scale: float = 1.0,
@@ -176,11 +177,11 @@ def _by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
     return stems
 
 
-def _choose(names: Sequence[str], images: Sequence[Path]) -> list[Path]:
-    """Return the images of the names, which may lack their suffix."""
+def _choose(names: Sequence[str | Path], images: Sequence[Path]) -> list[Path]:
+    """Return the images of the names, which may be paths, and may lack their suffix."""
     by_name, stems = {image.name: image for image in images}, _by_stem(images)
     chosen = []
-    for name in names:
+    for name in (Path(name).name for name in names):
         found = [by_name[name]] if name in by_name else stems.get(name, [])
         if not found:
             raise FileNotFoundError(f"files must be names of images, but none is called {name!r}")
