@@ -84,8 +84,9 @@ loader_train = DataLoader(crops, arguments.batch_size, drop_last=True)
 
 def warm_up(optimizer: Optimizer) -> LRScheduler:
     """Raise the learning rate at first, and lower it for the rest of the training."""
-    batches = arguments.epochs * len(loader_train)
-    return OneCycleLR(optimizer, arguments.lr, total_steps=batches + 1, pct_start=0.2)
+    # One more than it takes, and at least 6, of which a fifth is more than the first one.
+    steps = max(6, arguments.epochs * len(loader_train) + 1)
+    return OneCycleLR(optimizer, arguments.lr, total_steps=steps, pct_start=0.2)
 
 
 trainer = BasicNCATrainer(

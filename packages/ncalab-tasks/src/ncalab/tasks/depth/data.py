@@ -38,6 +38,17 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         TypeError: If an argument has another type.
         ValueError: If a file cannot be read, two depth maps have the name of one image, the sizes
             of a pair differ, or there are no images.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for name, kind in (("images", np.uint8), ("depths", np.uint16)):
+    ...     (Path(folder.name) / name).mkdir()
+    ...     Image.fromarray(np.full((4, 9), 250, kind)).save(Path(folder.name) / name / "a.png")
+    >>> image, depth = DepthDataset(folder.name, scale=0.001)[0]
+    >>> image.shape, depth.shape, depth.max().item()
+    (torch.Size([3, 4, 9]), torch.Size([4, 9]), 0.25)
+    >>> folder.cleanup()
     """
 
     def __init__(

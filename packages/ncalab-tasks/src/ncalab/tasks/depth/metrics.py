@@ -198,7 +198,14 @@ class StructuralSimilarity(DepthMetric):
 
 
 def depth_metrics(data_range: float | None = None) -> dict[str, Metric]:
-    """Return the metrics of a depth model by name."""
+    """Return the metrics of a depth model by name.
+
+    Args:
+        data_range: Dynamic range of depth for SSIM; see :class:`StructuralSimilarity`.
+
+    >>> list(depth_metrics())
+    ['ssim', 'mae', 'rmse', 'abs_rel', 'delta1']
+    """
     return {
         "ssim": StructuralSimilarity(data_range),
         "mae": MeanAbsoluteError(),

@@ -21,6 +21,9 @@ def read_vignette(vignette: Any) -> Tensor | None:
     Raises:
         TypeError: If it is nothing of that kind.
         ValueError: If it has another shape or other values, or shows nothing.
+
+    >>> read_vignette(np.array([[0, 1, 0]])).tolist()
+    [[False, True, False]]
     """
     if vignette is None:
         return None
