@@ -33,6 +33,8 @@ parser.add_argument("--factor", type=int, default=8, help="images are shrunk by 
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--output", type=Path, default=Path("runs/depth_evaluation"), help="folder")
 arguments = parser.parse_args()
+if arguments.factor < 1:
+    parser.error(f"--factor must be at least 1, got {arguments.factor}")
 
 try:
     nca = DepthNCAModel.from_pretrained(

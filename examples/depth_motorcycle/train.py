@@ -51,6 +51,10 @@ arguments = parser.parse_args()
 if arguments.short:
     arguments.factor, arguments.epochs, arguments.crops, arguments.steps = 12, 2, 8, 6
 
+for name in ("factor", "epochs", "crops", "batch_size", "steps"):
+    if (value := getattr(arguments, name)) < 1:
+        parser.error(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
 output = arguments.output or free_folder(Path("runs/depth_motorcycle"))
 try:
     if arguments.data is None:
