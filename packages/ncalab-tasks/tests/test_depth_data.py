@@ -104,6 +104,14 @@ def test_grey_images_of_16_bits_keep_them(tmp_path: Path, channels: int) -> None
     assert channels != 4 or image[..., 3].min() == 1
 
 
+@pytest.mark.parametrize("pixels", [np.full((2, 2), 70000, np.int32), np.ones((2, 2), np.float32)])
+def test_images_of_more_than_16_bits_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    save_picture(tmp_path / "a.tif", pixels)
+
+    with pytest.raises(ValueError, match="a.tif: it must have 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
+
+
 # Transforms
 
 

@@ -44,6 +44,8 @@ def read_image(path: Path, channels: int = 3) -> np.ndarray:
                 raise ValueError("it must have 8 or 16 bits, got floating point")
             deep = file.mode.startswith("I")
             pixels = np.array(file if deep else file.convert(_MODES[channels]))
+            if pixels.max() > 65535:
+                raise ValueError(f"it must have 8 or 16 bits, got values up to {pixels.max()}")
     except _UNREADABLE as error:
         raise ValueError(
             f"image must be a picture that can be read, got {path}: {error}"
