@@ -17,6 +17,7 @@ TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
 REFERENCES: dict[str, list[str]] = {
     # Its interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
     "core": ["triton; platform_system == 'Linux'"],
+    "tasks": ["scikit-learn>=1.5"],
 }
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"

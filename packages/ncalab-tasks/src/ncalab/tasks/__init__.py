@@ -2,6 +2,14 @@
 
 from ncalab.tasks.__about__ import __version__
 from ncalab.tasks.cascade import CascadeNCA
+from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
 
-__all__ = ["CascadeNCA", "GrowingNCADataset", "GrowingNCAModel", "__version__"]
+__all__ = [
+    "CascadeNCA",
+    "DepthDataset",
+    "DepthNCAModel",
+    "GrowingNCADataset",
+    "GrowingNCAModel",
+    "__version__",
+]

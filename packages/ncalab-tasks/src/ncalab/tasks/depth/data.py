@@ -1,0 +1,212 @@
+"""A folder of images and their depth maps."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ncalab.tasks.depth.files import DEPTH_SUFFIXES, IMAGE_SUFFIXES, read_depth, read_image
+
+Transform = Callable[..., dict[str, Any]]
+
+
+class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Pairs of an image in ``images/`` and a depth map of the same name in ``depths/``.
+
+    Names match up to the suffix: ``images/a.jpg`` and ``depths/a.png``. Everything is read once
+    when the data set is made, so that a broken file ends no training.
+
+    Args:
+        path: Folder that holds ``images`` and ``depths``.
+        files: Names (or paths) of the images to use, with or without suffix; all images, sorted,
+            if None.
+        transform: Called as ``transform(image=..., mask=...)`` with an image ``(W, H, channels)``,
+            uint8 or (of 16-bit files) float32 in [0, 1], and depth ``(W, H)``, float32; returns a
+            dictionary of both under the same names. Those of Albumentations are such callables.
+        scale: Depth of one count in files of integers; see :func:`read_depth`.
+        num_image_channels: 1 for grey images, 3 for RGB, 4 for RGBA.
+        image_folder: Name of the folder of images.
+        depth_folder: Name of the folder of depth maps.
+
+    Raises:
+        FileNotFoundError: If a folder or file is missing.
+        TypeError: If an argument has another type.
+        ValueError: If a file cannot be read, two depth maps have the name of one image, the sizes
+            of a pair differ, or there are no images.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for name, kind in (("images", np.uint8), ("depths", np.uint16)):
+    ...     (Path(folder.name) / name).mkdir()
+    ...     Image.fromarray(np.full((4, 9), 250, kind)).save(Path(folder.name) / name / "a.png")
+    >>> image, depth = DepthDataset(folder.name, scale=0.001)[0]
+    >>> image.shape, depth.shape, depth.max().item()
+    (torch.Size([3, 4, 9]), torch.Size([4, 9]), 0.25)
+    >>> folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        files: Sequence[str | Path] | None = None,
+        transform: Transform | None = None,
+        *,
+        scale: float = 1.0,
+        num_image_channels: int = 3,
+        image_folder: str = "images",
+        depth_folder: str = "depths",
+    ) -> None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be above 0 and finite, got {scale}")
+        if num_image_channels not in (1, 3, 4):
+            raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform must be callable or None, got {transform!r}")
+        if isinstance(files, str):
+            raise TypeError(f"files must be a sequence of names, got {files!r}")
+        self.path = Path(path)
+        self.transform = transform
+        self.scale = scale
+        self.num_image_channels = num_image_channels
+        images = _list_files(self.path / image_folder, IMAGE_SUFFIXES)
+        depths = _by_stem(_list_files(self.path / depth_folder, DEPTH_SUFFIXES))
+        chosen = images if files is None else _choose(files, images)
+        if not chosen:
+            raise ValueError(f"files must name at least one image, got none in {self.path}")
+        self.pairs = [(image, _partner(image, depths)) for image in chosen]
+        for number in range(len(self.pairs)):
+            self._read(number)
+
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read image ``(W, H, channels)`` and depth ``(W, H)``; check that they fit."""
+        image_path, depth_path = self.pairs[number]
+        image = read_image(image_path, self.num_image_channels)
+        depth = read_depth(depth_path, self.scale)
+        if image.shape[:2] != depth.shape:
+            raise ValueError(
+                f"depth must have the size of its image {image.shape[:2]}, "
+                f"got {depth.shape} in {depth_path}"
+            )
+        return image, depth
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, idx: int) -> tuple[Tensor, Tensor]:
+        """Return (image ``(channels, W, H)`` in [0, 1], depth ``(W, H)``), float32.
+
+        Raises:
+            IndexError: If there is no such pair.
+            ValueError: If the transform returns something else than an image and depth of one size.
+        """
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f"idx must be in [0, {len(self)}), got {idx}")
+        image, depth = self._read(idx)
+        if self.transform is None:
+            return image_tensor(image), depth_tensor(depth)
+        return self._transformed(self.transform(image=image, mask=depth))
+
+    def _transformed(self, changed: Any) -> tuple[Tensor, Tensor]:
+        """Check and convert what the transform returned."""
+        if not isinstance(changed, dict) or not {"image", "mask"} <= changed.keys():
+            raise ValueError(
+                f"transform must return a dictionary of image and mask, got {changed!r:.80}"
+            )
+        image, depth = image_tensor(changed["image"]), depth_tensor(changed["mask"])
+        if image.shape[0] != self.num_image_channels or image.shape[1:] != depth.shape:
+            raise ValueError(
+                f"transform must return {self.num_image_channels} image channels and a mask of "
+                f"the same size, got {tuple(image.shape)} and {tuple(depth.shape)}"
+            )
+        return image, depth
+
+
+def image_tensor(image: np.ndarray | Tensor) -> Tensor:
+    """Convert an image to a model's input.
+
+    Args:
+        image: Array ``(W, H)`` or ``(W, H, channels)``, or tensor ``(channels, W, H)``; uint8, or
+            floating point, which is taken as it is.
+
+    Returns:
+        Image, shape ``(channels, W, H)``, float32, in [0, 1] if it was uint8.
+
+    Raises:
+        TypeError: If it is of another type.
+
+    >>> image_tensor(np.full((4, 9, 3), 255, np.uint8)).shape
+    torch.Size([3, 4, 9])
+    """
+    if isinstance(image, np.ndarray):
+        whc = image if image.ndim == 3 else image[..., None]
+        image = torch.from_numpy(np.moveaxis(whc, -1, 0).copy())
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    if not image.is_floating_point():
+        raise TypeError(f"image must be uint8 or floating point, got {image.dtype}")
+    return image.float()
+
+
+def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:
+    """Convert a depth map ``(W, H)``, ``(1, W, H)`` or ``(W, H, 1)`` to a label.
+
+    Returns:
+        Depth, shape ``(W, H)``, float32.
+
+    Raises:
+        ValueError: If it has another shape.
+
+    >>> depth_tensor(np.ones((4, 9, 1))).shape
+    torch.Size([4, 9])
+    """
+    depth = torch.from_numpy(depth.copy()) if isinstance(depth, np.ndarray) else depth
+    if depth.ndim == 3 and 1 in (depth.shape[0], depth.shape[2]):
+        depth = depth.squeeze(0 if depth.shape[0] == 1 else 2)
+    if depth.ndim != 2:
+        raise ValueError(f"depth must have shape (W, H), got {tuple(depth.shape)}")
+    return depth.float()
+
+
+def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files of a folder that end in one of the suffixes, sorted by name."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"path must hold the folder {folder.name}, got {folder.parent}")
+    files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
+    stems: dict[str, list[Path]] = {}
+    for file in files:
+        stems.setdefault(file.stem, []).append(file)
+    return stems
+
+
+def _choose(names: Sequence[str | Path], images: Sequence[Path]) -> list[Path]:
+    """Return the images of the names, which may be paths, and may lack their suffix."""
+    by_name, stems = {image.name: image for image in images}, _by_stem(images)
+    chosen = []
+    for name in (Path(name).name for name in names):
+        found = [by_name[name]] if name in by_name else stems.get(name, [])
+        if not found:
+            raise FileNotFoundError(f"files must be names of images, but none is called {name!r}")
+        if len(found) > 1:
+            raise ValueError(f"files must be unambiguous, got {name!r}: {[f.name for f in found]}")
+        chosen += found
+    return chosen
+
+
+def _partner(image: Path, depths: dict[str, list[Path]]) -> Path:
+    """Return the depth map of an image."""
+    found = depths.get(image.stem, [])
+    if not found:
+        raise FileNotFoundError(f"{image} must have a depth map of the name {image.stem}.*")
+    if len(found) > 1:
+        raise ValueError(f"{image} must have one depth map, got {[f.name for f in found]}")
+    return found[0]
