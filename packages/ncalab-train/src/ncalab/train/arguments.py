@@ -19,15 +19,15 @@ def check_arguments(
     Raises:
         ValueError: If a name is unknown or given twice, or one is missing.
 
-    >>> check_arguments("trainer_params", int, {"bass": 2}, "10")
+    >>> check_arguments("options", divmod, {"z": 2}, 5)
     Traceback (most recent call last):
-    ValueError: trainer_params must be arguments of int, got an unexpected keyword argument 'bass'
+    ValueError: options must be arguments of divmod, missing a required argument: 'y'
     """
     label = getattr(function, "__name__", str(function))
     try:
         inspect.signature(function).bind(*first, **arguments)
     except TypeError as error:
-        raise ValueError(f"{name} must be arguments of {label}, got {error}") from None
+        raise ValueError(f"{name} must be arguments of {label}, {error}") from None
     known = _accepted(function)
     if known is not None and (unknown := sorted(set(arguments) - known)):
         raise ValueError(f"{name} must be arguments of {label}, got unknown {unknown}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 _PLAIN = (str, bool, int, type(None))
 
@@ -67,6 +68,22 @@ def _public_attributes(value: Any) -> dict[str, Any]:
         for key, item in attributes
         if not key.startswith("_") and isinstance(item, simple)
     }
+
+
+def describe_loaders(
+    train: DataLoader[Any], val: DataLoader[Any] | None
+) -> dict[str, dict[str, Any] | None]:
+    """Describe the size of training and validation data, to tell other data from these."""
+    return {
+        "train": _describe_loader(train),
+        "val": None if val is None else _describe_loader(val),
+    }
+
+
+def _describe_loader(loader: DataLoader[Any]) -> dict[str, Any]:
+    dataset: Any = loader.dataset
+    samples = len(dataset) if hasattr(dataset, "__len__") else None
+    return {"samples": samples, "batch_size": loader.batch_size}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,7 +1,7 @@
 """Run independent tasks here, one after the other, or through any executor."""
 
-import logging
 import pickle
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,15 +13,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from tqdm import tqdm
 
-logger = logging.getLogger(__name__)
-
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 # The random generators and the thread count are those of the whole process. Some executors
 # (dask.distributed, thread pools) run several tasks of a process at once.
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,14 @@ def run_all(
         threads: torch's number of threads while a task runs. One sum in other parts is another
             number, so it is the same here and in a worker.
         label: What to call a task in the progress bar.
-        progress: Whether to show a bar, if there is a terminal.
+        progress: Whether to show a bar, or lines where there is no terminal.
 
-    Yields:
-        Outcomes, in the order in which the tasks end.
+    Returns:
+        Outcomes, in the order in which the tasks end. The first task begins when they are asked
+        for.
 
     Raises:
-        TypeError: Before anything is run, if something cannot be sent to a worker.
+        TypeError: At once, if something cannot be sent to a worker.
     """
     run = _run_here(function, shared, tasks, threads)
     if executor is not None:
@@ -88,8 +87,20 @@ def run_all(
         # shared memory, where all workers would train the same weights.
         packed = pack("shared", shared), [pack(label, task) for task in tasks]
         run = _run_there(function, *packed, threads, executor)
-    shown = None if progress else True  # tqdm's None: only where there is a terminal
-    yield from tqdm(run, total=len(tasks), desc=f"{label}s", unit=label, disable=shown)
+    return _shown(run, len(tasks), label) if progress else run
+
+
+def _shown(run: Iterator[Outcome[Result]], total: int, label: str) -> Iterator[Outcome[Result]]:
+    """Show a bar in a terminal, lines in a log file."""
+    watched = sys.stderr.isatty()
+    with tqdm(total=total, desc=f"{label}s", unit=label, disable=not watched) as bar:
+        for done, outcome in enumerate(run, start=1):
+            bar.update()
+            if not watched:
+                ended = "done" if outcome.failure is None else f"failed: {outcome.failure.error}"
+                sys.stderr.write(f"{label} {done}/{total} {ended}\n")
+                sys.stderr.flush()
+            yield outcome
 
 
 def _run_here(
@@ -100,7 +111,7 @@ def _run_here(
 ) -> Iterator[Outcome[Result]]:
     for index, task in enumerate(tasks):
         try:
-            with _alone(threads):
+            with alone(threads):
                 result = function(shared, task)
         except Exception as error:
             yield Outcome(index, failure=Failure.of(error))
@@ -142,15 +153,15 @@ def _work(
 ) -> bytes | Failure:
     """Run one task in a worker. All bytes come from the parent process, and go back to it."""
     try:
-        with _alone(threads):
+        with alone(threads):
             return pickle.dumps(function(pickle.loads(shared), pickle.loads(task)))
     except Exception as error:
         return Failure.of(error)
 
 
 @contextmanager
-def _alone(threads: int) -> Iterator[None]:
-    """Run alone in this process, with a number of torch threads."""
+def alone(threads: int) -> Iterator[None]:
+    """Run alone in this process, with a number of torch threads, which is put back afterwards."""
     with _ONE_AT_A_TIME:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)

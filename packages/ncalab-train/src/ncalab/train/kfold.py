@@ -1,7 +1,7 @@
 """Cross-validation: the same training on every fold, each from the same weights."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ncalab.train.clone import clone_trainer, trainer_settings
 from ncalab.train.cross_validation import CrossValidation, CrossValidationError, read_history
 from ncalab.train.describe import describe
 from ncalab.train.early_stopping import EarlyStopping
-from ncalab.train.executors import Failure, run_all
+from ncalab.train.executors import Failure, Outcome, run_all
 from ncalab.train.fold import (
     TrainValRecord,
     Transform,
@@ -28,7 +28,7 @@ from ncalab.train.fold import (
 )
 from ncalab.train.history import TrainingHistory
 from ncalab.train.many import RunOptions, train_one
-from ncalab.train.plan import Plan, open_folders
+from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.split import SplitDefinition
 from ncalab.train.trainer import BasicNCATrainer
@@ -131,7 +131,7 @@ class KFoldCrossValidationTrainer:
             threads: torch's threads for each training. It is part of the result, to the last bits.
             tensorboard: Whether each fold writes a TensorBoard log into its folder.
             overwrite: Whether to train all folds afresh and replace what is in their folders.
-            progress: Whether to show a bar over the folds, if there is a terminal.
+            progress: Whether to show a bar over the folds, or lines where there is no terminal.
 
         Returns:
             The histories, one for each fold, as a list that knows means and deviations.
@@ -158,12 +158,13 @@ class KFoldCrossValidationTrainer:
             shared.trainer.progress = False  # the bars of several folds would write over each other
         plans = [self._plan(index, seed, shared) for index in range(len(self.split))]
         finished, todo = open_folders(self.trainer.model_path, plans, overwrite=overwrite)
-        self._fix_initial_weights(shared.trainer.nca, overwrite=overwrite)
+        initial = self._initial_path()
+        if initial is not None and initial.exists() and not overwrite:
+            _take_weights(shared.trainer.nca, initial)
         histories = {
             index: read_history(unwrap(plans[index].folder), shared.trainer.nca)
             for index in finished
         }
-        failures: dict[int, Failure] = {}
         outcomes = run_all(
             _train_fold,
             shared,
@@ -173,31 +174,22 @@ class KFoldCrossValidationTrainer:
             label="fold",
             progress=progress,
         )
-        for outcome in outcomes:
-            index = todo[outcome.index].index
-            if outcome.result is not None:
-                histories[index] = outcome.result
-                logger.info("fold %d: best value %.6g", index, outcome.result.best_accuracy)
-            elif outcome.failure is not None:
-                failures[index] = outcome.failure
-                logger.error("fold %d failed: %s", index, outcome.failure.details)
+        if initial is not None:
+            shared.trainer.nca.save(initial)
+        failures = _collect(outcomes, todo, histories)
         if failures:
             raise CrossValidationError(failures, histories)
         return CrossValidation([histories[index] for index in range(len(plans))])
 
     def _plan(self, index: int, seed: int, shared: _Folds) -> Plan:
-        fold_seed, base, fold = (
-            derived_seed(seed, index),
-            self.trainer.model_path,
-            self.split[index],
-        )
-        # Where files lie and what is shown is no part of what a fold is.
-        settings = {k: v for k, v in trainer_settings(shared.trainer).items() if k != "progress"}
+        base, fold = self.trainer.model_path, self.split[index]
+        fold_seed = derived_seed(seed, index)
+        settings = trainer_settings(shared.trainer)
         identity = {
             "fold": index,
             "seed": fold_seed,
             "model": type(shared.trainer.nca).__name__,
-            "trainer": settings,
+            "trainer": {k: v for k, v in settings.items() if k not in NOT_IDENTITY},
             "dataset": shared.dataset_type,
             "transforms": shared.transforms,
             "batch_sizes": shared.batch_sizes,
@@ -207,24 +199,17 @@ class KFoldCrossValidationTrainer:
         folder = None if base is None else base / f"fold_{index:02d}"
         return Plan(index, fold_seed, folder, describe(identity), {"fold": fold})
 
-    def _fix_initial_weights(self, prototype: AbstractNCAModel, *, overwrite: bool) -> None:
-        """Keep the weights that all folds start from, or go back to those that earlier ones had.
-
-        Args:
-            prototype: Model that is copied for each fold; changed.
-            overwrite: Whether all folds are trained afresh.
-        """
+    def _initial_path(self) -> Path | None:
         base = self.trainer.model_path
-        if base is None:
-            return
-        path = base / INITIAL_NAME
-        if overwrite or not path.exists():
-            prototype.save(path)
-            return
-        before = {name: value.clone() for name, value in prototype.state_dict().items()}
-        prototype.load(prototype, path)
-        if any(not torch.equal(before[k], v) for k, v in prototype.state_dict().items()):
-            logger.warning("folds start from the weights in %s, as those before did", path)
+        return None if base is None else base / INITIAL_NAME
+
+
+def _take_weights(nca: AbstractNCAModel, path: Path) -> None:
+    """Start from the weights that the folds before started from."""
+    before = {name: value.clone() for name, value in nca.state_dict().items()}
+    nca.load(nca, path)
+    if any(not torch.equal(before[name], value) for name, value in nca.state_dict().items()):
+        logger.warning("the model has other weights than %s: folds start from the file's", path)
 
 
 def _train_fold(shared: _Folds, plan: Plan) -> TrainingHistory:
@@ -241,3 +226,21 @@ def _train_fold(shared: _Folds, plan: Plan) -> TrainingHistory:
         )
         loaders = (train, val, shared.dataloader_test)
         return train_one(trainer, loaders, plan, shared.options)[1]
+
+
+def _collect(
+    outcomes: Iterable[Outcome[TrainingHistory]],
+    plans: Sequence[Plan],
+    histories: dict[int, TrainingHistory],
+) -> dict[int, Failure]:
+    """Add the histories of folds as they end; return the failures."""
+    failures: dict[int, Failure] = {}
+    for outcome in outcomes:
+        index = plans[outcome.index].index
+        if outcome.result is not None:
+            histories[index] = outcome.result
+            logger.info("fold %d: best value %.6g", index, outcome.result.best_accuracy)
+        elif outcome.failure is not None:
+            failures[index] = outcome.failure
+            logger.error("fold %d failed: %s", index, outcome.failure.details)
+    return failures

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.history import TrainingHistory
-from ncalab.train.plan import PARAMETERS_NAME, RESULT_NAME, Plan
-from ncalab.train.record import Record, summarize, write_json, write_record
+from ncalab.train.plan import RESULT_NAME, Plan, begin
+from ncalab.train.record import Record, summarize, write_record
 from ncalab.train.trainer import BasicNCATrainer
 from ncalab.train.visuals import Visual
 
@@ -53,7 +53,7 @@ def train_one(
     Raises:
         KeyboardInterrupt: If the training was interrupted; it counts as not finished.
     """
-    resumed = _begin(trainer, plan)
+    continuation = _continuation(trainer, plan)
     with _writer(plan, options) as writer:
         history = trainer.train(
             *loaders,
@@ -61,7 +61,7 @@ def train_one(
             summary_writer=writer,
             plot_function=options.plot_function,
             earlystopping=deepcopy(options.earlystopping),
-            **resumed,
+            **continuation,
         )
     if history.interrupted:
         raise KeyboardInterrupt
@@ -71,16 +71,13 @@ def train_one(
     return record, history
 
 
-def _begin(trainer: BasicNCATrainer, plan: Plan) -> dict[str, Any]:
-    """Note what is to be trained; return how: afresh, or on from where it was interrupted."""
-    if plan.folder is None:
-        return {}
-    begun = (plan.folder / PARAMETERS_NAME).exists()
-    write_json(plan.folder / PARAMETERS_NAME, plan.identity)
+def _continuation(trainer: BasicNCATrainer, plan: Plan) -> dict[str, Any]:
+    """Return how to train: afresh, or on from where an earlier beginning was interrupted."""
+    begun = begin(plan)
+    if plan.folder is None or plan.overwrite or not any(plan.folder.glob("checkpoint*")):
+        return {"overwrite": begun}
     resumable = "resume" in signature(trainer.train).parameters
-    if begun and resumable and any(plan.folder.glob("checkpoint*")):
-        return {"resume": True}
-    return {"overwrite": begun}
+    return {"resume": True} if resumable else {"overwrite": begun}
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from ncalab.train.record import Record, read_json, read_record, write_json
 
 PARAMETERS_NAME = "parameters.json"
 RESULT_NAME = "result.json"
+
+NOT_IDENTITY = frozenset({"progress", "accelerator"})
+"""Settings of a trainer for where it runs and what it shows, not for what it does."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Plan:
         identity: What it trains and how, as data for JSON: two plans of the same identity do the
             same.
         arguments: What the function that trains it needs.
+        overwrite: Whether to train it afresh and replace what is in the folder.
     """
 
     index: int
@@ -33,6 +37,7 @@ class Plan:
     folder: Path | None
     identity: dict[str, Any]
     arguments: dict[str, Any]
+    overwrite: bool = False
 
 
 def open_folders(
@@ -51,18 +56,13 @@ def open_folders(
     Raises:
         ValueError: If a folder cannot be written to or holds something else; nothing is changed.
     """
-    if base is None:
-        return {}, list(plans)
-    check_writable_folder(base, name="model_path")
-    finished: dict[int, Record] = {}
-    for plan in plans:
-        if not overwrite and (record := _finished(plan)) is not None:
-            finished[plan.index] = record
-    todo = [plan for plan in plans if plan.index not in finished]
-    for plan in todo:
-        if overwrite and plan.folder is not None and plan.folder.exists():
-            _forget(plan, plan.folder)
-    return finished, todo
+    if base is not None:
+        check_writable_folder(base, name="model_path")
+    if overwrite:
+        return {}, [replace(plan, overwrite=True) for plan in plans]
+    found = {plan.index: _finished(plan) for plan in plans}
+    finished = {index: record for index, record in found.items() if record is not None}
+    return finished, [plan for plan in plans if plan.index not in finished]
 
 
 def _finished(plan: Plan) -> Record | None:
@@ -86,9 +86,19 @@ def _finished(plan: Plan) -> Record | None:
     return read_record(path) if path.exists() else None
 
 
-def _forget(plan: Plan, folder: Path) -> None:
-    """Make a folder count as begun and not finished, to be trained from the start."""
-    (folder / RESULT_NAME).unlink(missing_ok=True)
-    for checkpoint in folder.glob("checkpoint*"):
-        checkpoint.unlink()
-    write_json(folder / PARAMETERS_NAME, plan.identity)
+def begin(plan: Plan) -> bool:
+    """Note in the folder what is about to be trained.
+
+    Args:
+        plan: What; without a folder, nothing is written.
+
+    Returns:
+        Whether the folder holds an earlier beginning of it that may be replaced.
+    """
+    if plan.folder is None:
+        return False
+    begun = plan.overwrite or (plan.folder / PARAMETERS_NAME).exists()
+    if plan.overwrite:
+        (plan.folder / RESULT_NAME).unlink(missing_ok=True)
+    write_json(plan.folder / PARAMETERS_NAME, plan.identity)
+    return begun

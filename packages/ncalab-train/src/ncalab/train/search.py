@@ -16,12 +16,12 @@ from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
 from ncalab.core.checks import check_int
 from ncalab.core.saving import atomic_write
 from ncalab.train.arguments import check_arguments
-from ncalab.train.describe import describe
+from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.executors import run_all
 from ncalab.train.many import RunOptions, train_one
 from ncalab.train.parameters import ParameterSet
-from ncalab.train.plan import Plan, open_folders
+from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
 from ncalab.train.record import Record
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
@@ -173,7 +173,7 @@ class ParameterSearch:
             threads: torch's threads for each trial. It is part of the result, to the last bits.
             tensorboard: Whether each trial writes a TensorBoard log into its folder.
             overwrite: Whether to train all trials afresh and replace what is in their folders.
-            progress: Whether to show a bar over the trials, if there is a terminal.
+            progress: Whether to show a bar over the trials, or lines where there is no terminal.
 
         Returns:
             A row for each trial, the best first: its number, the searched parameters, all metrics
@@ -189,7 +189,7 @@ class ParameterSearch:
             raise ValueError("tensorboard must be False without a model_path, got True")
         options = RunOptions(save_every, deepcopy(earlystopping), plot_function, tensorboard)
         shared = _Search(self.model_class, self.device, dataloader_train, dataloader_val, options)
-        plans = [self._plan(trial, options) for trial in self.trials()]
+        plans = [self._plan(trial, shared) for trial in self.trials()]
         finished, todo = open_folders(self.model_path, plans, overwrite=overwrite)
         trials = {index: Trial(record) for index, record in finished.items()}
         for outcome in run_all(
@@ -210,7 +210,7 @@ class ParameterSearch:
         """Run :meth:`search`."""
         return self.search(*args, **kwargs)
 
-    def _plan(self, trial: int, options: RunOptions) -> Plan:
+    def _plan(self, trial: int, shared: _Search) -> Plan:
         model_params, trainer_params = self.parameters(trial)
         seed = derived_seed(self.seed, trial)
         identity = {
@@ -218,9 +218,9 @@ class ParameterSearch:
             "seed": seed,
             "model": self.model_class,
             "model_params": model_params,
-            # What is shown is no part of what a trial is.
-            "trainer_params": {k: v for k, v in trainer_params.items() if k != "progress"},
-            "earlystopping": options.earlystopping,
+            "trainer_params": {k: v for k, v in trainer_params.items() if k not in NOT_IDENTITY},
+            "earlystopping": shared.options.earlystopping,
+            "data": describe_loaders(shared.dataloader_train, shared.dataloader_val),
         }
         arguments = {"model_params": model_params, "trainer_params": trainer_params}
         return Plan(trial, seed, self.trial_folder(trial), describe(identity), arguments)

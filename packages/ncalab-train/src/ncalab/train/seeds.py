@@ -33,7 +33,9 @@ def derived_seed(seed: int, index: int) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Seed the generators of Python, numpy and torch for a while, then put them back."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what users seed
-    with torch.random.fork_rng():
+    # Without a list, it would start CUDA, and warn where there is more than one device.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
         fix_random_seed(seed)
         try:
             yield
@@ -48,8 +50,8 @@ def rewound(loaders: Iterable[Any]) -> Iterator[None]:
 
     So each of many trainings sees the batches in the order that it would see as the only one.
     """
-    samplers = [(loader, getattr(loader, "sampler", None)) for loader in loaders]
-    owners = [owner for pair in samplers for owner in pair]
+    parts = ("sampler", "batch_sampler", "dataset")
+    owners = [o for each in loaders for o in (each, *(getattr(each, p, None) for p in parts))]
     found = [getattr(owner, "generator", None) for owner in owners]
     states = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
     try:
