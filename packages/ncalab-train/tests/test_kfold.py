@@ -284,13 +284,13 @@ def test_each_fold_has_an_early_stopping_of_its_own(data: Path) -> None:
 
 
 def test_test_data_are_measured_with_the_best_weights_of_each_fold(data: Path) -> None:
-    cross = kfold(None)
+    cross = kfold(None, make_tiny(validation_metric="mse", fire_rate=1.0))  # nothing is drawn
     cross.split.dataloader_test = loader()
 
     histories = run(cross, data)
 
     measured = [h.best_model.validate(loader())[0]["mse"] for h in histories]
-    assert [h.test_metrics["mse"] for h in histories] == pytest.approx(measured, rel=0.2)
+    assert [h.test_metrics["mse"] for h in histories] == pytest.approx(measured, rel=1e-5)
     assert histories.mean["test_mse"] == statistics.mean(h.test_metrics["mse"] for h in histories)
 
 
@@ -322,9 +322,7 @@ def test_a_fold_that_fails_does_not_lose_the_others(
     broken = next(i for i, fold in enumerate(cross.split) if "image_0.pt" in fold.val)
     others = {0, 1, 2} - {broken}
 
-    with pytest.raises(
-        CrossValidationError, match="1 of 3 folds failed .* the disk is gone"
-    ) as info:
+    with pytest.raises(CrossValidationError, match="1 of 3 folds failed .* disk is gone") as info:
         cross.train(OutOfReach, data, None, progress=False)
 
     assert set(info.value.histories) == others and set(info.value.failures) == {broken}

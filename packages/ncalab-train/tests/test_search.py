@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 from pathlib import Path
@@ -96,13 +97,10 @@ def test_a_grid_of_six_is_trained_once_and_then_not_again(tmp_path: Path, traine
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     folders = sorted(path.name for path in (tmp_path / "v1.5").iterdir() if path.is_dir())
     assert folders == [f"trial_000{index}" for index in range(6)]
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "v1.5" / "trials.csv", float_precision="round_trip").drop(
-            columns="error"
-        ),
-        first.drop(columns="error"),
-        check_exact=True,
-    )
+    with (tmp_path / "v1.5" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["mse"]) for row in rows] == list(first["mse"])
+    assert [int(row["trial"]) for row in rows] == list(first["trial"])
 
 
 def test_each_trial_keeps_its_parameters_beside_its_weights(tmp_path: Path) -> None:
@@ -288,7 +286,7 @@ def make(model: dict[str, Any], trainer: dict[str, Any], **rest: Any) -> Paramet
         (({"hiden_size": 8}, {}), r"model_params must be arguments of EchoModel, got .*hiden_size"),
         (
             ({}, {"learning_rate": [1]}),
-            "trainer_params must be arguments of BasicNCATrainer, .*lear",
+            "trainer_params must be arguments of BasicNCAT.*learning",
         ),
         (({"device": "cpu"}, {}), "model_params must be arguments of EchoModel"),
         (({"lr": 1}, {"lr": 2}), r"must share no name, got \['lr'\]"),
