@@ -1,9 +1,6 @@
-import multiprocessing
-import os
-import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from train_models import EchoModel, ImageFiles, equal, file_images, loader, make_tiny, weights
+from worker_tasks import Task, square
 
 from ncalab.train import (
     BasicNCATrainer,
@@ -21,12 +19,6 @@ from ncalab.train import (
     SplitDefinition,
 )
 from ncalab.train.executors import run_all
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Executor]:
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")
@@ -98,29 +90,6 @@ def test_a_cross_validation_gives_the_same_folds_to_the_bit_wherever_it_runs(
         assert a.loss == b.loss
 
 
-@dataclass
-class Task:
-    """A task of the tests below."""
-
-    number: int
-    extra: Any = None
-
-
-def square(shared: Task, task: Task) -> tuple[int, int]:
-    """Return a product and torch's number of threads; fail for 3."""
-    if task.number == 3:
-        raise ArithmeticError("three is unlucky")
-    return shared.number * task.number**2, torch.get_num_threads()
-
-
-def vanish(shared: Task, task: Task) -> int:
-    """End the whole process for 1."""
-    if task.number == 1:
-        os._exit(1)
-    time.sleep(0.01)
-    return task.number
-
-
 def tasks(count: int) -> list[Task]:
     return [Task(number) for number in range(count)]
 
@@ -151,12 +120,35 @@ def test_the_number_of_threads_is_that_asked_for_and_put_back() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_worker_that_dies_is_reported_for_its_task() -> None:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        outcomes = list(run_all(vanish, Task(0), tasks(2), executor=pool, progress=False))
+class DeadWorkers(Executor):
+    """An executor of whose workers none is left."""
 
-    failures = {outcome.index: outcome.failure for outcome in outcomes}
-    assert failures[1] is not None and "BrokenProcessPool" in failures[1].error
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(BrokenProcessPool("a worker died"))
+        return future
+
+
+def test_a_worker_that_dies_is_reported_for_its_task() -> None:
+    outcomes = list(run_all(square, Task(0), tasks(2), executor=DeadWorkers(), progress=False))
+
+    errors = [outcome.failure.error for outcome in outcomes if outcome.failure is not None]
+    assert errors == ["BrokenProcessPool: a worker died"] * 2
+
+
+def local(shared: Task, task: Task) -> int:
+    """Return a number; no worker process can import this module."""
+    return task.number
+
+
+def test_what_a_worker_cannot_import_fails_and_leaves_the_workers_alive(
+    processes: Executor,
+) -> None:
+    (outcome,) = run_all(local, Task(0), tasks(1), executor=processes, progress=False)
+    (after,) = run_all(square, Task(0), tasks(1), executor=processes, progress=False)
+
+    assert outcome.failure is not None and "ModuleNotFoundError" in outcome.failure.error
+    assert after.failure is None
 
 
 def test_what_cannot_be_sent_is_named_before_anything_is_run(

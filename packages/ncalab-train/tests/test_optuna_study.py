@@ -1,12 +1,12 @@
 import json
-import subprocess
-import sys
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from train_models import EchoModel, loader, make_tiny
+from worker_tasks import optimize_shared, suggest
 
 from ncalab.train import EarlyStopping
 from ncalab.train.optuna_study import OptunaObjective, metric_direction
@@ -17,13 +17,6 @@ optuna = pytest.importorskip("optuna", reason="needs the extra optuna")
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def suggest(trial: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    return (
-        {"hidden_size": trial.suggest_int("hidden_size", 4, 8), "validation_metric": "mse"},
-        {"lr": trial.suggest_float("lr", 1e-3, 1e-1, log=True), "max_epochs": 3},
-    )
 
 
 def make_study(**arguments: Any) -> Any:
@@ -80,9 +73,7 @@ def test_early_stopping_ends_a_trial_without_pruning_it() -> None:
 def test_a_study_in_the_wrong_direction_is_refused_before_it_trains(tmp_path: Path) -> None:
     study = make_study(direction="maximize")
 
-    with pytest.raises(
-        ValueError, match="direction of the deciding metric, minimize, got maximize"
-    ):
+    with pytest.raises(ValueError, match="deciding metric, minimize, got maximize"):
         study.optimize(objective(tmp_path), n_trials=1)
     assert not list(tmp_path.glob("trial_0000/*.safetensors"))
 
@@ -113,30 +104,10 @@ def test_the_callers_generator_is_left_alone() -> None:
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {support!r})
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from train_models import EchoModel, loader
-from ncalab.train.optuna_study import OptunaObjective
+def test_two_processes_share_a_study_through_its_storage(
+    tmp_path: Path, processes: Executor
+) -> None:
+    list(processes.map(optimize_shared, [tmp_path, tmp_path]))
 
-def suggest(trial):
-    return {{"hidden_size": trial.suggest_int("hidden_size", 4, 8)}}, {{"max_epochs": 1}}
-
-storage = JournalStorage(JournalFileBackend({file!r}))
-study = optuna.create_study(storage=storage, study_name="shared", load_if_exists=True)
-study.optimize(OptunaObjective("cpu", EchoModel, suggest, loader(), model_path={runs!r}), n_trials=2)
-"""
-
-
-def test_two_processes_share_a_study_through_its_storage(tmp_path: Path) -> None:
-    support = str(Path(__file__).parent / "support")
-    names = {"support": support, "file": str(tmp_path / "log"), "runs": str(tmp_path / "runs")}
-    script = SCRIPT.format(**names)
-    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
-
-    assert [process.wait() for process in running] == [0, 0]
-    finished = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/result.json"))
+    finished = sorted(path.parent.name for path in tmp_path.glob("*/result.json"))
     assert finished == [f"trial_000{index}" for index in range(4)]

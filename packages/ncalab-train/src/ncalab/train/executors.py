@@ -85,8 +85,8 @@ def run_all(
     if executor is not None:
         # Pickled by this library, not by the executor: a pool of processes would move tensors into
         # shared memory, where all workers would train the same weights.
-        packed = pack("shared", shared), [pack(label, task) for task in tasks]
-        run = _run_there(function, *packed, threads, executor)
+        packed = pack("function", function), pack("shared", shared)
+        run = _run_there(packed, [pack(label, task) for task in tasks], threads, executor)
     return _shown(run, len(tasks), label) if progress else run
 
 
@@ -120,8 +120,7 @@ def _run_here(
 
 
 def _run_there(
-    function: Callable[[Shared, Task], Result],
-    shared: bytes,
+    packed: tuple[bytes, bytes],
     tasks: Sequence[bytes],
     threads: int,
     executor: Executor,
@@ -129,7 +128,7 @@ def _run_there(
     futures: dict[Future[bytes | Failure], int] = {}
     try:
         for index, task in enumerate(tasks):
-            futures[executor.submit(_work, function, shared, task, threads)] = index
+            futures[executor.submit(_work, *packed, task, threads)] = index
         for future in as_completed(futures):
             yield _outcome(futures[future], future)
     finally:
@@ -148,13 +147,12 @@ def _outcome(index: int, future: Future[bytes | Failure]) -> Outcome[Any]:
         return Outcome(index, failure=Failure.of(error))
 
 
-def _work(
-    function: Callable[[Any, Any], Any], shared: bytes, task: bytes, threads: int
-) -> bytes | Failure:
+def _work(function: bytes, shared: bytes, task: bytes, threads: int) -> bytes | Failure:
     """Run one task in a worker. All bytes come from the parent process, and go back to it."""
     try:
         with alone(threads):
-            return pickle.dumps(function(pickle.loads(shared), pickle.loads(task)))
+            call, *arguments = map(pickle.loads, (function, shared, task))
+            return pickle.dumps(call(*arguments))
     except Exception as error:
         return Failure.of(error)
 
@@ -172,14 +170,14 @@ def alone(threads: int) -> Iterator[None]:
 
 
 def pack(name: str, value: Any) -> bytes:
-    """Pickle a dataclass.
+    """Pickle something.
 
     Args:
         name: What to call it in the error.
-        value: Instance of a dataclass.
+        value: Anything.
 
     Raises:
-        TypeError: If a field cannot be pickled; it is named.
+        TypeError: If it cannot be pickled; the part that cannot is named.
     """
     try:
         return pickle.dumps(value)
