@@ -41,9 +41,12 @@ def test_objects_are_described_by_what_they_are_set_to() -> None:
 
 
 def test_partial_functions_differ_by_their_arguments() -> None:
-    assert describe(functools.partial(invert, image=1)) != describe(
-        functools.partial(invert, image=2)
-    )
+    first, second = (functools.partial(round, ndigits=digits) for digits in (1, 2))
+
+    assert describe(first) == describe(functools.partial(round, ndigits=1))
+    assert differences(describe(first), describe(second)) == [
+        "args was [[], {'ndigits': 1}], is [[], {'ndigits': 2}]"
+    ]
 
 
 def test_differences_are_named_with_their_place() -> None:

@@ -130,8 +130,8 @@ def test_mean_and_deviation_are_those_of_the_best_epochs(data: Path) -> None:
     assert histories.std["mse"] == pytest.approx(statistics.stdev(values), rel=1e-9)
     assert list(histories.table()["mse"]) == values
     assert set(histories.mean) == {"mse", "negative", "loss"}
-    assert isinstance(histories, list) and len(histories) == 3
     assert f"| mse | {histories.mean['mse']:.4f} ± {histories.std['mse']:.4f} |" in histories.info()
+    assert isinstance(histories, list) and len(histories) == 3
 
 
 def test_folders_keep_the_whole_name_of_the_run(tmp_path: Path, data: Path) -> None:

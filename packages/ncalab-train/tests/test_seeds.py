@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from ncalab.train.seeds import derived_seed, rewound, seeded
 
@@ -56,10 +56,11 @@ def test_generators_are_put_back_also_after_an_error() -> None:
 
 
 def test_a_rewound_loader_gives_the_same_order_again() -> None:
-    loader = DataLoader(list(range(20)), shuffle=True, generator=torch.Generator().manual_seed(5))
+    numbers = TensorDataset(torch.arange(20))
+    loader = DataLoader(numbers, shuffle=True, generator=torch.Generator().manual_seed(5))
     orders = []
     for _ in range(2):
         with rewound([loader, None]):
-            orders.append([int(number) for number in loader])
+            orders.append([int(number) for (number,) in loader])
 
     assert orders[0] == orders[1] != sorted(orders[0])

@@ -48,7 +48,10 @@ def _describe_compound(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted((describe(item) for item in value), key=repr)
     if isinstance(value, functools.partial):
-        return {"partial": describe(value.func), "args": [describe(value.args), value.keywords]}
+        return {
+            "partial": describe(value.func),
+            "args": [describe(value.args), describe(value.keywords)],
+        }
     if hasattr(value, "__qualname__"):
         return _name(value)
     return {"class": _name(type(value)), **_public_attributes(value)}
