@@ -6,6 +6,7 @@ from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.fold import TrainValRecord
 from ncalab.train.history import TrainingHistory
 from ncalab.train.kfold import KFoldCrossValidationTrainer
+from ncalab.train.optuna_study import OptunaObjective
 from ncalab.train.parameters import ParameterSet
 from ncalab.train.pool import Pool
 from ncalab.train.search import ParameterSearch
@@ -18,6 +19,7 @@ __all__ = [
     "CrossValidationError",
     "EarlyStopping",
     "KFoldCrossValidationTrainer",
+    "OptunaObjective",
     "ParameterSearch",
     "ParameterSet",
     "Pool",
