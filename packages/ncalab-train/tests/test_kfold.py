@@ -248,6 +248,9 @@ def test_a_folder_of_other_folds_is_refused_with_the_differences(
         run(kfold(tmp_path / "run", lr=0.1), data)
     with pytest.raises(ValueError, match="earlystopping"):
         run(kfold(tmp_path / "run", lr=0.05), data, earlystopping=EarlyStopping(3))
+    other = make_tiny(validation_metric="mse", fire_rate=0.25)
+    with pytest.raises(ValueError, match="fold_00 model.fire_rate was 0.5, is 0.25"):
+        run(kfold(tmp_path / "run", other, lr=0.05), data)
 
     assert (tmp_path / "run" / "fold_00" / "result.json").read_bytes() == before
 
@@ -272,6 +275,23 @@ def test_overwrite_trains_all_folds_afresh(tmp_path: Path, data: Path, trained: 
     assert len(trained) == 6
     assert [history.lr[0] for history in histories] == [0.1, 0.1, 0.1]
     assert run(kfold(tmp_path / "run", lr=0.1), data).values == histories.values
+
+
+def test_an_interrupted_overwrite_goes_on_without_the_results_before(
+    tmp_path: Path, data: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(kfold(tmp_path / "run", lr=0.05), data)
+    trained.clear()
+    with monkeypatch.context() as patch:
+        interrupt_at(0, patch, trained)
+        with pytest.raises(KeyboardInterrupt):
+            run(kfold(tmp_path / "run", lr=0.1), data, overwrite=True)
+    trained.clear()
+
+    histories = run(kfold(tmp_path / "run", lr=0.1), data)
+
+    assert len(trained) == 3
+    assert [history.lr[0] for history in histories] == [0.1, 0.1, 0.1]
 
 
 def test_each_fold_has_an_early_stopping_of_its_own(data: Path) -> None:

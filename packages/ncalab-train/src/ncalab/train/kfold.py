@@ -28,7 +28,7 @@ from ncalab.train.fold import (
 )
 from ncalab.train.history import TrainingHistory
 from ncalab.train.many import RunOptions, train_one
-from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
+from ncalab.train.plan import NOT_IDENTITY, Plan, discard, open_folders
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.split import SplitDefinition
 from ncalab.train.trainer import BasicNCATrainer
@@ -174,8 +174,11 @@ class KFoldCrossValidationTrainer:
             label="fold",
             progress=progress,
         )
+        # All that could be refused has been: from here on, folders are changed.
         if initial is not None:
             shared.trainer.nca.save(initial)
+        if overwrite:
+            discard(todo)
         failures = _collect(outcomes, todo, histories)
         if failures:
             raise CrossValidationError(failures, histories)
@@ -188,7 +191,7 @@ class KFoldCrossValidationTrainer:
         identity = {
             "fold": index,
             "seed": fold_seed,
-            "model": type(shared.trainer.nca).__name__,
+            "model": None if base is None else shared.trainer.nca.to_dict(),
             "trainer": {k: v for k, v in settings.items() if k not in NOT_IDENTITY},
             "dataset": shared.dataset_type,
             "transforms": shared.transforms,

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.history import TrainingHistory
-from ncalab.train.plan import RESULT_NAME, Plan, begin
+from ncalab.train.plan import CHECKPOINTS, RESULT_NAME, Plan, begin
 from ncalab.train.record import Record, summarize, write_record
 from ncalab.train.trainer import BasicNCATrainer
 from ncalab.train.visuals import Visual
@@ -53,7 +52,7 @@ def train_one(
     Raises:
         KeyboardInterrupt: If the training was interrupted; it counts as not finished.
     """
-    continuation = _continuation(trainer, plan)
+    continuation = _continuation(plan)
     with _writer(plan, options) as writer:
         history = trainer.train(
             *loaders,
@@ -71,13 +70,12 @@ def train_one(
     return record, history
 
 
-def _continuation(trainer: BasicNCATrainer, plan: Plan) -> dict[str, Any]:
+def _continuation(plan: Plan) -> dict[str, Any]:
     """Return how to train: afresh, or on from where an earlier beginning was interrupted."""
     begun = begin(plan)
-    if plan.folder is None or plan.overwrite or not any(plan.folder.glob("checkpoint*")):
-        return {"overwrite": begun}
-    resumable = "resume" in signature(trainer.train).parameters
-    return {"resume": True} if resumable else {"overwrite": begun}
+    if plan.folder is not None and any(plan.folder.glob(CHECKPOINTS)):
+        return {"resume": True}
+    return {"overwrite": begun}
 
 
 @contextmanager

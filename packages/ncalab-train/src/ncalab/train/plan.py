@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ncalab.train.record import Record, read_json, read_record, write_json
 
 PARAMETERS_NAME = "parameters.json"
 RESULT_NAME = "result.json"
+CHECKPOINTS = "checkpoint*"
 
 NOT_IDENTITY = frozenset({"progress", "accelerator"})
 """Settings of a trainer for where it runs and what it shows, not for what it does."""
@@ -29,7 +30,6 @@ class Plan:
         identity: What it trains and how, as data for JSON: two plans of the same identity do the
             same.
         arguments: What the function that trains it needs.
-        overwrite: Whether to train it afresh and replace what is in the folder.
     """
 
     index: int
@@ -37,7 +37,6 @@ class Plan:
     folder: Path | None
     identity: dict[str, Any]
     arguments: dict[str, Any]
-    overwrite: bool = False
 
 
 def open_folders(
@@ -48,18 +47,18 @@ def open_folders(
     Args:
         base: Folder of all folders.
         plans: All trainings.
-        overwrite: Whether to do all of them, and to replace what is there.
+        overwrite: Whether to do all of them, whatever is there.
 
     Returns:
-        Records of the finished ones by index, and the plans of the others.
+        Records of the finished ones by index, and the plans of the others. Nothing is changed.
 
     Raises:
-        ValueError: If a folder cannot be written to or holds something else; nothing is changed.
+        ValueError: If a folder cannot be written to or holds something else.
     """
     if base is not None:
         check_writable_folder(base, name="model_path")
     if overwrite:
-        return {}, [replace(plan, overwrite=True) for plan in plans]
+        return {}, list(plans)
     found = {plan.index: _finished(plan) for plan in plans}
     finished = {index: record for index, record in found.items() if record is not None}
     return finished, [plan for plan in plans if plan.index not in finished]
@@ -86,6 +85,19 @@ def _finished(plan: Plan) -> Record | None:
     return read_record(path) if path.exists() else None
 
 
+def discard(plans: Sequence[Plan]) -> None:
+    """Make existing folders count as begun and not finished, all before any is trained.
+
+    So a training afresh that is interrupted does not go on with results of the one before.
+    """
+    for plan in plans:
+        if plan.folder is not None and plan.folder.exists():
+            (plan.folder / RESULT_NAME).unlink(missing_ok=True)
+            for checkpoint in plan.folder.glob(CHECKPOINTS):
+                checkpoint.unlink()
+            begin(plan)
+
+
 def begin(plan: Plan) -> bool:
     """Note in the folder what is about to be trained.
 
@@ -93,12 +105,10 @@ def begin(plan: Plan) -> bool:
         plan: What; without a folder, nothing is written.
 
     Returns:
-        Whether the folder holds an earlier beginning of it that may be replaced.
+        Whether the folder holds an earlier beginning of the same.
     """
     if plan.folder is None:
         return False
-    begun = plan.overwrite or (plan.folder / PARAMETERS_NAME).exists()
-    if plan.overwrite:
-        (plan.folder / RESULT_NAME).unlink(missing_ok=True)
+    begun = (plan.folder / PARAMETERS_NAME).exists()
     write_json(plan.folder / PARAMETERS_NAME, plan.identity)
     return begun

@@ -21,7 +21,7 @@ from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.executors import run_all
 from ncalab.train.many import RunOptions, train_one
 from ncalab.train.parameters import ParameterSet
-from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
+from ncalab.train.plan import NOT_IDENTITY, Plan, discard, open_folders
 from ncalab.train.record import Record
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
@@ -192,7 +192,7 @@ class ParameterSearch:
         plans = [self._plan(trial, shared) for trial in self.trials()]
         finished, todo = open_folders(self.model_path, plans, overwrite=overwrite)
         trials = {index: Trial(record) for index, record in finished.items()}
-        for outcome in run_all(
+        outcomes = run_all(
             _train_trial,
             shared,
             todo,
@@ -200,7 +200,10 @@ class ParameterSearch:
             threads=threads,
             label="trial",
             progress=progress,
-        ):
+        )
+        if overwrite:  # all that could be refused has been
+            discard(todo)
+        for outcome in outcomes:
             plan = todo[outcome.index]
             trials[plan.index] = Trial(outcome.result, outcome.failure)
             self._log(plan, trials[plan.index])
