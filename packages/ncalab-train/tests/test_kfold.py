@@ -20,6 +20,7 @@ from train_models import (
     weights,
 )
 
+from ncalab.core import Prediction
 from ncalab.train import (
     BasicNCATrainer,
     CrossValidationError,
@@ -187,14 +188,14 @@ def test_finished_folds_are_read_and_not_trained(
 
 
 def interrupt_at(fold: int, monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
-    step = BasicNCATrainer._train_iteration
+    loss = EchoModel.loss
 
-    def interrupted(self: BasicNCATrainer, *arguments: Any, **rest: Any) -> Any:
+    def interrupted(self: EchoModel, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         if len(trained) == fold + 1:
             raise KeyboardInterrupt
-        return step(self, *arguments, **rest)
+        return loss(self, pred, label)
 
-    monkeypatch.setattr(BasicNCATrainer, "_train_iteration", interrupted)
+    monkeypatch.setattr(EchoModel, "loss", interrupted)
 
 
 def test_an_interrupted_cross_validation_goes_on_to_the_same_bits(

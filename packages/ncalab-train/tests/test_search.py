@@ -121,14 +121,14 @@ def test_a_search_that_is_interrupted_after_four_trials_trains_two_more(
     whole = search(grid(tmp_path / "whole"))
     trained.clear()
     with monkeypatch.context() as patch:
-        step = BasicNCATrainer._train_iteration
+        loss = EchoModel.loss
 
-        def interrupted(self: BasicNCATrainer, *arguments: Any, **rest: Any) -> Any:
+        def interrupted(self: EchoModel, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
             if len(trained) == 5:
                 raise KeyboardInterrupt
-            return step(self, *arguments, **rest)
+            return loss(self, pred, label)
 
-        patch.setattr(BasicNCATrainer, "_train_iteration", interrupted)
+        patch.setattr(EchoModel, "loss", interrupted)
         with pytest.raises(KeyboardInterrupt):
             search(grid(tmp_path / "cut"))
     assert len(list((tmp_path / "cut").glob("*/result.json"))) == 4
