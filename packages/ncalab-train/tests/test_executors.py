@@ -137,6 +137,19 @@ def test_a_worker_that_dies_is_reported_for_its_task() -> None:
     assert errors == ["BrokenProcessPool: a worker died"] * 2
 
 
+class Closed(DeadWorkers):
+    """An executor that takes no tasks any more."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def test_a_task_that_is_not_taken_is_reported() -> None:
+    (outcome,) = run_all(square, Task(0), tasks(1), executor=Closed(), progress=False)
+
+    assert outcome.failure is not None and "after shutdown" in outcome.failure.error
+
+
 def local(shared: Task, task: Task) -> int:
     """Return a number; no worker process can import this module."""
     return task.number

@@ -128,7 +128,10 @@ def _run_there(
     futures: dict[Future[bytes | Failure], int] = {}
     try:
         for index, task in enumerate(tasks):
-            futures[executor.submit(_work, *packed, task, threads)] = index
+            try:
+                futures[executor.submit(_work, *packed, task, threads)] = index
+            except Exception as error:  # the workers may have died of a task before
+                yield Outcome(index, failure=Failure.of(error))
         for future in as_completed(futures):
             yield _outcome(futures[future], future)
     finally:
