@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from train_models import invert
+from image_files import invert
 
 from ncalab.train import EarlyStopping, Pool
 from ncalab.train.describe import describe, differences
@@ -22,7 +22,7 @@ from ncalab.train.describe import describe, differences
         (torch.device("cuda:1"), "cuda:1"),
         (Path("a/b"), "a/b"),
         (torch.nn.Tanh, "torch.nn.modules.activation.Tanh"),
-        (invert, "train_models.invert"),
+        (invert, "image_files.invert"),
         ({"b": {2, 1}}, {"b": [1, 2]}),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from train_models import EchoModel, ImageFiles, equal, file_images, loader, make_tiny, weights
+from image_files import ImageFiles, file_images
+from train_models import EchoModel, equal, loader, make_tiny, weights
 from worker_tasks import Task, square
 
 from ncalab.core import unwrap

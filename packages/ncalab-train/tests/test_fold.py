@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 import torch
+from image_files import ImageFiles, file_images, invert
 from torch import Tensor
-from train_models import ImageFiles, file_images, invert
 
 from ncalab.train import TrainValRecord
 

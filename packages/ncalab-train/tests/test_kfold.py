@@ -6,19 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from image_files import ImageFiles, OutOfReach, file_images, invert
 from torch import Tensor
 from torch.optim.lr_scheduler import StepLR
-from train_models import (
-    EchoModel,
-    ImageFiles,
-    OutOfReach,
-    equal,
-    file_images,
-    invert,
-    loader,
-    make_tiny,
-    weights,
-)
+from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import Prediction
 from ncalab.train import (
