@@ -1,9 +1,30 @@
-"""Training of neural cellular automata: loop, sample pool, history and early stopping."""
+"""Training of neural cellular automata: loop, sample pool, cross-validation and search."""
 
 from ncalab.train.__about__ import __version__
+from ncalab.train.cross_validation import CrossValidation, CrossValidationError
 from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.fold import TrainValRecord
 from ncalab.train.history import TrainingHistory
+from ncalab.train.kfold import KFoldCrossValidationTrainer
+from ncalab.train.optuna_study import OptunaObjective
+from ncalab.train.parameters import ParameterSet
 from ncalab.train.pool import Pool
+from ncalab.train.search import ParameterSearch
+from ncalab.train.split import SplitDefinition
 from ncalab.train.trainer import BasicNCATrainer
 
-__all__ = ["BasicNCATrainer", "EarlyStopping", "Pool", "TrainingHistory", "__version__"]
+__all__ = [
+    "BasicNCATrainer",
+    "CrossValidation",
+    "CrossValidationError",
+    "EarlyStopping",
+    "KFoldCrossValidationTrainer",
+    "OptunaObjective",
+    "ParameterSearch",
+    "ParameterSet",
+    "Pool",
+    "SplitDefinition",
+    "TrainValRecord",
+    "TrainingHistory",
+    "__version__",
+]

@@ -1,0 +1,48 @@
+"""Check arguments of a call that is made later on, many times."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def check_arguments(
+    name: str, function: Callable[..., Any], arguments: Mapping[str, Any], *first: Any
+) -> None:
+    """Raise unless a function or class can be called with these arguments.
+
+    Args:
+        name: What to call them in the error.
+        function: Function or class; if it passes ``**kwargs`` on, to its base class.
+        arguments: Keyword arguments.
+        *first: Positional arguments before them.
+
+    Raises:
+        ValueError: If a name is unknown or given twice, or one is missing.
+
+    >>> check_arguments("options", divmod, {"z": 2}, 5)
+    Traceback (most recent call last):
+    ValueError: options must be arguments of divmod, missing a required argument: 'y'
+    """
+    label = getattr(function, "__name__", str(function))
+    try:
+        inspect.signature(function).bind(*first, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{name} must be arguments of {label}, {error}") from None
+    known = _accepted(function)
+    if known is not None and (unknown := sorted(set(arguments) - known)):
+        raise ValueError(f"{name} must be arguments of {label}, got unknown {unknown}")
+
+
+def _accepted(function: Callable[..., Any]) -> set[str] | None:
+    """Return the names that a class takes, those of base classes included; None if unknown."""
+    if not isinstance(function, type):
+        return None
+    names: set[str] = set()
+    for owner in function.__mro__:
+        if "__init__" not in vars(owner) or owner is object:
+            continue
+        parameters = inspect.signature(owner).parameters.values()
+        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            return names
+    return None

@@ -1,0 +1,130 @@
+"""What a cross-validation found: a history for each fold, their mean and their deviation."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ncalab.core import AbstractNCAModel
+from ncalab.train.executors import Failure
+from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
+from ncalab.train.record import read_json, summarize, with_nan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class CrossValidation(list[TrainingHistory]):
+    """The histories of all folds, in order, and what they have in common.
+
+    The values of a fold are those of its best epoch: its validation metrics by name, its training
+    loss as "loss", and as "test_<name>" the metrics of the test data, if there are any.
+
+    Args:
+        histories: Histories of finished trainings, at least one.
+    """
+
+    def __init__(self, histories: Iterable[TrainingHistory]) -> None:
+        super().__init__(histories)
+        self.values = [_values(history) for history in self]
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Mean of each value over the folds."""
+        return {name: float(np.mean(self._column(name))) for name in self.values[0]}
+
+    @property
+    def std(self) -> dict[str, float]:
+        """Standard deviation of each value over the folds, of a sample (n - 1); NaN of one fold."""
+        if len(self) == 1:
+            return dict.fromkeys(self.values[0], float("nan"))
+        return {name: float(np.std(self._column(name), ddof=1)) for name in self.values[0]}
+
+    def _column(self, name: str) -> list[float]:
+        return [values[name] for values in self.values]
+
+    def table(self) -> "pd.DataFrame":
+        """Return a table with a row for each fold: its best epoch and its values."""
+        import pandas as pd
+
+        rows = [
+            {"fold": index, "best_epoch": history.best_epoch, **values}
+            for index, (history, values) in enumerate(zip(self, self.values, strict=True))
+        ]
+        return pd.DataFrame(rows)
+
+    def info(self) -> str:
+        """Describe the result in Markdown: mean and standard deviation of each value."""
+        mean, std = self.mean, self.std
+        rows = [f"| {name} | {mean[name]:.4f} ± {std[name]:.4f} |" for name in mean]
+        return "\n".join([f"| {len(self)} folds | mean ± std |", "|---|---|", *rows])
+
+
+class CrossValidationError(RuntimeError):
+    """Some folds of a cross-validation could not be trained; those that could are kept.
+
+    Args:
+        failures: What happened, by fold.
+        histories: Histories of the folds that were trained.
+    """
+
+    def __init__(
+        self, failures: Mapping[int, Failure], histories: Mapping[int, TrainingHistory]
+    ) -> None:
+        self.failures = dict(failures)
+        self.histories = dict(histories)
+        reasons = "; ".join(f"fold {i}: {failures[i].error}" for i in sorted(failures))
+        super().__init__(
+            f"{len(failures)} of {len(failures) + len(histories)} folds failed ({reasons}); the "
+            "others are in the attribute histories, and train no more if there is a model_path"
+        )
+
+
+def _values(history: TrainingHistory) -> dict[str, float]:
+    record = summarize(history)
+    tested = {f"test_{name}": value for name, value in record.test_metrics.items()}
+    return {**record.metrics, "loss": record.loss, **tested}
+
+
+def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
+    """Read a finished training: its curves, and copies of the model with last and best weights.
+
+    Args:
+        folder: Run folder.
+        prototype: Model of the class and configuration that was trained; not changed.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one is broken.
+    """
+    data = with_nan(read_json(folder / HISTORY_NAME))
+    try:
+        return _history(folder, data, prototype)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / HISTORY_NAME} must hold a history: {error!r}") from None
+
+
+def _history(folder: Path, data: dict[str, Any], prototype: AbstractNCAModel) -> TrainingHistory:
+    last, best = (
+        prototype.load(deepcopy(prototype), folder / name) for name in (LAST_NAME, BEST_NAME)
+    )
+    history = TrainingHistory(
+        folder,
+        data["metrics"],
+        data["current_epoch"],
+        last,
+        data["best_accuracy"],
+        data["best_epoch"],
+        best.eval(),
+        higher_is_better=data["higher_is_better"],
+    )
+    history.created_timestamp, history.modified_timestamp = data["created"], data["modified"]
+    curves = data["curves"]
+    history.losses, history.metric_curves = curves["losses"], curves["metrics"]
+    history.lr, history.seconds = curves["lr"], curves["seconds"]
+    history.loss = list(history.losses["total"])
+    history.test_metrics = data["test_metrics"]
+    history.best_weights = {k: v.detach().cpu().clone() for k, v in best.state_dict().items()}
+    return history

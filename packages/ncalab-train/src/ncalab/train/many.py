@@ -1,0 +1,89 @@
+"""One training of many: in a folder of its own, and never done twice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.history import TrainingHistory
+from ncalab.train.plan import CHECKPOINTS, RESULT_NAME, Plan, begin
+from ncalab.train.record import Record, summarize, write_record
+from ncalab.train.trainer import BasicNCATrainer
+from ncalab.train.visuals import Visual
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Loaders = tuple[DataLoader[Any], DataLoader[Any] | None, DataLoader[Any] | None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How each of many trainings is run.
+
+    Args:
+        save_every: As in the trainer.
+        earlystopping: Template; each training has a copy.
+        plot_function: As in the trainer.
+        tensorboard: Whether each writes a TensorBoard log into its folder.
+    """
+
+    save_every: int | None = None
+    earlystopping: EarlyStopping | None = None
+    plot_function: Visual | None = None
+    tensorboard: bool = False
+
+
+def train_one(
+    trainer: BasicNCATrainer, loaders: Loaders, plan: Plan, options: RunOptions
+) -> tuple[Record, TrainingHistory]:
+    """Train to the end, and put the result beside the weights.
+
+    Args:
+        trainer: Trainer of the plan's folder.
+        loaders: Training, validation and test data.
+        plan: The plan.
+        options: How to run it.
+
+    Raises:
+        KeyboardInterrupt: If the training was interrupted; it counts as not finished.
+    """
+    continuation = _continuation(plan)
+    with _writer(plan, options) as writer:
+        history = trainer.train(
+            *loaders,
+            save_every=options.save_every,
+            summary_writer=writer,
+            plot_function=options.plot_function,
+            earlystopping=deepcopy(options.earlystopping),
+            **continuation,
+        )
+    if history.interrupted:
+        raise KeyboardInterrupt
+    record = summarize(history)
+    if plan.folder is not None:
+        write_record(plan.folder / RESULT_NAME, record)
+    return record, history
+
+
+def _continuation(plan: Plan) -> dict[str, Any]:
+    """Return how to train: afresh, or on from where an earlier beginning was interrupted."""
+    begun = begin(plan)
+    if plan.folder is not None and any(plan.folder.glob(CHECKPOINTS)):
+        return {"resume": True}
+    return {"overwrite": begun}
+
+
+@contextmanager
+def _writer(plan: Plan, options: RunOptions) -> "Iterator[SummaryWriter | None]":
+    if not options.tensorboard or plan.folder is None:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(plan.folder / "tensorboard")) as writer:
+        yield writer

@@ -1,0 +1,114 @@
+"""What is to be trained, one of many, and which of them are done already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ncalab.core.saving import check_writable_folder
+from ncalab.train.describe import differences
+from ncalab.train.history import HISTORY_NAME
+from ncalab.train.record import Record, read_json, read_record, write_json
+
+PARAMETERS_NAME = "parameters.json"
+RESULT_NAME = "result.json"
+CHECKPOINTS = "checkpoint*"
+
+NOT_IDENTITY = frozenset({"progress", "accelerator"})
+"""Settings of a trainer for where it runs and what it shows, not for what it does."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training of many.
+
+    Args:
+        index: Which one, from 0.
+        seed: Seed of everything that it draws.
+        folder: Its run folder; None to write nothing.
+        identity: What it trains and how, as data for JSON: two plans of the same identity do the
+            same.
+        arguments: What the function that trains it needs.
+    """
+
+    index: int
+    seed: int
+    folder: Path | None
+    identity: dict[str, Any]
+    arguments: dict[str, Any]
+
+
+def open_folders(
+    base: Path | None, plans: Sequence[Plan], *, overwrite: bool = False
+) -> tuple[dict[int, Record], list[Plan]]:
+    """Find out which trainings are still to be done.
+
+    Args:
+        base: Folder of all folders.
+        plans: All trainings.
+        overwrite: Whether to do all of them, whatever is there.
+
+    Returns:
+        Records of the finished ones by index, and the plans of the others. Nothing is changed.
+
+    Raises:
+        ValueError: If a folder cannot be written to or holds something else.
+    """
+    if base is not None:
+        check_writable_folder(base, name="model_path")
+    if overwrite:
+        return {}, list(plans)
+    found = {plan.index: _finished(plan) for plan in plans}
+    finished = {index: record for index, record in found.items() if record is not None}
+    return finished, [plan for plan in plans if plan.index not in finished]
+
+
+def _finished(plan: Plan) -> Record | None:
+    """Return the record of a finished training, None of an unfinished one."""
+    if plan.folder is None:
+        return None
+    if not (plan.folder / PARAMETERS_NAME).exists():
+        if (plan.folder / HISTORY_NAME).exists():
+            raise ValueError(
+                f"model_path must not hold another run, got one in {plan.folder}; "
+                "choose another folder or pass overwrite=True"
+            )
+        return None
+    found = read_json(plan.folder / PARAMETERS_NAME)
+    if changed := differences(found, json.loads(json.dumps(plan.identity))):
+        raise ValueError(
+            f"model_path must hold the same trainings as before, but in {plan.folder} "
+            f"{'; '.join(changed[:5])}; choose another folder or pass overwrite=True"
+        )
+    path = plan.folder / RESULT_NAME
+    return read_record(path) if path.exists() else None
+
+
+def discard(plans: Sequence[Plan]) -> None:
+    """Make existing folders count as begun and not finished, all before any is trained.
+
+    So a training afresh that is interrupted does not go on with results of the one before.
+    """
+    for plan in plans:
+        if plan.folder is not None and plan.folder.exists():
+            (plan.folder / RESULT_NAME).unlink(missing_ok=True)
+            for checkpoint in plan.folder.glob(CHECKPOINTS):
+                checkpoint.unlink()
+            begin(plan)
+
+
+def begin(plan: Plan) -> bool:
+    """Note in the folder what is about to be trained.
+
+    Args:
+        plan: What; without a folder, nothing is written.
+
+    Returns:
+        Whether the folder holds an earlier beginning of the same.
+    """
+    if plan.folder is None:
+        return False
+    begun = (plan.folder / PARAMETERS_NAME).exists()
+    write_json(plan.folder / PARAMETERS_NAME, plan.identity)
+    return begun

@@ -1,0 +1,116 @@
+"""What is kept of a finished training, in memory and as JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ncalab.core.saving import atomic_write
+from ncalab.train.history import TrainingHistory
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a finished training.
+
+    Args:
+        metric: Name of the deciding metric, "loss" without validation.
+        higher_is_better: Its direction.
+        value: Its best value.
+        best_epoch: Epoch of that value, from 1.
+        epochs: Number of epochs that were trained.
+        loss: Training loss of the best epoch.
+        metrics: All validation metrics of the best epoch.
+        test_metrics: Metrics of the test data, with the best weights.
+    """
+
+    metric: str
+    higher_is_better: bool
+    value: float
+    best_epoch: int
+    epochs: int
+    loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    test_metrics: dict[str, float] = field(default_factory=dict)
+
+
+def summarize(history: TrainingHistory) -> Record:
+    """Return what is kept of a training.
+
+    Args:
+        history: History of a finished training.
+
+    Raises:
+        RuntimeError: If no epoch has been the best, as the deciding metric was never a number.
+    """
+    metric = str(history.current_model.validation_metric) if history.metric_curves else "loss"
+    best = history.best_epoch
+    if best == 0:
+        raise RuntimeError(f"{metric} must be a number in at least one epoch, it was NaN in all")
+    return Record(
+        metric=metric,
+        higher_is_better=history.higher_is_better,
+        value=history.best_accuracy,
+        best_epoch=best,
+        epochs=len(history.loss),
+        loss=history.loss[best - 1],
+        metrics={name: curve[best - 1] for name, curve in history.metric_curves.items()},
+        test_metrics=dict(history.test_metrics),
+    )
+
+
+def read_record(path: Path) -> Record:
+    """Read what :func:`write_record` wrote.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    data = read_json(path)
+    try:
+        return Record(**{key: with_nan(value) for key, value in data.items()})
+    except TypeError as error:
+        raise ValueError(f"{path} must hold the result of a training: {error}") from None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON, in whole or not at all."""
+    write_json(path, asdict(record))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON in UTF-8: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold an object, got {data!r:.80}")
+    return data
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON object, in whole or not at all; NaN and infinity become null."""
+    text = json.dumps(without_nan(data), indent=2, allow_nan=False) + "\n"
+    atomic_write(path, text.encode())
+
+
+def without_nan(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON cannot hold, by None."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def with_nan(value: Any) -> Any:
+    """Replace None, which stands for it in JSON, by NaN."""
+    if isinstance(value, list):
+        return [with_nan(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: with_nan(item) for key, item in value.items()}
+    return math.nan if value is None else value

@@ -1,0 +1,57 @@
+"""The trials of a search as a table, the best first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ncalab.train.executors import Failure
+from ncalab.train.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended, well or badly."""
+
+    record: Record | None
+    failure: Failure | None = None
+
+
+def trial_table(trials: Mapping[int, tuple[dict[str, Any], Trial]]) -> "pd.DataFrame":
+    """Make a table of trials, sorted by the deciding metric; failed ones last.
+
+    Args:
+        trials: Searched parameters and outcome of each trial by its number; one has not failed.
+
+    Returns:
+        Columns: trial, parameters, deciding metric, other metrics, loss, best_epoch, epochs,
+        error. A parameter that has the name of another column becomes "parameter <name>".
+    """
+    import pandas as pd
+
+    records = [trial.record for _, trial in trials.values() if trial.record is not None]
+    # All of one model class, on the same data: they agree in these.
+    metric, higher = records[0].metric, records[0].higher_is_better
+    metrics = dict.fromkeys([metric, *records[0].metrics, "loss"])
+    taken = {"trial", *metrics, "best_epoch", "epochs", "error"}
+    rows = []
+    for number, (parameters, trial) in trials.items():
+        named = {f"parameter {k}" if k in taken else k: v for k, v in parameters.items()}
+        rows.append({"trial": number, **named, **_measured(trial, list(metrics))})
+    columns = [*dict.fromkeys(key for row in rows for key in row)]
+    # Column by column: a tuple is a value here.
+    table = pd.DataFrame({key: pd.Series([row[key] for row in rows]) for key in columns})
+    return table.sort_values(metric, ascending=not higher, kind="stable", ignore_index=True)
+
+
+def _measured(trial: Trial, metrics: list[str]) -> dict[str, Any]:
+    record = trial.record
+    values = {} if record is None else {**record.metrics, "loss": record.loss}
+    return {
+        **{name: values.get(name, float("nan")) for name in metrics},
+        "best_epoch": 0 if record is None else record.best_epoch,
+        "epochs": 0 if record is None else record.epochs,
+        "error": "" if trial.failure is None else trial.failure.error,
+    }
