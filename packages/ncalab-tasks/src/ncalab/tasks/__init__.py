@@ -2,5 +2,22 @@
 
 from ncalab.tasks.__about__ import __version__
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.losses import DiceBCELoss, DiceLoss, DiceScore, FocalLoss
+from ncalab.tasks.segmentation import (
+    SegmentationNCADataset,
+    SegmentationNCAModel,
+    SegmentationPrediction,
+)
 
-__all__ = ["GrowingNCADataset", "GrowingNCAModel", "__version__"]
+__all__ = [
+    "DiceBCELoss",
+    "DiceLoss",
+    "DiceScore",
+    "FocalLoss",
+    "GrowingNCADataset",
+    "GrowingNCAModel",
+    "SegmentationNCADataset",
+    "SegmentationNCAModel",
+    "SegmentationPrediction",
+    "__version__",
+]
