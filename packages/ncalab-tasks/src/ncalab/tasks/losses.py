@@ -1,6 +1,7 @@
 """Losses of pixel-wise tasks: Dice, cross-entropy and focal loss, all of them on logits."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,27 +32,45 @@ def _as_mask(x: Tensor, y: Tensor) -> Tensor:
     )
 
 
-def _check_range(name: str, y: Tensor, top: int, ignore_index: int | None) -> None:
-    """Raise unless all values that are not ignored are in [0, top]."""
-    seen = y if ignore_index is None else y[y != ignore_index]
-    if seen.numel() == 0:
+def check_range(name: str, y: Tensor, top: int, ignore_index: int | None = None) -> None:
+    """Raise unless all values that are not ignored are in [0, top]; waits for the device, once.
+
+    Args:
+        name: What to call them in the error.
+        y: Labels.
+        top: Largest valid one.
+        ignore_index: Label that is also valid.
+
+    Raises:
+        ValueError: If there are others.
+
+    >>> check_range("label", torch.tensor([0, 1, 3]), top=2, ignore_index=255)
+    Traceback (most recent call last):
+    ValueError: label must be in [0, 2] or ignore_index = 255, got 0 to 3
+    """
+    if y.numel() == 0:
         return
+    seen = y if ignore_index is None else y.masked_fill(y == ignore_index, 0)
     low, high = torch.stack(seen.aminmax()).tolist()
     if not (low >= 0 and high <= top):
         besides = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
         raise ValueError(f"{name} must be in [0, {top}]{besides}, got {low} to {high}")
 
 
-def class_targets(x: Tensor, y: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
+def class_targets(
+    x: Tensor, y: Tensor, ignore_index: int | None, *, validate_args: bool = True
+) -> tuple[Tensor, Tensor]:
     """Bring labels into the shape of the logits.
 
     Args:
         x: Logits, as in :class:`DiceScore`.
         y: Labels, as in :class:`DiceScore`.
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that labels are in range.
 
     Returns:
-        Targets in [0, 1] and, bool, which of them count; both of the shape of ``x``.
+        Targets in [0, 1], 0 where they do not count; and, bool, which of them do. Both have the
+        shape of ``x``.
 
     Raises:
         TypeError: If class indices are no integers.
@@ -59,7 +78,7 @@ def class_targets(x: Tensor, y: Tensor, ignore_index: int | None) -> tuple[Tenso
 
     >>> target, valid = class_targets(torch.zeros(1, 3, 1, 2), torch.tensor([[[2, 255]]]), 255)
     >>> target[0, :, 0].tolist(), valid[0, 0, 0].tolist()
-    ([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]], [True, False])
+    ([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]], [True, False])
     """
     dtype = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
     classes = _as_classes(x, y)
@@ -67,28 +86,34 @@ def class_targets(x: Tensor, y: Tensor, ignore_index: int | None) -> tuple[Tenso
     if classes is not None and classes.is_floating_point():
         raise TypeError(f"y must hold integers where it holds class indices, got {y.dtype}")
     top = 1 if classes is None else x.shape[1] - 1
-    _check_range("y", labels, top, ignore_index)
+    if validate_args:
+        check_range("y", labels, top, ignore_index)
     valid = torch.ones_like(labels, dtype=torch.bool)
     if ignore_index is not None:
         valid = labels != ignore_index
         labels = labels.masked_fill(~valid, 0)
     if classes is None:
         return labels.to(dtype), valid
+    valid = valid[:, None].expand_as(x)
     one_hot = F.one_hot(labels.long(), x.shape[1]).movedim(-1, 1)
-    return one_hot.to(dtype), valid[:, None].expand_as(x)
+    return one_hot.to(dtype) * valid, valid
 
 
 def _probabilities(x: Tensor, y: Tensor) -> Tensor:
     """Return what a prediction gives to each pixel and class, at least in single precision."""
     if not x.is_floating_point():
-        _check_range("x", x, 1, None)
         return x.float()
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x.sigmoid() if _as_classes(x, y) is None else x.softmax(dim=1)
 
 
 def soft_dice(
-    x: Tensor, y: Tensor, smooth: float = 1.0, *, ignore_index: int | None = None
+    x: Tensor,
+    y: Tensor,
+    smooth: float = 1.0,
+    *,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
 ) -> Tensor:
     """Measure the overlap of each sample and channel.
 
@@ -100,6 +125,7 @@ def soft_dice(
         y: Labels, as in :class:`DiceScore`.
         smooth: Added to numerator and denominator, at least 0.
         ignore_index: Label of pixels that do not count.
+        validate_args: Whether to check that values are in range.
 
     Returns:
         Scores in [0, 1], shape ``(B, C)``. Nothing predicted where nothing is labelled is a
@@ -111,7 +137,9 @@ def soft_dice(
     """
     if not smooth >= 0:
         raise ValueError(f"smooth must be at least 0, got {smooth}")
-    target, valid = class_targets(x, y, ignore_index)
+    target, valid = class_targets(x, y, ignore_index, validate_args=validate_args)
+    if validate_args and not x.is_floating_point():
+        check_range("x", x, 1)
     probability = _probabilities(x, y).masked_fill(~valid, 0)
     # What has no batch axis is one sample; image rows are neither samples nor channels.
     shape = x.shape[:2] if x.ndim >= 4 else (x.shape[0] if x.ndim == 3 else 1, 1)
@@ -122,7 +150,9 @@ def soft_dice(
     return torch.where(empty, 1, overlap / torch.where(empty, 1, total))
 
 
-def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None) -> Tensor:
+def pixel_cross_entropy(
+    x: Tensor, y: Tensor, *, ignore_index: int | None = None, validate_args: bool = True
+) -> Tensor:
     """Return the cross-entropy of logits and labels, averaged over pixels, then over samples.
 
     Args:
@@ -131,6 +161,7 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
             masks give the binary one of a sigmoid, in its form for logits, whose gradient does
             not vanish however wrong a logit is.
         ignore_index: Label of pixels that do not count.
+        validate_args: Whether to check that values are in range.
 
     Returns:
         Scalar, in nats.
@@ -138,7 +169,7 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
     >>> pixel_cross_entropy(torch.tensor([[[-200.0]]]), torch.tensor([[[1]]])).item()
     200.0
     """
-    target, valid = class_targets(x, y, ignore_index)
+    target, valid = class_targets(x, y, ignore_index, validate_args=validate_args)
     x = x.to(target.dtype)
     if _as_classes(x, y) is None:
         entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none")
@@ -156,9 +187,14 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
 class _PixelLoss(nn.Module):
     """A loss of logits and labels that leaves pixels of one label out."""
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        self.validate_args = validate_args
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"ignore_index": self.ignore_index, "validate_args": self.validate_args}
 
 
 class DiceScore(_PixelLoss):
@@ -166,6 +202,8 @@ class DiceScore(_PixelLoss):
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> mask = torch.tensor([[[0, 1], [1, 1]]])
     >>> score = DiceScore()
@@ -195,7 +233,7 @@ class DiceScore(_PixelLoss):
             TypeError: If class indices are no integers.
             ValueError: If shapes do not go together, or a value is out of range.
         """
-        return soft_dice(x, y, smooth, ignore_index=self.ignore_index).mean()
+        return soft_dice(x, y, smooth, **self._options).mean()
 
 
 class DiceLoss(_PixelLoss):
@@ -203,14 +241,16 @@ class DiceLoss(_PixelLoss):
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> DiceLoss()(torch.full((1, 2, 2), -50.0), torch.zeros(1, 2, 2)).item()
     0.0
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(ignore_index=ignore_index)
-        self.dicescore = DiceScore(ignore_index=ignore_index)
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__(ignore_index=ignore_index, validate_args=validate_args)
+        self.dicescore = DiceScore(**self._options)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -234,15 +274,17 @@ class DiceBCELoss(_PixelLoss):
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> loss = DiceBCELoss()(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2), smooth=0)
     >>> round(loss.item(), 4)  # 1 - 2/3 + ln 2
     1.0265
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(ignore_index=ignore_index)
-        self.dicescore = DiceScore(ignore_index=ignore_index)
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__(ignore_index=ignore_index, validate_args=validate_args)
+        self.dicescore = DiceScore(**self._options)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -256,7 +298,9 @@ class DiceBCELoss(_PixelLoss):
             Scalar, at least 0.
         """
         score: Tensor = self.dicescore(x, y, smooth)
-        return 1 - score + pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+        # The score has looked at the labels already.
+        entropy = pixel_cross_entropy(x, y, ignore_index=self.ignore_index, validate_args=False)
+        return 1 - score + entropy
 
 
 class PixelCrossEntropy(_PixelLoss):
@@ -264,6 +308,8 @@ class PixelCrossEntropy(_PixelLoss):
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> round(PixelCrossEntropy()(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1).long()).item(), 4)
     1.3863
@@ -279,7 +325,7 @@ class PixelCrossEntropy(_PixelLoss):
         Returns:
             Scalar, at least 0, in nats.
         """
-        return pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+        return pixel_cross_entropy(x, y, **self._options)
 
 
 class FocalLoss(_WeightedLoss):
@@ -314,9 +360,10 @@ class FocalLoss(_WeightedLoss):
         ignore_index: int = -100,
     ) -> None:
         if weight is not None:
-            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype(), device=device)
+            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype())
             if weight.ndim != 1 or not bool((weight >= 0).all()):
                 raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
+            weight = weight.to(device)
         if not gamma >= 0:
             raise ValueError(f"gamma must be at least 0, got {gamma}")
         super().__init__(weight)
@@ -366,7 +413,7 @@ class FocalLoss(_WeightedLoss):
         if target.is_floating_point():
             raise TypeError(f"_target must hold integers, got {target.dtype}")
         classes = max(2, logits.shape[1])
-        _check_range("_target", target, classes - 1, self.ignore_index)
+        check_range("_target", target, classes - 1, self.ignore_index)
         if self.weight is not None and len(self.weight) != classes:
             raise ValueError(f"weight must have {classes} entries, got {len(self.weight)}")
         return target.long()

@@ -8,7 +8,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int
 from ncalab.core.perception import FilterPadding
-from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy
+from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy, check_range
 from ncalab.tasks.segmentation.prediction import SegmentationPrediction, mask_of
 
 
@@ -68,6 +68,8 @@ class SegmentationNCAModel(AbstractNCAModel):
         check_int("num_classes", num_classes, minimum=1)
         if not lambda_hidden >= 0:
             raise ValueError(f"lambda_hidden must be at least 0, got {lambda_hidden}")
+        if not (ignore_index is None or isinstance(ignore_index, int)):
+            raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
         kwargs.setdefault("validation_metric", "dice")
         super().__init__(
             device,
@@ -86,7 +88,8 @@ class SegmentationNCAModel(AbstractNCAModel):
         self.lambda_hidden = lambda_hidden
         self.ignore_index = ignore_index
         self.dice_loss = DiceLoss(ignore_index=ignore_index)
-        self.bce_loss = PixelCrossEntropy(ignore_index=ignore_index)
+        # One look at the labels of a batch is enough.
+        self.bce_loss = PixelCrossEntropy(ignore_index=ignore_index, validate_args=False)
         self._define_metrics()
 
     def _define_metrics(self) -> None:
@@ -143,6 +146,7 @@ class SegmentationNCAModel(AbstractNCAModel):
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         target = self._check_label(prediction, label)
+        check_range("label", target, max(1, self.num_classes - 1), self.ignore_index)
         if target.is_floating_point():
             target = target > 0.5
         mask = mask_of(prediction.logits)
