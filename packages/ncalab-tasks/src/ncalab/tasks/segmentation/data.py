@@ -306,7 +306,8 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
                 f'transform must return a dictionary with "image" and "mask", got {result!r:.80}'
             )
         picture = image_to_tensor(result["image"])
-        changed = np.array(result["mask"])
+        mask = result["mask"]
+        changed = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
         changed = changed[..., 0] if changed.ndim == 3 and changed.shape[-1] == 1 else changed
         if picture.shape[1:] != changed.shape:
             raise ValueError(
