@@ -147,7 +147,9 @@ def test_a_transform_may_return_tensors_and_float_images(folder: Folder) -> None
 
     image, mask = SegmentationNCADataset(folder(), transform=to_tensors)[0]
 
-    torch.testing.assert_close(image, (torch.from_numpy(picture(0)).permute(2, 0, 1) - 100) / 50)
+    torch.testing.assert_close(
+        image, (torch.from_numpy(picture(0)).permute(2, 0, 1).float() - 100) / 50
+    )
     assert torch.equal(mask, torch.from_numpy(labels(2)).long())
 
 
