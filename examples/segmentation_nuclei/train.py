@@ -60,7 +60,12 @@ if arguments.data is None:
     train_set = Crops(upper_left, arguments.crop, arguments.batches * arguments.batch_size)
     val_set, test_set = Whole(lower_left), Whole(right)
 else:
-    train_set, val_set, test_set = folder_splits(arguments.data, arguments.classes, arguments.size)
+    try:
+        train_set, val_set, test_set = folder_splits(
+            arguments.data, arguments.classes, arguments.size
+        )
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(f"--data: {error}")
 train = DataLoader(train_set, arguments.batch_size, shuffle=True)
 val, test = DataLoader(val_set), DataLoader(test_set)
 

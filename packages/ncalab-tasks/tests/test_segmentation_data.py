@@ -197,6 +197,14 @@ def test_a_missing_image_and_a_missing_folder_are_named(folder: Folder) -> None:
         SegmentationNCADataset(path, masks="labels")
 
 
+def test_a_mask_of_another_image_is_no_substitute(folder: Folder) -> None:
+    path = folder()
+    Image.fromarray(picture(4)).save(path / "images" / "a.v2.png")
+
+    with pytest.raises(FileNotFoundError, match="masks/a.v2 is missing"):
+        SegmentationNCADataset(path)
+
+
 def test_no_files_and_a_name_instead_of_names_are_refused(folder: Folder) -> None:
     path = folder()
 
@@ -210,7 +218,7 @@ def test_a_name_that_stands_for_two_files_is_refused(folder: Folder) -> None:
     path = folder()
     Image.fromarray(labels(2)).save(path / "masks" / "a.tif")
 
-    with pytest.raises(FileNotFoundError, match="a must be one file, got .*a.png.*a.tif"):
+    with pytest.raises(ValueError, match="a must be one file, got .*a.png.*a.tif"):
         SegmentationNCADataset(path)
 
 
@@ -268,6 +276,10 @@ def test_all_that_is_wrong_is_told_at_once(folder: Folder) -> None:
         (path / "images" / f"{name}.png").write_text("no picture")
 
     with pytest.raises(ValueError, match=r"(?s)images/a.png .*images/b.png"):
+        SegmentationNCADataset(path)
+    for name in NAMES:
+        (path / "masks" / f"{name}.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"(?s)masks/a is .*masks/b is .*masks/c.v2 is "):
         SegmentationNCADataset(path)
 
 

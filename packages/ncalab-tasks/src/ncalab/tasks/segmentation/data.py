@@ -90,11 +90,12 @@ def index_by_stem(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def find_file(name: str, folder: Path, index: dict[str, list[Path]]) -> Path:
-    """Return the image file of a name with or without suffix.
+def find_image(name: str, folder: Path, index: dict[str, list[Path]]) -> Path:
+    """Return the image of a name with or without suffix.
 
     Args:
-        name: Name of a file, its stem, or a path of it.
+        name: Name of a file or its stem. Of a path, only the last part counts, so that a split
+            fits a data set that has moved.
         folder: Where it must be.
         index: Files of that folder (see :func:`index_by_stem`).
 
@@ -102,14 +103,18 @@ def find_file(name: str, folder: Path, index: dict[str, list[Path]]) -> Path:
         FileNotFoundError: If there is none.
         ValueError: If there are several.
     """
-    if (folder / Path(name).name).is_file():
-        return folder / Path(name).name
-    # Names may contain dots, so that what looks like a suffix need not be one.
-    files = index.get(name) or index.get(Path(name).stem) or []
+    name = Path(name).name
+    exact = folder / name
+    return exact if exact.is_file() else find_by_stem(name, folder, index)
+
+
+def find_by_stem(stem: str, folder: Path, index: dict[str, list[Path]]) -> Path:
+    """Return the one file with that name before its suffix; arguments as in :func:`find_image`."""
+    files = index.get(stem, [])
     if not files:
-        raise FileNotFoundError(f"{folder / name} is missing")
+        raise FileNotFoundError(f"{folder / stem} is missing (with any suffix of an image)")
     if len(files) > 1:
-        raise ValueError(f"{name} must be one file, got {', '.join(map(str, files))}")
+        raise ValueError(f"{stem} must be one file, got {', '.join(map(str, files))}")
     return files[0]
 
 
@@ -137,25 +142,27 @@ def find_pairs(
     names = list(image_index) if files is None else [str(name) for name in files]
     if not names:
         raise ValueError(f"files must name at least one image of {images}, got none")
-    pairs, problems = [], []
+    pairs: list[tuple[Path, Path]] = []
+    problems: list[Exception] = []
     for name in names:
         try:
-            image = find_file(name, images, image_index)
-            pairs.append((image, find_file(image.stem + mask_suffix, masks, mask_index)))
+            image = find_image(name, images, image_index)
+            pairs.append((image, find_by_stem(image.stem + mask_suffix, masks, mask_index)))
         except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-    _raise_for(problems, images.parent, FileNotFoundError)
+            problems.append(error)
+    _raise_for(problems, images.parent)
     return pairs
 
 
-def _raise_for(problems: Sequence[str], path: Path, error: type[Exception] = ValueError) -> None:
-    """Raise one error for all problems, if there are any."""
+def _raise_for(problems: Sequence[Exception], path: Path) -> None:
+    """Raise one error, of the first one's type, for all problems, if there are any."""
     if not problems:
         return
-    shown = list(problems[:_MAX_REPORTED])
+    shown = [str(problem) for problem in problems[:_MAX_REPORTED]]
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more")
-    raise error("\n".join([f"path must hold images and masks that fit, got {path}:", *shown]))
+    text = "\n".join([f"path must hold images and masks that fit, got {path}:", *shown])
+    raise type(problems[0])(text)
 
 
 class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
@@ -216,7 +223,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
     def _check_files(self, *, progress: bool) -> None:
         """Read every file once, and raise an error that names all that are not as they must be."""
         channels: dict[int, Path] = {}
-        problems: list[str] = []
+        problems: list[Exception] = []
         # Decoders run outside of Python's lock.
         with ThreadPoolExecutor() as threads:
             read = threads.map(self._try, range(len(self)))
@@ -228,21 +235,22 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
                 disable=not progress,
             )
             for (image_file, _), result in zip(self.pairs, bar, strict=True):
-                if isinstance(result, str):
+                if isinstance(result, ValueError):
                     problems.append(result)
                 else:
                     channels.setdefault(result, image_file)
         if len(channels) > 1:
             named = ", ".join(f"{file} has {count}" for count, file in channels.items())
-            problems.append(f"images must have the same number of channels: {named}")
+            text = f"images must have the same number of channels: {named}"
+            problems.append(ValueError(text))
         _raise_for(problems, self.path)
 
-    def _try(self, idx: int) -> int | str:
+    def _try(self, idx: int) -> int | ValueError:
         """Return the number of channels of an image, or what is wrong with it or its mask."""
         try:
             return int(self._read(idx)[0].shape[2])
         except ValueError as error:
-            return str(error)
+            return error
 
     def _read(self, idx: int) -> tuple[Array, Array]:
         """Read and check a pair.
