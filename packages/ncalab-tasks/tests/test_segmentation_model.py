@@ -207,6 +207,21 @@ def test_ignored_cells_count_neither_in_the_loss_nor_in_the_metrics(count: int) 
     assert values["dice"] == pytest.approx(want, abs=1e-6)
 
 
+def test_ignored_cells_may_be_floating_point() -> None:
+    model = awake(ignore_index=255, fire_rate=1.0)
+    label = labels(1)
+    label[:, 3:] = 255
+
+    whole, _ = model.validate([(images(), label)], 4)  # type: ignore[arg-type]
+    floating, _ = model.validate([(images(), label.float())], 4)  # type: ignore[arg-type]
+
+    assert whole == floating
+    prediction = model.predict(images(), 4)
+    torch.testing.assert_close(
+        model.loss(prediction, label)["total"], model.loss(prediction, label.float())["total"]
+    )
+
+
 # Metrics
 
 

@@ -148,7 +148,7 @@ class SegmentationNCAModel(AbstractNCAModel):
         target = self._check_label(prediction, label)
         check_range("label", target, max(1, self.num_classes - 1), self.ignore_index)
         if target.is_floating_point():
-            target = target > 0.5
+            target = target.round()  # of probabilities; a label to ignore stays what it is
         mask = mask_of(prediction.logits)
         for metric in self.named_metrics().values():
             metric.update(mask, target.long())
