@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ncalab.tasks import SegmentationNCADataset
-from ncalab.tasks.segmentation.data import find_pairs
+from ncalab.tasks.segmentation.pairs import find_pairs
 
 Arrays = dict[str, np.ndarray]
 

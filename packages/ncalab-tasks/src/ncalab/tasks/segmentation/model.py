@@ -8,7 +8,8 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int
 from ncalab.core.perception import FilterPadding
-from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy, check_range
+from ncalab.tasks.labels import check_range
+from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy
 from ncalab.tasks.segmentation.prediction import SegmentationPrediction, mask_of
 
 
