@@ -66,7 +66,7 @@ def test_floating_point_tiffs_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 def test_palettes_are_colours_as_images_and_indices_as_labels(tmp_path: Path) -> None:
-    image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "L").convert("P")
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8)).convert("P")
     image.putpalette([0, 0, 0, 250, 0, 0, 0, 0, 250])
     image.putdata([0, 1, 2, 1])
     image.save(tmp_path / "a.png")
