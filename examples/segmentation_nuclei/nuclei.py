@@ -20,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 # Rows of the left half that the weights are learned from; the other rows choose among them.
 TRAIN_ROWS = 384
 SURROUNDINGS = 15  # standard deviation of what a pixel is compared with, in pixels
-BORDER = 2  # width of a nucleus's border in pixels
+BORDER = 3  # width of a nucleus's border in pixels
 
 
 def load_nuclei(classes: int) -> tuple[Pair, Pair, Pair]:
@@ -82,7 +82,7 @@ def instance_classes(instances: Tensor, classes: int) -> Tensor:
 
     Returns:
         Labels ``(W, H)``, int64: 0 background, 1 nucleus; with 3 classes, 2 for the pixels of a
-        nucleus that are within 2 pixels of something else.
+        nucleus that are within 3 pixels of something else.
     """
     inside = instances > 0
     if classes == 1:
