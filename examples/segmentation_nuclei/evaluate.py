@@ -26,10 +26,11 @@ parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help
 arguments = parser.parse_args()
 
 for path in arguments.model:
+    name = path.name if path.is_dir() else path.parent.name
     nca = SegmentationNCAModel.from_pretrained(path, device=get_compute_device(arguments.device))
     right = load_nuclei(nca.num_classes)[2]
     fix_random_seed(arguments.seed)
     metrics, _ = nca.validate(DataLoader(Whole(right)), keep_predictions=False)
-    print(f"{path.stem}: {nca.num_trainable_parameters()} parameters, {show(metrics)}")
-    draw(nca, *right, arguments.output / path.stem)
+    print(f"{name}: {nca.num_trainable_parameters()} parameters, {show(metrics)}")
+    draw(nca, *right, arguments.output / name)
 print(f"pictures and animations: {arguments.output}")
