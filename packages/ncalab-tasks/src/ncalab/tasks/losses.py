@@ -1,7 +1,6 @@
 """Losses of pixel-wise tasks: Dice, cross-entropy and focal loss, all of them on logits."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -96,20 +95,7 @@ def pixel_cross_entropy(
     return (entropy.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)).mean()
 
 
-class _PixelLoss(nn.Module):
-    """A loss of logits and labels that leaves pixels of one label out."""
-
-    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-        self.validate_args = validate_args
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"ignore_index": self.ignore_index, "validate_args": self.validate_args}
-
-
-class DiceScore(_PixelLoss):
+class DiceScore(nn.Module):
     """Dice overlap of predictions and labels: the mean over samples and channels.
 
     Args:
@@ -124,6 +110,11 @@ class DiceScore(_PixelLoss):
     >>> round(score(mask * 20.0 - 10, mask).item(), 3)  # logits of -10 and 10
     1.0
     """
+
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.validate_args = validate_args
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the score.
@@ -145,10 +136,12 @@ class DiceScore(_PixelLoss):
             TypeError: If class indices are no integers.
             ValueError: If shapes do not go together, or a value is out of range.
         """
-        return soft_dice(x, y, smooth, **self._options).mean()
+        return soft_dice(
+            x, y, smooth, ignore_index=self.ignore_index, validate_args=self.validate_args
+        ).mean()
 
 
-class DiceLoss(_PixelLoss):
+class DiceLoss(nn.Module):
     """One minus the Dice score.
 
     Args:
@@ -161,8 +154,8 @@ class DiceLoss(_PixelLoss):
     """
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
-        super().__init__(ignore_index=ignore_index, validate_args=validate_args)
-        self.dicescore = DiceScore(**self._options)
+        super().__init__()
+        self.dicescore = DiceScore(ignore_index=ignore_index, validate_args=validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -179,7 +172,7 @@ class DiceLoss(_PixelLoss):
         return 1 - score
 
 
-class DiceBCELoss(_PixelLoss):
+class DiceBCELoss(nn.Module):
     """One minus the Dice score, plus the cross-entropy of every pixel.
 
     The cross-entropy is binary (BCE) for masks, and that of a softmax for class indices.
@@ -195,8 +188,8 @@ class DiceBCELoss(_PixelLoss):
     """
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
-        super().__init__(ignore_index=ignore_index, validate_args=validate_args)
-        self.dicescore = DiceScore(**self._options)
+        super().__init__()
+        self.dicescore = DiceScore(ignore_index=ignore_index, validate_args=validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -211,11 +204,12 @@ class DiceBCELoss(_PixelLoss):
         """
         score: Tensor = self.dicescore(x, y, smooth)
         # The score has looked at the labels already.
-        entropy = pixel_cross_entropy(x, y, ignore_index=self.ignore_index, validate_args=False)
+        ignored = self.dicescore.ignore_index
+        entropy = pixel_cross_entropy(x, y, ignore_index=ignored, validate_args=False)
         return 1 - score + entropy
 
 
-class PixelCrossEntropy(_PixelLoss):
+class PixelCrossEntropy(nn.Module):
     """Cross-entropy of every pixel: binary for masks, that of a softmax for class indices.
 
     Args:
@@ -227,6 +221,11 @@ class PixelCrossEntropy(_PixelLoss):
     1.3863
     """
 
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.validate_args = validate_args
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
 
@@ -237,7 +236,9 @@ class PixelCrossEntropy(_PixelLoss):
         Returns:
             Scalar, at least 0, in nats.
         """
-        return pixel_cross_entropy(x, y, **self._options)
+        return pixel_cross_entropy(
+            x, y, ignore_index=self.ignore_index, validate_args=self.validate_args
+        )
 
 
 class FocalLoss(_WeightedLoss):
