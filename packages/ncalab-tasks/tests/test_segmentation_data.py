@@ -87,6 +87,13 @@ def test_masks_of_kvasir_are_jpegs_in_colour(folder: Folder) -> None:
     assert np.array_equal(SegmentationNCADataset(path)[0][1].numpy(), mask > 127)
 
 
+def test_white_of_16_bits_is_foreground(folder: Folder) -> None:
+    path = folder()
+    Image.fromarray(labels(2).astype(np.uint16) * 65535).save(path / "masks" / "a.png")
+
+    assert torch.equal(SegmentationNCADataset(path)[0][1], torch.from_numpy(labels(2)).long())
+
+
 def test_masks_may_have_a_name_and_folders_of_their_own(folder: Folder) -> None:
     path = folder()
     (path / "images").rename(path / "img")
@@ -138,6 +145,16 @@ def test_a_transform_gets_arrays_and_its_split_alone(folder: Folder) -> None:
     assert torch.equal(train[0][0], val[0][0].flip(1))
     assert torch.equal(train[0][1], val[0][1].flip(0))
     assert [(image.shape, mask.dtype) for image, mask in seen] == [((6, 8, 3), np.uint8)] * 2
+
+
+def test_a_transform_may_write_into_what_it_gets(folder: Folder) -> None:
+    def blackening(*, image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+        image[:], mask[:] = 0, 0
+        return {"image": image, "mask": mask}
+
+    dataset = SegmentationNCADataset(folder(), transform=blackening)
+
+    assert dataset[0][0].sum() == dataset[0][1].sum() == 0
 
 
 def test_a_transform_may_return_tensors_and_float_images(folder: Folder) -> None:
@@ -226,7 +243,7 @@ def test_a_name_that_stands_for_two_files_is_refused(folder: Folder) -> None:
     ("mask", "reason"),
     [
         (np.zeros((8, 6), np.uint8), r"size of its image \(6, 8\), got \(8, 6\)"),
-        (labels(3), r"labels of a binary mask must be 0 and 1, or 0 and 255, got 0, 1, 2"),
+        (labels(3), "labels of a binary mask must be 0 and 1, 255 or 65535, got 0, 1, 2"),
         (labels(2) * 254, "labels of a binary mask must be .* got 0, 254"),
         (np.stack([labels(2), labels(2, 1), labels(2, 2)], axis=-1), "one channel of labels"),
     ],

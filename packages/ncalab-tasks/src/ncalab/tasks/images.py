@@ -67,7 +67,8 @@ def read_image(path: Path) -> Array:
         image = image.convert("RGBA")
     elif image.mode not in _INTENSITIES and not image.mode.startswith("I;16"):
         image = image.convert("RGB")
-    array = _native(np.asarray(image))
+    # A copy: transforms may write into it, Pillow's own memory is read-only.
+    array = _native(np.array(image))
     if array.dtype == np.int32:
         if array.min() < 0 or array.max() > 65535:
             raise ValueError(

@@ -21,13 +21,15 @@ Transform = Callable[..., dict[str, Any]]
 
 # A bar for what takes longer than this, in seconds.
 _PATIENCE = 2.0
+# The foreground of a binary mask: a label, or white of 8 or 16 bits.
+_WHITE = (1, 255, 65535)
 
 
 def binary_labels(labels: Array, *, lossy: bool) -> Array:
     """Return a mask of black and white as one of 0 and 1.
 
     Args:
-        labels: Shape ``(W, H)``, integers: 0 and 1, or 0 and 255.
+        labels: Shape ``(W, H)``, integers: 0 and 1, 255 or 65535.
         lossy: Whether the values have passed through JPEG, so that black and white have become
             greys; then those above 127 are white.
 
@@ -47,9 +49,9 @@ def binary_labels(labels: Array, *, lossy: bool) -> Array:
             )
         return (labels > 127).astype(np.uint8)
     values = np.unique(labels)
-    if not (np.isin(values, (0, 1)).all() or np.isin(values, (0, 255)).all()):
+    if not any(np.isin(values, (0, white)).all() for white in _WHITE):
         raise ValueError(
-            f"labels of a binary mask must be 0 and 1, or 0 and 255, got {_brief(values)}"
+            f"labels of a binary mask must be 0 and 1, 255 or 65535, got {_brief(values)}"
         )
     return (labels > 0).astype(np.uint8)
 
@@ -94,8 +96,8 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
             ``(W, H)``; returns a dictionary with "image" and "mask", arrays or tensors
             ``(C, W, H)`` and ``(W, H)``. Albumentations has this form. It belongs to this data
             set alone: make one data set for each split.
-        num_classes: As of the model. 1: masks are 0 and 1, or black and white (0 and 255; as
-            JPEG, also nearly so). 2 or more: the values are the classes.
+        num_classes: As of the model. 1: masks are 0 and 1, or black and white (8 or 16 bits;
+            as JPEG, also nearly so). 2 or more: the values are the classes.
         ignore_index: Label of pixels that do not count; as of the model.
         images: Name of the folder of images.
         masks: Name of the folder of masks.
