@@ -8,6 +8,7 @@ from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
+from torchmetrics.classification import MulticlassAccuracy
 
 from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
 from ncalab.core.alive import alive_mask
@@ -223,6 +224,17 @@ def test_validate_measures_all_batches(make_model: MakeModel, image: Tensor) -> 
     assert values["mse"] == pytest.approx(want.item(), rel=1e-5)
     assert len(predictions) == 2
     assert model.validate(labelled(image), steps=3, keep_predictions=False)[1] == []
+
+
+def test_validate_names_the_value_of_each_class(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model(fire_rate=1.0)
+    model.metrics["accuracy"] = MulticlassAccuracy(2, average="none")
+    loader: Any = [(image, torch.zeros(2, 6, 9, dtype=torch.int64))]
+
+    values, _ = model.validate(loader, steps=3)
+
+    share = (model.predict(image, 3).logits.argmax(dim=1) == 0).float().mean().item()
+    assert values == {"accuracy_0": pytest.approx(share), "accuracy_1": 0.0}
 
 
 def test_validate_refuses_an_empty_loader(make_model: MakeModel) -> None:

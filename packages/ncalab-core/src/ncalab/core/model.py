@@ -41,6 +41,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
+def _named_values(name: str, value: Tensor) -> dict[str, float]:
+    """Name the value of a metric; each of its values, if there is one for each class."""
+    if value.ndim == 0:
+        return {name: float(value)}
+    return {f"{name}_{k}": single for k, single in enumerate(value.tolist())}
+
+
 class AbstractNCAModel(SavableModel, ABC):
     """Base class of all models: a grid of cells that run one learned rule, step after step.
 
@@ -504,7 +511,8 @@ class AbstractNCAModel(SavableModel, ABC):
                 device. Without them, memory does not depend on the size of the data set.
 
         Returns:
-            Value of each metric over all images, and the predictions batch by batch.
+            Value of each metric over all images, and the predictions batch by batch. A metric
+            with a value for each class k gives ``<name>_<k>``.
 
         Raises:
             ValueError: If the loader is empty.
@@ -522,8 +530,9 @@ class AbstractNCAModel(SavableModel, ABC):
                 predictions.append(prediction)
         if not batches:
             raise ValueError("dataloader must yield at least one batch, got none")
-        values = {name: float(metric.compute()) for name, metric in metrics.items()}
-        for metric in metrics.values():
+        values: dict[str, float] = {}
+        for name, metric in metrics.items():
+            values.update(_named_values(name, metric.compute()))
             metric.reset()
         return values, predictions
 

@@ -4,12 +4,25 @@ from ncalab.tasks.__about__ import __version__
 from ncalab.tasks.cascade import CascadeNCA
 from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.losses import DiceBCELoss, DiceLoss, DiceScore, FocalLoss
+from ncalab.tasks.segmentation import (
+    SegmentationNCADataset,
+    SegmentationNCAModel,
+    SegmentationPrediction,
+)
 
 __all__ = [
     "CascadeNCA",
     "DepthDataset",
     "DepthNCAModel",
+    "DiceBCELoss",
+    "DiceLoss",
+    "DiceScore",
+    "FocalLoss",
     "GrowingNCADataset",
     "GrowingNCAModel",
+    "SegmentationNCADataset",
+    "SegmentationNCAModel",
+    "SegmentationPrediction",
     "__version__",
 ]

@@ -1,0 +1,7 @@
+"""Segmentation: a class for every cell of an image."""
+
+from ncalab.tasks.segmentation.data import SegmentationNCADataset
+from ncalab.tasks.segmentation.model import SegmentationNCAModel
+from ncalab.tasks.segmentation.prediction import SegmentationPrediction
+
+__all__ = ["SegmentationNCADataset", "SegmentationNCAModel", "SegmentationPrediction"]

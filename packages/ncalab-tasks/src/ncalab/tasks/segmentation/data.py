@@ -1,0 +1,239 @@
+"""A folder of images and a folder of masks as a data set."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ncalab.core.checks import check_int
+from ncalab.core.saving import PathLike
+from ncalab.tasks.images import image_to_tensor, read_image, read_labels
+from ncalab.tasks.segmentation.pairs import find_pairs, raise_for_all
+
+Array = np.ndarray
+Transform = Callable[..., dict[str, Any]]
+
+# A bar for what takes longer than this, in seconds.
+_PATIENCE = 2.0
+# The foreground of a binary mask: a label, or white of 8 or 16 bits.
+_WHITE = (1, 255, 65535)
+
+
+def binary_labels(labels: Array, *, lossy: bool) -> Array:
+    """Return a mask of black and white as one of 0 and 1.
+
+    Args:
+        labels: Shape ``(W, H)``, integers: 0 and 1, 255 or 65535.
+        lossy: Whether the values have passed through JPEG, so that black and white have become
+            greys; then those above 127 are white.
+
+    Returns:
+        Mask of 0 and 1, shape ``(W, H)``, uint8.
+
+    Raises:
+        ValueError: If there are other values.
+
+    >>> binary_labels(np.array([[0, 255]]), lossy=False).tolist()
+    [[0, 1]]
+    """
+    if lossy:
+        if 0 < labels.max() < 128:
+            raise ValueError(
+                f"a JPEG mask must be black and white, got values up to {labels.max()}"
+            )
+        return (labels > 127).astype(np.uint8)
+    values = np.unique(labels)
+    if not any(np.isin(values, (0, white)).all() for white in _WHITE):
+        raise ValueError(
+            f"labels of a binary mask must be 0 and 1, 255 or 65535, got {_brief(values)}"
+        )
+    return (labels > 0).astype(np.uint8)
+
+
+def check_labels(labels: Array, num_classes: int, ignore_index: int | None) -> None:
+    """Raise unless all labels are classes, or the label of what is ignored.
+
+    Raises:
+        ValueError: If there are others.
+    """
+    values = np.unique(labels)
+    classes = max(2, num_classes)
+    wrong = values[(values < 0) | (values >= classes)]
+    wrong = wrong if ignore_index is None else wrong[wrong != ignore_index]
+    if wrong.size:
+        besides = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
+        raise ValueError(f"labels must be in [0, {classes - 1}]{besides}, got {_brief(wrong)}")
+
+
+def _brief(values: Array) -> str:
+    shown = ", ".join(str(value) for value in values[:5])
+    return shown + (", ..." if len(values) > 5 else "")
+
+
+class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
+    """Images and their masks, file by file, as in Kvasir-SEG.
+
+    An image and its mask have the same name, up to the suffix::
+
+        path/
+            images/a.jpg  images/b.jpg
+            masks/a.png   masks/b.png
+
+    Every file is read once before anything else happens, so that a training never meets a broken
+    one. The first spatial axis W is axis 0 of the image array: rows, as numpy and Pillow's arrays
+    have it.
+
+    Args:
+        path: Folder that holds both folders.
+        files: Names of the images, with or without suffix (as in a k-fold split); None for all.
+        transform: Called as ``transform(image=image, mask=mask)`` with arrays ``(W, H, C)`` and
+            ``(W, H)``; returns a dictionary with "image" and "mask", arrays or tensors
+            ``(C, W, H)`` and ``(W, H)``. Albumentations has this form. It belongs to this data
+            set alone: make one data set for each split.
+        num_classes: As of the model. 1: masks are 0 and 1, or black and white (8 or 16 bits;
+            as JPEG, also nearly so). 2 or more: the values are the classes.
+        ignore_index: Label of pixels that do not count; as of the model.
+        images: Name of the folder of images.
+        masks: Name of the folder of masks.
+        mask_suffix: What the name of a mask has after that of its image, such as "_mask".
+        progress: Whether to show a progress bar while files are checked, if that takes a while.
+
+    Raises:
+        FileNotFoundError: If a folder, an image or a mask is missing.
+        ValueError: If a file cannot be read, a mask has another size than its image or labels out
+            of range, or images differ in their number of channels. Each is named with its reason.
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        files: Sequence[str] | None = None,
+        transform: Transform | None = None,
+        *,
+        num_classes: int = 1,
+        ignore_index: int | None = None,
+        images: str = "images",
+        masks: str = "masks",
+        mask_suffix: str = "",
+        progress: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self.num_classes = check_int("num_classes", num_classes, minimum=1)
+        self.ignore_index = ignore_index
+        self.transform = transform
+        folders = self.path / images, self.path / masks
+        self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)
+        self._check_files(progress=progress)
+
+    def _check_files(self, *, progress: bool) -> None:
+        """Read every file once, and raise an error that names all that are not as they must be."""
+        channels: dict[int, Path] = {}
+        problems: list[Exception] = []
+        # Decoders run outside of Python's lock.
+        with ThreadPoolExecutor() as threads:
+            read = threads.map(self._try, range(len(self)))
+            bar = tqdm(
+                read,
+                desc="Checking images and masks",
+                total=len(self),
+                delay=_PATIENCE,
+                disable=not progress,
+            )
+            for (image_file, _), result in zip(self.pairs, bar, strict=True):
+                if isinstance(result, ValueError):
+                    problems.append(result)
+                else:
+                    channels.setdefault(result, image_file)
+        if len(channels) > 1:
+            named = ", ".join(f"{file} has {count}" for count, file in channels.items())
+            text = f"images must have the same number of channels: {named}"
+            problems.append(ValueError(text))
+        raise_for_all(problems, self.path)
+
+    def _try(self, idx: int) -> int | ValueError:
+        """Return the number of channels of an image, or what is wrong with it or its mask."""
+        try:
+            return int(self._read(idx)[0].shape[2])
+        except ValueError as error:
+            return error
+
+    def _read(self, idx: int) -> tuple[Array, Array]:
+        """Read and check a pair.
+
+        Returns:
+            Image ``(W, H, C)`` and labels ``(W, H)``, as transforms take them.
+        """
+        image_file, mask_file = self.pairs[idx]
+        image = read_image(image_file)
+        labels, lossy = read_labels(mask_file)
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"{mask_file} must have the size of its image {image.shape[:2]}, got {labels.shape}"
+            )
+        try:
+            return image, self._as_classes(labels, lossy=lossy)
+        except ValueError as error:
+            raise ValueError(f"{mask_file}: {error}") from error
+
+    def _as_classes(self, labels: Array, *, lossy: bool) -> Array:
+        if self.num_classes == 1 and self.ignore_index is None:
+            return binary_labels(labels, lossy=lossy)
+        if lossy:
+            raise ValueError("a mask of classes must not be a JPEG, which changes them; use PNG")
+        check_labels(labels, self.num_classes, self.ignore_index)
+        # OpenCV, which transforms may use, knows no 64-bit masks.
+        small = labels.min() >= 0 and labels.max() <= 255
+        return labels.astype(np.uint8 if small else np.int32)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, idx: int) -> tuple[Tensor, Tensor]:
+        """Return an image and its labels.
+
+        Args:
+            idx: Place in ``pairs``.
+
+        Returns:
+            Image ``(C, W, H)``, float32, 8- and 16-bit values scaled to [0, 1]; and labels
+            ``(W, H)``, int64.
+
+        Raises:
+            IndexError: If there is no such pair.
+            TypeError: If the transform returns something else than an image and a mask.
+            ValueError: If it returns a mask of another size, or changes labels.
+        """
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f"idx must be in [0, {len(self)}), got {idx}")
+        image, labels = self._read(idx)
+        if self.transform is None:
+            return image_to_tensor(image), torch.from_numpy(labels).long()
+        return self._transformed(image, labels, self.transform)
+
+    def _transformed(
+        self, image: Array, labels: Array, transform: Transform
+    ) -> tuple[Tensor, Tensor]:
+        result = transform(image=image, mask=labels)
+        if not (isinstance(result, dict) and {"image", "mask"} <= result.keys()):
+            raise TypeError(
+                f'transform must return a dictionary with "image" and "mask", got {result!r:.80}'
+            )
+        picture = image_to_tensor(result["image"])
+        mask = result["mask"]
+        changed = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+        changed = changed[..., 0] if changed.ndim == 3 and changed.shape[-1] == 1 else changed
+        if picture.shape[1:] != changed.shape:
+            raise ValueError(
+                f"transform must return a mask of the image's size {tuple(picture.shape[1:])}, "
+                f"got {changed.shape}"
+            )
+        if not (changed == np.round(changed)).all():
+            raise ValueError("transform must keep labels whole numbers; interpolate by 'nearest'")
+        check_labels(changed, self.num_classes, self.ignore_index)
+        return picture, torch.from_numpy(changed.astype(np.int64))
