@@ -28,9 +28,13 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def times(case: cases.Case, kind: str, rounds: int, *, cax: bool) -> Figures:
+def times(
+    case: cases.Case, kind: str, rounds: int, *, cax: bool = False, only: str | None = None
+) -> Figures:
     """Return milliseconds per step of each contender, round by round."""
     runs = cases.runs_of(case, kind)
+    if only is not None:
+        runs = {only: runs[only]}
     if cax:
         runs |= cax_case.runs_of(case, kind)
     for run in runs.values():

@@ -30,12 +30,30 @@ if TYPE_CHECKING:
     from ncalab.core import print_mascot as print_mascot
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import unwrap as unwrap
+    from ncalab.tasks import CascadeNCA as CascadeNCA
+    from ncalab.tasks import DepthDataset as DepthDataset
+    from ncalab.tasks import DepthNCAModel as DepthNCAModel
+    from ncalab.tasks import DiceBCELoss as DiceBCELoss
+    from ncalab.tasks import DiceLoss as DiceLoss
+    from ncalab.tasks import DiceScore as DiceScore
+    from ncalab.tasks import FocalLoss as FocalLoss
     from ncalab.tasks import GrowingNCADataset as GrowingNCADataset
     from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
+    from ncalab.tasks import SegmentationNCADataset as SegmentationNCADataset
+    from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
+    from ncalab.tasks import SegmentationPrediction as SegmentationPrediction
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
+    from ncalab.train import CrossValidation as CrossValidation
+    from ncalab.train import CrossValidationError as CrossValidationError
     from ncalab.train import EarlyStopping as EarlyStopping
+    from ncalab.train import KFoldCrossValidationTrainer as KFoldCrossValidationTrainer
+    from ncalab.train import OptunaObjective as OptunaObjective
+    from ncalab.train import ParameterSearch as ParameterSearch
+    from ncalab.train import ParameterSet as ParameterSet
     from ncalab.train import Pool as Pool
+    from ncalab.train import SplitDefinition as SplitDefinition
     from ncalab.train import TrainingHistory as TrainingHistory
+    from ncalab.train import TrainValRecord as TrainValRecord
     from ncalab.viz import Animator as Animator
     from ncalab.viz import AnimatorStyle as AnimatorStyle
     from ncalab.viz import Visual as Visual
@@ -66,8 +84,34 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "print_mascot",
         "unwrap",
     ),
-    "tasks": ("GrowingNCADataset", "GrowingNCAModel"),
-    "train": ("BasicNCATrainer", "EarlyStopping", "Pool", "TrainingHistory"),
+    "tasks": (
+        "CascadeNCA",
+        "DepthDataset",
+        "DepthNCAModel",
+        "DiceBCELoss",
+        "DiceLoss",
+        "DiceScore",
+        "FocalLoss",
+        "GrowingNCADataset",
+        "GrowingNCAModel",
+        "SegmentationNCADataset",
+        "SegmentationNCAModel",
+        "SegmentationPrediction",
+    ),
+    "train": (
+        "BasicNCATrainer",
+        "CrossValidation",
+        "CrossValidationError",
+        "EarlyStopping",
+        "KFoldCrossValidationTrainer",
+        "OptunaObjective",
+        "ParameterSearch",
+        "ParameterSet",
+        "Pool",
+        "SplitDefinition",
+        "TrainValRecord",
+        "TrainingHistory",
+    ),
     "viz": (
         "Animator",
         "AnimatorStyle",
