@@ -403,3 +403,22 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 def test_training_a_thing_that_is_no_model_is_refused() -> None:
     with pytest.raises(TypeError, match="nca must be an AbstractNCAModel, got Linear"):
         BasicNCATrainer(torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]  # the fault under test
+
+
+def test_a_clone_trains_another_model_with_the_same_settings(tmp_path: Path) -> None:
+    first = trainer(make_tiny(), lr=0.5, gradient_clipping=True, pool=Pool(3, size=7), max_epochs=9)
+    other = make_tiny()
+
+    clone = first.clone_for(other, tmp_path / "other")
+
+    assert clone.nca is other and clone.model_path == tmp_path / "other"
+    assert (clone.lr, clone.gradient_clipping, clone.max_epochs) == (0.5, True, 9)
+    assert clone.pool is not first.pool and repr(clone.pool) == repr(first.pool)
+
+
+def test_the_scheduler_object_of_one_optimiser_cannot_be_cloned() -> None:
+    nca = make_tiny()
+    run = trainer(nca, lr_scheduler=StepLR(torch.optim.SGD(nca.parameters(), lr=0.1), 1))
+
+    with pytest.raises(ValueError, match="lr_scheduler must be a function .* got a StepLR"):
+        run.clone_for(make_tiny(), None)

@@ -90,6 +90,21 @@ class Pool:
         self.losses = torch.full((size,), torch.inf)
         self._slots: Tensor | None = None
 
+    def clone(self) -> "Pool":
+        """Return an empty pool with the same settings and a generator in the same state."""
+        generator = None
+        if self.generator is not None:
+            generator = torch.Generator()
+            generator.set_state(self.generator.get_state())
+        return type(self)(
+            self.n_seed,
+            self.damage,
+            self.p_damage,
+            size=self.size,
+            num_damaged=self.num_damaged,
+            generator=generator,
+        )
+
     def __repr__(self) -> str:
         arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
         return f"Pool({arguments}, size={self.size})"

@@ -1,9 +1,10 @@
 """The training loop."""
 
+import inspect
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_GRADIENT_NORM = 1.0
+_OF_ONE_RUN = ("nca", "model_path")
 
 
 class BasicNCATrainer:
@@ -105,6 +107,31 @@ class BasicNCATrainer:
         check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
         self.scheduler_interval = scheduler_interval
         self.progress = progress
+
+    def clone_for(self, nca: AbstractNCAModel, model_path: PathLike | None) -> Self:
+        """Return a trainer with the same settings for another model and run folder.
+
+        Each training of a cross-validation or a search gets one. The pool of the new trainer is
+        empty, so that nothing leaks from one training into another.
+
+        Args:
+            nca: Model to train.
+            model_path: Its run folder; None to save nothing.
+
+        Raises:
+            ValueError: If the schedule is an object: it trains the model of its optimiser. Give a
+                function that makes one instead.
+        """
+        if isinstance(self.lr_scheduler, LRScheduler):
+            raise ValueError(
+                "lr_scheduler must be a function from optimiser to scheduler for a trainer to be "
+                f"cloned, got a {type(self.lr_scheduler).__name__} of one optimiser"
+            )
+        names = list(inspect.signature(type(self)).parameters)
+        settings = {name: getattr(self, name) for name in names if name not in _OF_ONE_RUN}
+        if self.pool is not None:
+            settings["pool"] = self.pool.clone()
+        return type(self)(nca, model_path, **settings)
 
     def info(self) -> str:
         """Describe the training in Markdown.
