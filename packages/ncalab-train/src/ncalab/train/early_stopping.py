@@ -67,3 +67,11 @@ class EarlyStopping:
             self.counter = 0
         else:
             self.counter += 1
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what was counted so far."""
+        return {"best_accuracy": self.best_accuracy, "counter": self.counter}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on counting from what :meth:`state_dict` returned."""
+        self.best_accuracy, self.counter = state["best_accuracy"], int(state["counter"])

@@ -1,6 +1,8 @@
 """Optimisers and learning-rate schedules by name or as given."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,6 +56,45 @@ def schedule(
     if given is None:
         return ExponentialLR(optimizer, gamma)
     return given if isinstance(given, LRScheduler) else given(optimizer)
+
+
+def restore_scheduler(scheduler: LRScheduler, state: dict[str, Any]) -> None:
+    """Load the state of a schedule.
+
+    ``MultiStepLR`` counts its milestones in a Counter, which a checkpoint keeps as a plain dict.
+    """
+    inner = getattr(scheduler, "_schedulers", None)
+    if inner is not None:
+        own = {key: value for key, value in state.items() if key != "_schedulers"}
+        scheduler.__dict__.update(own)
+        for each, its in zip(inner, state["_schedulers"], strict=True):
+            restore_scheduler(each, its)
+        return
+    counters = [key for key in state if isinstance(getattr(scheduler, key, None), Counter)]
+    scheduler.load_state_dict({**state, **{key: Counter(state[key]) for key in counters}})
+
+
+def warmup_factor(step: int, warmup_steps: int) -> float:
+    """Return the factor of the learning rate at an optimiser step, counted from 0.
+
+    >>> [warmup_factor(step, 4) for step in (0, 1, 3, 9)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+
+
+@contextmanager
+def scaled_lr(optimizers: Iterable[Optimizer], factor: float) -> Iterator[None]:
+    """Multiply learning rates for a while; the schedule does not notice."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def check_scheduled_parameters(scheduler: LRScheduler, model: nn.Module) -> None:
