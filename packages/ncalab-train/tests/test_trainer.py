@@ -341,6 +341,10 @@ class FakeWriter:
         self.scalars: dict[str, list[tuple[float, int]]] = {}
         self.texts: list[str] = []
         self.figures: list[tuple[Any, int]] = []
+        self.hparams: list[tuple[dict[str, Any], dict[str, float]]] = []
+
+    def add_hparams(self, given: dict[str, Any], metrics: dict[str, float], run_name: str) -> None:
+        self.hparams.append((given, metrics))
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         self.scalars.setdefault(tag, []).append((value, step))

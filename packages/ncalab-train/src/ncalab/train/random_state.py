@@ -40,7 +40,8 @@ def find_generators(*owners: Any) -> list[torch.Generator]:
 def capture_random_state(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
     """Return the states of the generators of torch, numpy and Python, and of the given ones."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - users' transforms draw from it
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - users' transforms draw from it
+    name, keys, position, has_gauss, cached = numpy_state
     state = {
         "torch": torch.get_rng_state(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

@@ -177,7 +177,8 @@ class Run:
         To get to that place, the epoch is begun as it was begun, in the same random state, and
         its first batches are loaded again. Then the random state of the place itself is restored.
         """
-        for sampler in (self.train.sampler, self.train.batch_sampler):
+        samplers: tuple[Any, ...] = (self.train.sampler, self.train.batch_sampler)
+        for sampler in samplers:
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(number - 1)
         if not self.batches:
@@ -193,8 +194,8 @@ class Run:
         """Take one optimiser step on one or several batches."""
         trainer, nca, step = self.trainer, self.nca, self.step
         step.start()
-        steps, rollout = 0, {}
-        before = 0
+        steps = before = 0
+        rollout: dict[str, Any] = {}
         done: list[tuple[Part, Tensor, Prediction, Tensor, dict[str, Tensor]]] = []
         for part in group:
             x, y, rows, total = self._prepare(part)

@@ -68,9 +68,8 @@ class FiniteWatch:
         seen, step, loss, *norms = report
         if not seen:
             return None
-        largest = max(
-            range(len(norms)), key=lambda i: math.inf if norms[i] != norms[i] else norms[i]
-        )
+        sizes = [math.inf if math.isnan(norm) else norm for norm in norms]
+        largest = max(range(len(norms)), key=sizes.__getitem__, default=0)
         gradient = f"{norms[largest]:.6g}" if norms else "none"
         name = self.names[largest] if norms else "no parameter"
         if math.isfinite(loss):
