@@ -204,10 +204,10 @@ class Run:
                 rollout = {"seed": draw_seed()} if step.weighted else {}
             if step.weighted:
                 rollout["samples"] = [before + row for row in rows]
-            samples = len(x) if part.rows is None or len(part.rows) else 0
+            counted = len(x) if part.rows is None or len(part.rows) else 0
             with self.processes.drawing():
                 prediction, losses = step.backward(
-                    x, y, steps, samples=samples, total=total, **rollout
+                    x, y, steps, counted=counted, total=total, **rollout
                 )
             before += total
             done.append((part, x, prediction, y, losses))

@@ -51,7 +51,7 @@ class Step:
         self._losses, self._samples = [], 0
 
     def backward(
-        self, x: Tensor, y: Tensor, steps: int, *, samples: int, total: int, **rollout: Any
+        self, x: Tensor, y: Tensor, steps: int, *, counted: int, total: int, **rollout: Any
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """Add the gradients of a batch.
 
@@ -59,7 +59,7 @@ class Step:
             x: States, shape ``(B, C, W, H)``, on the model's device.
             y: Labels, batch first.
             steps: Number of steps of the rollout.
-            samples: Number of samples that count: B, or 0 for one that only fills in.
+            counted: Number of samples that count: B, or 0 for one that only fills in.
             total: Number of samples of the batch in all processes.
             **rollout: Further arguments of the model's forward.
 
@@ -72,7 +72,7 @@ class Step:
             prediction = self.nca(x, steps, **rollout)
             losses = self.nca.loss(prediction, y)
         # A loss is the mean over its batch; the mean over a group of batches weighs by samples.
-        loss = losses["total"] * samples if self.weighted else losses["total"]
+        loss = losses["total"] * counted if self.weighted else losses["total"]
         loss.backward()
         self._losses.append(loss.detach())
         self._samples += total

@@ -230,7 +230,7 @@ class BasicNCATrainer:
         step.taken = total_batch_iterations
         step.start()
         steps = interpret_range_parameter(self.nca.training_timesteps)
-        prediction, losses = step.backward(x, y, steps, samples=len(x), total=len(x))
+        prediction, losses = step.backward(x, y, steps, counted=len(x), total=len(x))
         step.finish(total_batch_iterations + 1)
         records = Records(summary_writer)
         records.losses(losses, total_batch_iterations)
