@@ -19,13 +19,11 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 from torch.utils.data import DataLoader, Dataset
-from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
+from train_models import EchoModel, MeanHead, equal, loader, make_tiny, same, weights
 
 from ncalab.core import Prediction
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, TrainingHistory
 from ncalab.train.checkpoint import read_checkpoint
-
-TIMES = {"seconds", "created", "modified"}
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
@@ -52,23 +50,6 @@ class Seen(EchoModel):
         if torch.is_grad_enabled():
             self.seen.append(label[:, 0, 0, :2].flatten().tolist())
         return super().loss(pred, label)
-
-
-def same(first: Any, second: Any, place: str = "") -> None:
-    """Raise unless nested data is equal to the bit, times apart."""
-    assert type(first) is type(second), place
-    if isinstance(first, dict):
-        assert first.keys() == second.keys(), place
-        for key in first.keys() - TIMES:
-            same(first[key], second[key], f"{place}/{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), place
-        for i, (one, other) in enumerate(zip(first, second, strict=True)):
-            same(one, other, f"{place}/{i}")
-    elif isinstance(first, Tensor):
-        assert first.dtype == second.dtype and torch.equal(first, second), place
-    else:
-        assert first == second or (first != first and second != second), place
 
 
 def run(
@@ -114,16 +95,16 @@ def assert_resumes_to_the_bit(folder: Path, **arguments: Any) -> None:
 
     assert len(history.loss) == history.current_epoch == 12
     assert first.seen + second.seen == whole.seen  # order of batches, and what was drawn for them
-    states = [
-        read_checkpoint(folder / name / "checkpoint.safetensors") for name in ("whole", "parts")
-    ]
-    same(*states)
+    same(
+        read_checkpoint(folder / "whole" / "checkpoint.safetensors"),
+        read_checkpoint(folder / "parts" / "checkpoint.safetensors"),
+    )
     stored = [
         json.loads((folder / name / "history.json").read_text()) for name in ("whole", "parts")
     ]
-    same(*stored)
+    same(stored[0], stored[1])
     for name in ("last_model.safetensors", "best_model.safetensors"):
-        same(*(load_file(folder / part / name) for part in ("whole", "parts")))
+        same(load_file(folder / "whole" / name), load_file(folder / "parts" / name))
 
 
 def warm_then_cosine(optimizer: torch.optim.Optimizer) -> Any:
@@ -351,10 +332,8 @@ def test_ctrl_c_within_an_epoch_goes_on_to_the_bit(
     assert not history.interrupted
     assert first.seen + second.seen == whole.seen
     same(
-        *(
-            read_checkpoint(tmp_path / name / "checkpoint.safetensors")
-            for name in ("whole", "parts")
-        )
+        read_checkpoint(tmp_path / "whole" / "checkpoint.safetensors"),
+        read_checkpoint(tmp_path / "parts" / "checkpoint.safetensors"),
     )
 
 

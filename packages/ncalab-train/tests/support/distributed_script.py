@@ -60,7 +60,8 @@ def train(folder: Path, name: str) -> dict[str, Any]:
     options = {"batch_repeat": 1, "lr": 1e-2, **options}
     for count in epochs:
         trainer = BasicNCATrainer(nca, folder, max_epochs=count, pool=pool, **options)
-        history = trainer.train(data, checks, few, 1, Log(folder.parent / f"{name}.log"), resume=True)  # type: ignore[arg-type]  # stands in
+        log: Any = Log(folder.parent / f"{name}.log")
+        history = trainer.train(data, checks, few, 1, log, resume=True)
     return {
         "loss": history.loss,
         "metrics": history.metric_curves,
