@@ -296,12 +296,12 @@ class BasicNCATrainer:
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
         if self.model_path is not None:
             going_on = prepare_folder(
-                self.model_path, resume=resume, overwrite=overwrite, size=run.size()
+                self.model_path, resume=resume, overwrite=overwrite, size=run.saver.size()
             )
             # Nobody writes before all have looked.
             processes.wait()
             if going_on:
-                run.resume()
+                run.saver.resume()
         if summary_writer is not None and processes.is_main:
             summary_writer.add_text("Training", self.info())
             run.visual = plot_function or find_visual(self.nca)
@@ -330,9 +330,13 @@ class BasicNCATrainer:
                     logger.info("stopped early after epoch %d", epoch - 1)
                     break
                 run.epoch(epoch)
-                due = run.can_afford_to_save() if save_every is None else epoch % save_every == 0
+                due = (
+                    run.saver.can_afford_to_save()
+                    if save_every is None
+                    else epoch % save_every == 0
+                )
                 if due:
-                    run.save()
+                    run.saver.save()
                     run.draw()
 
     def _check_before(
