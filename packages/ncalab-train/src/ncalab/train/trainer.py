@@ -330,12 +330,7 @@ class BasicNCATrainer:
                     logger.info("stopped early after epoch %d", epoch - 1)
                     break
                 run.epoch(epoch)
-                due = (
-                    run.saver.can_afford_to_save()
-                    if save_every is None
-                    else epoch % save_every == 0
-                )
-                if due:
+                if run.saver.is_due(epoch, save_every):
                     run.saver.save()
                     run.draw()
 
