@@ -117,8 +117,8 @@ def test_the_best_weights_of_an_overwritten_run_do_not_stay(tmp_path: Path) -> N
 
 def test_test_metrics_are_those_of_the_best_weights(monkeypatch: Any) -> None:
     nca = make_tiny(validation_metric="mse", fire_rate=1.0)
-    # So large a step that the first epoch is the best.
-    trainer = BasicNCATrainer(nca, None, max_epochs=4, lr=3.0, lr_gamma=1.0, progress=False)
+    # So large a step that the last epoch is not the best.
+    trainer = BasicNCATrainer(nca, None, max_epochs=4, lr=0.3, lr_gamma=1.0, progress=False)
 
     history = trainer.train(loader(), loader(), loader())
 

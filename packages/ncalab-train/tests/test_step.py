@@ -158,9 +158,9 @@ class Failing(EchoModel):
 
     calls = 0
 
-    def __init__(self, bad: dict[int, float] | None = None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.bad = bad or {}
+    def __init__(self, device: torch.device | None = None, **arguments: Any) -> None:
+        super().__init__(device, **arguments)
+        self.bad: dict[int, float] = {}
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         losses = super().loss(pred, label)

@@ -426,3 +426,16 @@ def test_the_scheduler_object_of_one_optimiser_cannot_be_cloned() -> None:
 
     with pytest.raises(ValueError, match="lr_scheduler must be a function .* got a StepLR"):
         run.clone_for(make_tiny(), None)
+
+
+def test_a_model_that_cannot_describe_itself_trains_unless_it_is_to_be_saved(
+    tmp_path: Path,
+) -> None:
+    class Secretive(EchoModel):
+        def __init__(self, hint: object) -> None:
+            super().__init__()
+
+    trainer(Secretive(object())).train(loader())
+
+    with pytest.raises(AttributeError, match="hint"):
+        trainer(Secretive(object()), tmp_path).train(loader())

@@ -66,8 +66,8 @@ class Progress:
             done: Number of its batches done before.
         """
         if self._inner is not None:
-            self._inner.reset()
             self._inner.set_description(f"epoch {number}", refresh=False)
+            self._inner.reset()  # shows the description, too
             self._inner.update(done)
 
     def batch(self, loss: Callable[[], float]) -> None:

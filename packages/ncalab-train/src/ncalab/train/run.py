@@ -103,7 +103,7 @@ class Run:
     def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None
         return {
-            **describe_model(self.nca),
+            **describe_model(self.nca, saved=self.trainer.model_path is not None),
             **describe_trainer(self.trainer),
             **describe_optimizer("optimizer", optimizer),
             **describe_optimizer("head_optimizer", head),

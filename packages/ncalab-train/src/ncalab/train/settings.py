@@ -39,9 +39,20 @@ def describe_trainer(trainer: Any) -> Settings:
     return {**settings, "trainer.pool": None if trainer.pool is None else repr(trainer.pool)}
 
 
-def describe_model(model: Any) -> Settings:
-    """Return class and arguments of a model."""
-    return {f"model.{name}": _plain(value) for name, value in model.to_dict().items()}
+def describe_model(model: Any, *, saved: bool) -> Settings:
+    """Return class and arguments of a model.
+
+    Args:
+        model: The model.
+        saved: Whether it is to be saved: then it must be able to describe itself.
+    """
+    try:
+        description = model.to_dict()
+    except (AttributeError, TypeError):
+        if saved:
+            raise
+        description = {"class": type(model).__name__}
+    return {f"model.{name}": _plain(value) for name, value in description.items()}
 
 
 def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
