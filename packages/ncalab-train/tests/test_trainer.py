@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
@@ -439,3 +439,44 @@ def test_a_model_that_cannot_describe_itself_trains_unless_it_is_to_be_saved(
 
     with pytest.raises(AttributeError, match="hint"):
         trainer(Secretive(object()), tmp_path).train(loader())
+
+
+def test_a_clone_trains_its_own_model_and_not_the_first() -> None:
+    first, other = make_tiny(), make_tiny()
+    before = weights(first)
+
+    trainer(first, lr=0.1).clone_for(other, None).train(loader())
+
+    assert equal(weights(first), before)
+    assert not equal(weights(other), before)
+
+
+def test_labels_reach_the_loss_as_the_loader_gives_them() -> None:
+    masks = torch.rand(4, 1, 5, 4)
+    seen: list[Tensor] = []
+
+    class Keeping(EchoModel):
+        def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+            seen.append(label.clone())
+            return super().loss(pred, label)
+
+    data = DataLoader(TensorDataset(torch.rand(4, 1, 5, 4), masks), batch_size=4)
+    trainer(Keeping(), batch_repeat=1, max_epochs=1).train(data)
+
+    assert torch.equal(seen[0], masks)
+
+
+def test_tensorboard_gets_hyperparameters_with_what_came_of_them() -> None:
+    writer: Any = FakeWriter()
+    nca = make_tiny(validation_metric="mse")
+
+    history = trainer(nca, lr=0.25, pool=Pool()).train(
+        loader(), loader(), loader(), summary_writer=writer
+    )
+
+    [(given, metrics)] = writer.hparams
+    assert given["trainer.lr"] == 0.25 and given["model.hidden_size"] == 8
+    assert given["trainer.pool"].startswith("Pool(") and given["data.batch_size"] == 2
+    assert {type(value) for value in given.values()} <= {bool, int, float, str}
+    assert metrics["hparams/best"] == history.best_accuracy
+    assert metrics["hparams/test_mse"] == history.test_metrics["mse"]

@@ -454,16 +454,20 @@ class AbstractNCAModel(SavableModel, ABC):
             Value of each metric over all images, and the predictions batch by batch.
 
         Raises:
-            ValueError: If the loader is empty.
+            ValueError: If the loader is empty, or there are fewer seeds than batches.
         """
         predictions: list[Prediction] = []
         batches = 0
-        of_each: Iterable[int | None] = itertools.repeat(None) if seeds is None else seeds
+        of_each: Iterator[int | None] = itertools.repeat(None) if seeds is None else iter(seeds)
         metrics = self.named_metrics()
         for metric in metrics.values():
             metric.reset()
-        for (image, label, *_), seed in zip(dataloader, of_each, strict=False):
+        for image, label, *_ in dataloader:
             batches += 1
+            try:
+                seed = next(of_each)
+            except StopIteration:
+                raise ValueError(f"seeds must be one for every batch, got {batches - 1}") from None
             prediction = self.predict(image, steps, seed=seed)
             self._update_metrics(prediction, label.to(self.device))
             if keep_predictions:
