@@ -39,23 +39,30 @@ def find_generators(*owners: Any) -> list[torch.Generator]:
 
 def capture_random_state(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
     """Return the states of the generators of torch, numpy and Python, and of the given ones."""
-    version, words, gauss = random.getstate()
-    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - users' transforms draw from it
-    name, keys, position, has_gauss, cached = numpy_state
     state = {
         "torch": torch.get_rng_state(),
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
-        "python": [version, torch.tensor(words), gauss],
+        "numpy": np.random.get_state(),  # noqa: NPY002 - users' transforms draw from it
+        "python": random.getstate(),
         "generators": [generator.get_state() for generator in generators],
         "cuda": [],
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 
 
+def random_state_to_data(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a captured state as numbers and tensors, for a checkpoint.
+
+    It is captured after every batch but seldom saved, so that this is a step of its own.
+    """
+    name, keys, *rest = state["numpy"]
+    words = torch.tensor(np.asarray(keys).astype(np.int64))
+    return {**state, "numpy": (name, words, *rest)}
+
+
 def restore_random_state(state: dict[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
-    """Set what :func:`capture_random_state` returned.
+    """Set what :func:`capture_random_state` or :func:`random_state_to_data` returned.
 
     Raises:
         ValueError: If it has the states of more or fewer generators than given.
@@ -66,10 +73,9 @@ def restore_random_state(state: dict[str, Any], generators: Sequence[torch.Gener
             f"the checkpoint was written, got {len(generators)}"
         )
     torch.set_rng_state(state["torch"])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002 - see above
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.asarray(keys).astype(np.uint32), *rest))  # noqa: NPY002 - see above
+    random.setstate(state["python"])
     for generator, own in zip(generators, state["generators"], strict=True):
         generator.set_state(own)
     if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):

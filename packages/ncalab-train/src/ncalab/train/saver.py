@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ncalab.core.saving import check_weights
 from ncalab.train.checkpoint import CHECKPOINT_NAME, encode_state, read_checkpoint, write_checkpoint
 from ncalab.train.optimizers import restore_scheduler
-from ncalab.train.random_state import restore_random_state
+from ncalab.train.random_state import random_state_to_data, restore_random_state
 from ncalab.train.run_folder import remove_leftovers
 from ncalab.train.settings import differences
 
@@ -50,8 +50,8 @@ class Saver:
             "counted": run.counted,
             "steps": run.step.taken,
             "sums": run.sums,
-            "epoch_start": run.epoch_start,
-            "random": run.moment,
+            "epoch_start": random_state_to_data(run.epoch_start),
+            "random": random_state_to_data(run.moment),
         }
 
     def size(self) -> int:
