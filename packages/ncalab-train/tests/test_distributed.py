@@ -194,3 +194,12 @@ def test_importing_the_package_does_not_import_accelerate() -> None:
 
     subprocess.run([sys.executable, "-c", script], check=True)
     assert ncalab.train.distributed.__name__ == "ncalab.train.distributed"
+
+
+def test_a_precision_that_a_launcher_sets_is_used_in_one_process_too() -> None:
+    accelerator: Any = FakeAccelerator(0)
+    accelerator.mixed_precision, accelerator.num_processes = "bf16", 1
+
+    processes = find_processes(accelerator, torch.device("cpu"))
+
+    assert processes.bf16 and processes.count == 1 and processes.is_main

@@ -10,6 +10,11 @@ from train_models import EchoModel, same
 
 from ncalab.train.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(),
+    reason="without a forkserver every process would import torch anew",
+)
+
 
 def read_run(folder: Path) -> int:
     """Read all that is in a run folder; return the epoch of its checkpoint."""
@@ -52,7 +57,3 @@ def test_a_training_that_is_killed_again_and_again_equals_one_that_is_not(tmp_pa
     first, second = (read_checkpoint(f / "checkpoint.safetensors") for f in (killed, whole))
     assert first["epoch"] == epoch + 3
     same(first, second)
-
-
-if multiprocessing.get_all_start_methods() == ["spawn"]:
-    pytest.skip("no forkserver: every process would import torch anew", allow_module_level=True)

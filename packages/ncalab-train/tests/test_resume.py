@@ -122,7 +122,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "average": {"ema_decay": 0.9, "val": True},
     "milestones": {"scheduler": lambda o: MultiStepLR(o, [2, 7], 0.5)},
     "per batch": {"scheduler": warm_then_cosine, "scheduler_interval": "batch"},
-    "plateau": {"scheduler": lambda o: ReduceLROnPlateau(o, patience=0), "val": True},
+    "plateau": {"scheduler": lambda o: ReduceLROnPlateau(o, "max", patience=0), "val": True},
     "warm-up": {"warmup_steps": 20},
     "noise and accumulation": {"model": {"pad_noise": True}, "accumulate": 2},
     "momentum": {"optimizer_method": "sgd", "gradient_clipping": True},

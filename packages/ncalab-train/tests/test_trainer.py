@@ -480,3 +480,36 @@ def test_tensorboard_gets_hyperparameters_with_what_came_of_them() -> None:
     assert {type(value) for value in given.values()} <= {bool, int, float, str}
     assert metrics["hparams/best"] == history.best_accuracy
     assert metrics["hparams/test_mse"] == history.test_metrics["mse"]
+
+
+def test_a_plateau_is_looked_for_once_an_epoch_in_any_case() -> None:
+    nca = make_tiny()
+    nca.requires_grad_(False)
+    nca.rule.get_parameter("network.0.bias").requires_grad_(True)  # zero gradient: a plateau
+    run = trainer(
+        nca,
+        lr=0.2,
+        max_epochs=3,
+        scheduler_interval="batch",
+        lr_scheduler=lambda o: ReduceLROnPlateau(o, patience=0),
+    )
+
+    assert run.train(loader()).lr == pytest.approx([0.2, 0.2, 0.02])
+
+
+def test_a_plateau_of_the_wrong_direction_is_refused() -> None:
+    nca = make_tiny(validation_metric="negative")
+
+    with pytest.raises(ValueError, match="lr_scheduler must be .* of mode 'max' .* got mode 'min'"):
+        trainer(nca, lr_scheduler=ReduceLROnPlateau).train(loader(), loader())
+
+
+def test_losses_before_a_failure_reach_tensorboard() -> None:
+    writer: Any = FakeWriter()
+    nca = make_tiny()
+    nca.loss = lambda pred, label: {"total": pred.logits.sum() * math.inf}  # type: ignore[method-assign]  # the fault under test
+
+    with pytest.raises(RuntimeError, match="must stay finite"):
+        trainer(nca).train(loader(), summary_writer=writer)
+
+    assert len(writer.scalars["Loss/train_total"]) == 2

@@ -38,12 +38,16 @@ class Part:
 
 
 class OneProcess:
-    """A training that runs in this process only."""
+    """A training that runs in this process only.
 
-    count = 1
-    is_main = True
-    bf16 = False
-    device: torch.device | None = None
+    Args:
+        bf16: Whether to compute in bfloat16, whatever the trainer says.
+        device: Where to train; where the model is if None.
+    """
+
+    def __init__(self, *, bf16: bool = False, device: torch.device | None = None) -> None:
+        self.bf16, self.device = bf16, device
+        self.count, self.is_main = 1, True
 
     def start(self, nca: nn.Module) -> None:
         """Make all processes begin alike."""
@@ -84,17 +88,11 @@ class ManyProcesses(OneProcess):
     """
 
     def __init__(self, accelerator: "Accelerator") -> None:
-        if accelerator.mixed_precision not in ("no", "bf16"):
-            raise ValueError(
-                "accelerator's mixed_precision must be 'no' or 'bf16', "
-                f"got {accelerator.mixed_precision!r}"
-            )
+        super().__init__(bf16=is_bf16(accelerator), device=accelerator.device)
         self.accelerator = accelerator
         self.count = accelerator.num_processes
         self.rank = accelerator.process_index
         self.is_main = accelerator.is_main_process
-        self.bf16 = accelerator.mixed_precision == "bf16"
-        self.device = accelerator.device
         self.local = LocalRandomness(self.rank)
 
     def start(self, nca: nn.Module) -> None:
@@ -239,20 +237,38 @@ def find_processes(accelerator: "Accelerator | None", device: torch.device) -> O
     Raises:
         ImportError: If the process was started with others and Accelerate is not installed.
     """
-    if accelerator is None and not _was_launched_with_others():
+    if accelerator is None and not _was_launched():
         return OneProcess()
     if accelerator is None:
         try:
             from accelerate import Accelerator
         except ImportError as error:
             raise ImportError(
-                "a training over several processes needs Hugging Face Accelerate: "
+                "a training under a launcher needs Hugging Face Accelerate: "
                 "install ncalab-train[distributed]"
             ) from error
         accelerator = Accelerator(cpu=device.type == "cpu")
-    return ManyProcesses(accelerator) if accelerator.num_processes > 1 else OneProcess()
+    if accelerator.num_processes > 1:
+        return ManyProcesses(accelerator)
+    return OneProcess(bf16=is_bf16(accelerator), device=accelerator.device)
 
 
-def _was_launched_with_others() -> bool:
+def is_bf16(accelerator: "Accelerator") -> bool:
+    """Return whether to compute in bfloat16.
+
+    Raises:
+        ValueError: If the precision is one that a training would need to scale gradients for.
+    """
+    if accelerator.mixed_precision not in ("no", "bf16"):
+        raise ValueError(
+            "accelerator's mixed_precision must be 'no' or 'bf16', "
+            f"got {accelerator.mixed_precision!r}"
+        )
+    return bool(accelerator.mixed_precision == "bf16")
+
+
+def _was_launched() -> bool:
+    """Return whether a launcher started this process with others, or with a precision to use."""
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
-    return launched and int(os.environ["WORLD_SIZE"]) > 1
+    several = launched and int(os.environ["WORLD_SIZE"]) > 1
+    return several or os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -109,6 +109,20 @@ def check_scheduled_parameters(scheduler: LRScheduler, model: nn.Module) -> None
         raise ValueError(
             "lr_scheduler must belong to an optimiser of the trained model's parameters, got one "
             "of others; pass a function from optimiser to scheduler to have it made"
+        )
+
+
+def check_plateau(scheduler: LRScheduler, *, higher_is_better: bool) -> None:
+    """Raise unless a ReduceLROnPlateau waits for the direction in which the training improves.
+
+    Raises:
+        ValueError: If it takes an improvement for a plateau.
+    """
+    mode = "max" if higher_is_better else "min"
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != mode:
+        raise ValueError(
+            f"lr_scheduler must be a ReduceLROnPlateau of mode {mode!r} for this validation_metric "
+            f"(or, without validation, the loss), got mode {scheduler.mode!r}"
         )
 
 

@@ -19,7 +19,7 @@ from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.group import Group, Trained
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
-from ncalab.train.optimizers import warmup_factor
+from ncalab.train.optimizers import check_plateau, warmup_factor
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
 from ncalab.train.records import Records
@@ -74,6 +74,7 @@ class Run:
         self.history = TrainingHistory(
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
+        check_plateau(self.scheduler, higher_is_better=higher)
         if earlystopping is not None and earlystopping.higher_is_better is None:
             earlystopping.higher_is_better = higher
         self.generators = find_generators(train, val, trainer.pool)
@@ -123,7 +124,10 @@ class Run:
         metrics = self._validate()
         self.interrupts.hold()
         value = metrics[str(self.nca.validation_metric)] if metrics else losses["total"]
-        if self.trainer.scheduler_interval == "epoch":
+        # A plateau is one of the deciding value, which there is once an epoch.
+        if self.trainer.scheduler_interval == "epoch" or isinstance(
+            self.scheduler, ReduceLROnPlateau
+        ):
             self._step_schedule(value)
         seconds = time.perf_counter() - start
         self.history.add_epoch(losses, lr=lr, seconds=seconds, metrics=metrics)
@@ -231,6 +235,7 @@ class Run:
         if problem is None and not all(map(_is_finite, means)):
             problem = f"loss must stay finite, got {losses}"
         if problem is not None:
+            self.records.flush()
             raise RuntimeError(f"{problem} in epoch {number}; {self.saver.last_good()}")
         return losses
 
