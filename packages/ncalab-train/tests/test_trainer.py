@@ -513,3 +513,15 @@ def test_losses_before_a_failure_reach_tensorboard() -> None:
         trainer(nca).train(loader(), summary_writer=writer)
 
     assert len(writer.scalars["Loss/train_total"]) == 2
+
+
+def test_early_stopping_starts_anew_with_every_training() -> None:
+    stopping = EarlyStopping(patience=2)
+    lengths = [
+        trainer(make_tiny(fire_rate=0.0), max_epochs=9)
+        .train(loader(), earlystopping=stopping)
+        .current_epoch
+        for _ in range(2)
+    ]
+
+    assert lengths == [3, 3]

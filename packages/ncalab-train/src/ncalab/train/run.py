@@ -75,8 +75,10 @@ class Run:
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
         check_plateau(self.scheduler, higher_is_better=higher)
-        if earlystopping is not None and earlystopping.higher_is_better is None:
-            earlystopping.higher_is_better = higher
+        if earlystopping is not None:
+            earlystopping.reset()
+            if earlystopping.higher_is_better is None:
+                earlystopping.higher_is_better = higher
         self.generators = find_generators(train, val, trainer.pool)
         self.settings = self._describe(optimizer)
         # Position: batches done in this epoch and overall, and the sums of their losses.
