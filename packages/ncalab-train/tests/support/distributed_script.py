@@ -43,7 +43,8 @@ def train(folder: Path, name: str) -> dict[str, Any]:
     """Train as a user would, and return what came out."""
     options = dict(SCENARIOS[name])
     epochs = options.pop("epochs", (5,))
-    fix_random_seed(3)
+    # Every process begins with weights and random states of its own; those of the first count.
+    fix_random_seed(3 + int(os.environ.get("RANK", "0")))
     nca = EchoModel(
         pad_noise=options.pop("noise", False),
         validation_metric="mse",

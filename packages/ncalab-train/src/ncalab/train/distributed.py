@@ -7,7 +7,7 @@ number of processes.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ncalab.train.random_state import LocalRandomness
+from ncalab.train.random_state import (
+    LocalRandomness,
+    capture_random_state,
+    restore_random_state,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -49,7 +53,7 @@ class OneProcess:
         self.bf16, self.device = bf16, device
         self.count, self.is_main = 1, True
 
-    def start(self, nca: nn.Module) -> None:
+    def start(self, nca: nn.Module, generators: Sequence[torch.Generator]) -> None:
         """Make all processes begin alike."""
 
     def start_epoch(self) -> None:
@@ -95,20 +99,15 @@ class ManyProcesses(OneProcess):
         self.is_main = accelerator.is_main_process
         self.local = LocalRandomness(self.rank)
 
-    def start(self, nca: nn.Module) -> None:
-        """Give all processes the weights and the random state of the first."""
+    def start(self, nca: nn.Module, generators: Sequence[torch.Generator]) -> None:
+        """Give all processes the weights and the random states of the first."""
+        from accelerate.utils import broadcast, broadcast_object_list
+
         for tensor in [*nca.parameters(), *nca.buffers()]:
             if tensor.numel():
-                self._from_first(tensor.data)
-        state = torch.get_rng_state()
-        shared = state.to(self.device)
-        self._from_first(shared)
-        torch.set_rng_state(shared.cpu())
-
-    def _from_first(self, tensor: Tensor) -> None:
-        from accelerate.utils import broadcast
-
-        tensor.copy_(broadcast(tensor.clone(), from_process=0))
+                tensor.data.copy_(broadcast(tensor.data.clone(), from_process=0))
+        states = broadcast_object_list([capture_random_state(generators)], from_process=0)
+        restore_random_state(states[0], generators)
 
     def start_epoch(self) -> None:
         """Derive the process's own random stream from the shared one."""

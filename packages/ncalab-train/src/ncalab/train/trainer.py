@@ -28,6 +28,7 @@ from ncalab.train.optimizers import (
 )
 from ncalab.train.pool import Pool
 from ncalab.train.progress import Progress
+from ncalab.train.random_state import find_generators
 from ncalab.train.records import Records
 from ncalab.train.run import Run
 from ncalab.train.run_folder import prepare_folder
@@ -292,7 +293,8 @@ class BasicNCATrainer:
         self._check_before(dataloader_train, dataloader_val, overwrite=overwrite, resume=resume)
         if processes.device is not None:
             self.nca.to(processes.device)
-        processes.start(self.nca)
+        generators = find_generators(dataloader_train, dataloader_val, self.pool)
+        processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
         if self.model_path is not None:
             going_on = prepare_folder(
