@@ -18,7 +18,7 @@ REFERENCES: dict[str, list[str]] = {
     # Its interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
     "core": ["triton; platform_system == 'Linux'"],
     "tasks": ["scikit-learn>=1.5"],
-    "train": ["distributed>=2024.5", "optuna>=3.6"],
+    "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
 }
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"

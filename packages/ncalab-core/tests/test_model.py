@@ -237,6 +237,35 @@ def test_validate_names_the_value_of_each_class(make_model: MakeModel, image: Te
     assert values == {"accuracy_0": pytest.approx(share), "accuracy_1": 0.0}
 
 
+def test_seeds_make_a_validation_repeatable(make_model: MakeModel, image: Tensor) -> None:
+    model = make_model(pad_noise=True)
+    model.metrics["mse"] = MeanSquaredError()
+
+    values, predictions = model.validate(labelled(image), steps=3, seeds=[7, 8])
+
+    assert model.validate(labelled(image), steps=3, seeds=[7, 8])[0] == values
+    want = model.predict(image[1:], 3, seed=8).output_image
+    assert torch.equal(predictions[1].output_image, want)
+
+
+def test_a_validation_needs_a_seed_for_every_batch(make_model: MakeModel, image: Tensor) -> None:
+    with pytest.raises(ValueError, match="seeds must be one for every batch, got 1"):
+        make_model().validate(labelled(image), steps=3, seeds=[7])
+
+
+def test_checkpointing_changes_no_gradient(make_model: MakeModel) -> None:
+    gradients = []
+    for checkpoint in (None, "auto", 2):
+        model = make_model()
+        model.zero_grad()
+        x = torch.linspace(0, 1, 9 * 54).view(1, 9, 6, 9)
+        model(x, 7, seed=3, checkpoint=checkpoint).logits.square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], atol=1e-5, rtol=1e-4)
+
+
 def test_validate_refuses_an_empty_loader(make_model: MakeModel) -> None:
     with pytest.raises(ValueError, match="dataloader must yield at least one batch"):
         make_model().validate(DataLoader(TensorDataset(torch.empty(0, 4, 3, 3))))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.saving import atomic_write, check_writable_folder
+from ncalab.core.saving import atomic_write, check_writable_folder, save_weights
 
 CONFIGURATIONS: list[dict[str, Any]] = [
     {},
@@ -192,3 +192,35 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="model_path must be a writable folder, got .*file"):
         check_writable_folder(tmp_path / "file", name="model_path")
     assert check_writable_folder(tmp_path / "new" / "folder").is_dir()
+
+
+def test_a_disk_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(ValueError, match="folder must be a writable folder, .*No space left"):
+        check_writable_folder(tmp_path, name="folder", size=100)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_weights_of_a_model_can_be_saved(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model()
+    doubled = {name: 2 * value for name, value in model.state_dict().items()}
+
+    save_weights(model, tmp_path / "w", weights=doubled)
+
+    loaded = TinyModel.from_pretrained(tmp_path / "w").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in doubled.items())
+
+
+def test_a_header_of_a_gigabyte_is_refused_unread(make_model: MakeModel, tmp_path: Path) -> None:
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        file.write((2**30).to_bytes(8, "little"))
+        file.truncate(2**30 + 8)  # sparse
+
+    with pytest.raises(ValueError, match="huge is no whole safetensors file: .*large"):
+        AbstractNCAModel.load(make_model(), path)

@@ -41,3 +41,14 @@ def test_nan_is_no_improvement() -> None:
 def test_bad_arguments_are_refused(patience: int, min_delta: float) -> None:
     with pytest.raises(ValueError, match="must be at least"):
         EarlyStopping(patience, min_delta)
+
+
+def test_it_goes_on_counting_from_its_state() -> None:
+    first, second = EarlyStopping(patience=3), EarlyStopping(patience=3)
+    for value in (0.5, 0.4):
+        first.step(value)
+
+    second.load_state_dict(first.state_dict())
+
+    assert epochs_until_done(second, [0.3, 0.2]) == 2
+    assert second.best_accuracy == 0.5

@@ -84,7 +84,8 @@ def test_any_batch_size_goes_in_and_out(batch: int, other: int, n_seed: int) -> 
 
 
 def test_only_the_best_samples_are_damaged_each_in_its_own_way() -> None:
-    pool = Pool(n_seed=0, damage=True, p_damage=1.0, size=6, num_damaged=2)
+    generator = torch.Generator().manual_seed(3)
+    pool = Pool(0, damage=True, p_damage=1.0, size=6, num_damaged=2, generator=generator)
     fill(pool, torch.tensor([0.5, 0.1, 0.9, 0.2, 0.8, 0.3]))
 
     batch = pool.sample(seeds(6))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
@@ -341,6 +341,10 @@ class FakeWriter:
         self.scalars: dict[str, list[tuple[float, int]]] = {}
         self.texts: list[str] = []
         self.figures: list[tuple[Any, int]] = []
+        self.hparams: list[tuple[dict[str, Any], dict[str, float]]] = []
+
+    def add_hparams(self, given: dict[str, Any], metrics: dict[str, float], run_name: str) -> None:
+        self.hparams.append((given, metrics))
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         self.scalars.setdefault(tag, []).append((value, step))
@@ -403,3 +407,121 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 def test_training_a_thing_that_is_no_model_is_refused() -> None:
     with pytest.raises(TypeError, match="nca must be an AbstractNCAModel, got Linear"):
         BasicNCATrainer(torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]  # the fault under test
+
+
+def test_a_clone_trains_another_model_with_the_same_settings(tmp_path: Path) -> None:
+    first = trainer(make_tiny(), lr=0.5, gradient_clipping=True, pool=Pool(3, size=7), max_epochs=9)
+    other = make_tiny()
+
+    clone = first.clone_for(other, tmp_path / "other")
+
+    assert clone.nca is other and clone.model_path == tmp_path / "other"
+    assert (clone.lr, clone.gradient_clipping, clone.max_epochs) == (0.5, True, 9)
+    assert clone.pool is not first.pool and repr(clone.pool) == repr(first.pool)
+
+
+def test_the_scheduler_object_of_one_optimiser_cannot_be_cloned() -> None:
+    nca = make_tiny()
+    run = trainer(nca, lr_scheduler=StepLR(torch.optim.SGD(nca.parameters(), lr=0.1), 1))
+
+    with pytest.raises(ValueError, match="lr_scheduler must be a function .* got a StepLR"):
+        run.clone_for(make_tiny(), None)
+
+
+def test_a_model_that_cannot_describe_itself_trains_unless_it_is_to_be_saved(
+    tmp_path: Path,
+) -> None:
+    class Secretive(EchoModel):
+        def __init__(self, hint: object) -> None:
+            super().__init__()
+
+    trainer(Secretive(object())).train(loader())
+
+    with pytest.raises(AttributeError, match="hint"):
+        trainer(Secretive(object()), tmp_path).train(loader())
+
+
+def test_a_clone_trains_its_own_model_and_not_the_first() -> None:
+    first, other = make_tiny(), make_tiny()
+    before = weights(first)
+
+    trainer(first, lr=0.1).clone_for(other, None).train(loader())
+
+    assert equal(weights(first), before)
+    assert not equal(weights(other), before)
+
+
+def test_labels_reach_the_loss_as_the_loader_gives_them() -> None:
+    masks = torch.rand(4, 1, 5, 4)
+    seen: list[Tensor] = []
+
+    class Keeping(EchoModel):
+        def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
+            seen.append(label.clone())
+            return super().loss(pred, label)
+
+    data = DataLoader(TensorDataset(torch.rand(4, 1, 5, 4), masks), batch_size=4)
+    trainer(Keeping(), batch_repeat=1, max_epochs=1).train(data)
+
+    assert torch.equal(seen[0], masks)
+
+
+def test_tensorboard_gets_hyperparameters_with_what_came_of_them() -> None:
+    writer: Any = FakeWriter()
+    nca = make_tiny(validation_metric="mse")
+
+    history = trainer(nca, lr=0.25, pool=Pool()).train(
+        loader(), loader(), loader(), summary_writer=writer
+    )
+
+    [(given, metrics)] = writer.hparams
+    assert given["trainer.lr"] == 0.25 and given["model.hidden_size"] == 8
+    assert given["trainer.pool"].startswith("Pool(") and given["data.batch_size"] == 2
+    assert {type(value) for value in given.values()} <= {bool, int, float, str}
+    assert metrics["hparams/best"] == history.best_accuracy
+    assert metrics["hparams/test_mse"] == history.test_metrics["mse"]
+
+
+def test_a_plateau_is_looked_for_once_an_epoch_in_any_case() -> None:
+    nca = make_tiny()
+    nca.requires_grad_(False)
+    nca.rule.get_parameter("network.0.bias").requires_grad_(True)  # zero gradient: a plateau
+    run = trainer(
+        nca,
+        lr=0.2,
+        max_epochs=3,
+        scheduler_interval="batch",
+        lr_scheduler=lambda o: ReduceLROnPlateau(o, patience=0),
+    )
+
+    assert run.train(loader()).lr == pytest.approx([0.2, 0.2, 0.02])
+
+
+def test_a_plateau_of_the_wrong_direction_is_refused() -> None:
+    nca = make_tiny(validation_metric="negative")
+
+    with pytest.raises(ValueError, match="lr_scheduler must be .* of mode 'max' .* got mode 'min'"):
+        trainer(nca, lr_scheduler=ReduceLROnPlateau).train(loader(), loader())
+
+
+def test_losses_before_a_failure_reach_tensorboard() -> None:
+    writer: Any = FakeWriter()
+    nca = make_tiny()
+    nca.loss = lambda pred, label: {"total": pred.logits.sum() * math.inf}  # type: ignore[method-assign]  # the fault under test
+
+    with pytest.raises(RuntimeError, match="must stay finite"):
+        trainer(nca).train(loader(), summary_writer=writer)
+
+    assert len(writer.scalars["Loss/train_total"]) == 2
+
+
+def test_early_stopping_starts_anew_with_every_training() -> None:
+    stopping = EarlyStopping(patience=2)
+    lengths = [
+        trainer(make_tiny(fire_rate=0.0), max_epochs=9)
+        .train(loader(), earlystopping=stopping)
+        .current_epoch
+        for _ in range(2)
+    ]
+
+    assert lengths == [3, 3]

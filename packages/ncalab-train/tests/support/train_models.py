@@ -11,6 +11,9 @@ from torchmetrics import MeanSquaredError, Metric
 
 from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
 
+# What two runs that are alike to the bit need not share.
+TIMES = {"seconds", "created", "modified"}
+
 
 class NegativeError(Metric):
     """A metric that is never positive, and better when it is higher."""
@@ -85,3 +88,20 @@ def weights(model: nn.Module) -> list[Tensor]:
 def equal(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     """Return whether two lists of tensors are equal to the bit."""
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def same(first: Any, second: Any, place: str = "") -> None:
+    """Raise unless nested data is equal to the bit, times apart."""
+    assert type(first) is type(second), place
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), place
+        for key in first.keys() - TIMES:
+            same(first[key], second[key], f"{place}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), place
+        for i, (one, other) in enumerate(zip(first, second, strict=True)):
+            same(one, other, f"{place}/{i}")
+    elif isinstance(first, Tensor):
+        assert first.dtype == second.dtype and torch.equal(first, second), place
+    else:
+        assert first == second or (first != first and second != second), place

@@ -1,7 +1,8 @@
 """The model: perception, rule and head of a neural cellular automaton."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -20,7 +21,14 @@ from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
 from ncalab.core.prediction import Prediction
-from ncalab.core.rollout import Engine, OnStep, StageOptions, rollout, tiled_rollout
+from ncalab.core.rollout import (
+    Checkpoint,
+    Engine,
+    OnStep,
+    StageOptions,
+    rollout,
+    tiled_rollout,
+)
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
 from ncalab.core.utils import interpret_range_parameter, pad_input
@@ -294,6 +302,7 @@ class AbstractNCAModel(SavableModel, ABC):
         seed: int | None = None,
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
+        checkpoint: Checkpoint = None,
     ) -> Prediction:
         """Run ``steps`` steps, differentiably.
 
@@ -304,6 +313,9 @@ class AbstractNCAModel(SavableModel, ABC):
             seed: Seed of the fire masks, drawn from torch's default CPU generator if None.
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
             engine: "auto" or "reference"; see :func:`ncalab.core.rollout.rollout`.
+            checkpoint: What the backward pass keeps of the states: None for all, a number of
+                steps for every so many, "auto" for a memory that grows with the root of
+                ``steps``. The steps between are then taken again.
 
         Returns:
             Prediction after the last step.
@@ -312,7 +324,9 @@ class AbstractNCAModel(SavableModel, ABC):
             TypeError: If ``x`` is no floating-point tensor.
             ValueError: If ``x`` has other than C channels or ``steps`` is below 1.
         """
-        state = rollout(self, x, steps, seed=seed, samples=samples, engine=engine)
+        state = rollout(
+            self, x, steps, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
+        )
         return self._read_out(state, steps)
 
     def _read_out(self, state: Tensor, steps: int) -> Prediction:
@@ -501,6 +515,7 @@ class AbstractNCAModel(SavableModel, ABC):
         steps: int | None = None,
         *,
         keep_predictions: bool = True,
+        seeds: Iterable[int] | None = None,
     ) -> tuple[dict[str, float], list[Prediction]]:
         """Measure the model on labelled images.
 
@@ -509,22 +524,29 @@ class AbstractNCAModel(SavableModel, ABC):
             steps: Number of steps; ``inference_timesteps`` if None.
             keep_predictions: Whether to return all predictions, whole states on the model's
                 device. Without them, memory does not depend on the size of the data set.
+            seeds: Seed of each batch's prediction (see :meth:`predict`), as many as batches or
+                more. None: drawn from torch's default CPU generator.
 
         Returns:
             Value of each metric over all images, and the predictions batch by batch. A metric
             with a value for each class k gives ``<name>_<k>``.
 
         Raises:
-            ValueError: If the loader is empty.
+            ValueError: If the loader is empty, or there are fewer seeds than batches.
         """
         predictions: list[Prediction] = []
         batches = 0
+        of_each: Iterator[int | None] = itertools.repeat(None) if seeds is None else iter(seeds)
         metrics = self.named_metrics()
         for metric in metrics.values():
             metric.reset()
         for image, label, *_ in dataloader:
             batches += 1
-            prediction = self.predict(image, steps)
+            try:
+                seed = next(of_each)
+            except StopIteration:
+                raise ValueError(f"seeds must be one for every batch, got {batches - 1}") from None
+            prediction = self.predict(image, steps, seed=seed)
             self._update_metrics(prediction, label.to(self.device))
             if keep_predictions:
                 predictions.append(prediction)

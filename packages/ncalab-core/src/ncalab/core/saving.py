@@ -60,24 +60,27 @@ def _new_file_mode() -> int:
     return 0o666 & ~mask
 
 
-def check_writable_folder(path: PathLike, *, name: str = "path") -> Path:
+def check_writable_folder(path: PathLike, *, name: str = "path", size: int = 0) -> Path:
     """Create the folder if it is missing, and raise unless files can be written into it.
 
     Args:
         path: Folder.
         name: What to call it in the error.
+        size: Number of bytes that there must be room for.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If it cannot be created or written to, or is a file.
+        ValueError: If it cannot be created or written to, is a file, or its disk is full.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ValueError(f"{name} must be a writable folder, got {folder} ({error})") from error
     return folder
@@ -141,14 +144,18 @@ def _require_class(name: str) -> type:
     return known
 
 
-def save_weights(model: "SavableModel", path: PathLike) -> None:
+def save_weights(
+    model: "SavableModel", path: PathLike, *, weights: Mapping[str, Tensor] | None = None
+) -> None:
     """Write parameters and configuration of a model to one safetensors file.
 
     Args:
         model: Model to save.
         path: File to write or replace, in whole or not at all.
+        weights: Other weights of the same model to write instead of its current ones.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(model).items()}
+    weights = _tensors(model) if weights is None else weights
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     config = json.dumps(model.to_dict())
     atomic_write(path, to_safetensors(tensors, {"format": "pt", _CONFIG_KEY: config}))
 
@@ -168,13 +175,18 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
     name = type(model).__name__
     if config is not None and config.get("class") != name:
         raise ValueError(f"{path} must hold weights of {name}, got {config.get('class')!r}")
-    wanted = _tensors(model)
+    check_weights(model, tensors, path)
+    model.load_state_dict(tensors)
+
+
+def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: PathLike) -> None:
+    """Raise a ValueError unless the tensors read from ``path`` are finite weights of the model."""
+    wanted, name = _tensors(model), type(model).__name__
     if wanted.keys() != tensors.keys():
         missing, extra = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
         raise ValueError(f"{path} does not fit {name}: it lacks {missing}, and has extra {extra}")
     for key, value in tensors.items():
         _check_tensor(path, key, value, wanted[key])
-    model.load_state_dict(tensors)
 
 
 def _check_tensor(path: PathLike, key: str, value: Tensor, wanted: Tensor) -> None:
@@ -189,14 +201,24 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read all tensors and, if the file has one, the configuration."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be a weights file, got {path}")
+    tensors, metadata = read_tensors(path)
+    text = metadata.get(_CONFIG_KEY)
+    return tensors, None if text is None else _parse_config(path, text)
+
+
+def read_tensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata of a safetensors file.
+
+    Raises:
+        ValueError: If it is no whole safetensors file.
+    """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
-    text = metadata.get(_CONFIG_KEY)
-    return tensors, None if text is None else _parse_config(path, text)
+    return tensors, metadata
 
 
 def _parse_config(path: PathLike, text: str) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class EarlyStopping:
             raise ValueError(f"min_delta must be at least 0, got {min_delta}")
         self.min_delta = min_delta
         self.higher_is_better = higher_is_better
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all epochs; every training that is not resumed begins with it."""
         # No value yet: 0 would never be beaten by a negative metric.
         self.best_accuracy = math.nan
         self.counter = 0
@@ -67,3 +71,11 @@ class EarlyStopping:
             self.counter = 0
         else:
             self.counter += 1
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what was counted so far."""
+        return {"best_accuracy": self.best_accuracy, "counter": self.counter}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on counting from what :meth:`state_dict` returned."""
+        self.best_accuracy, self.counter = state["best_accuracy"], int(state["counter"])

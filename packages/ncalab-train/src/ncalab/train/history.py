@@ -1,18 +1,22 @@
 """What a training has done so far, and its folder on disk."""
 
+import csv
+import io
 import json
 import logging
 import math
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.saving import PathLike, atomic_write
+from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
 
 logger = logging.getLogger(__name__)
@@ -20,6 +24,11 @@ logger = logging.getLogger(__name__)
 HISTORY_NAME = "history.json"
 LAST_NAME = "last_model.safetensors"
 BEST_NAME = "best_model.safetensors"
+AVERAGE_NAME = "average_model.safetensors"
+CSV_NAME = "history.csv"
+
+PLOTS = "ncalab.plots"
+"""Entry-point group: name of a record ("history") to a function that draws it."""
 
 
 def _now() -> str:
@@ -80,7 +89,9 @@ class TrainingHistory:
         self.seconds: list[float] = []
         self.test_metrics: dict[str, float] = {}
         self.interrupted = False
+        self.skipped_steps = 0
         self.best_weights: dict[str, Tensor] | None = None
+        self.average_weights: dict[str, Tensor] | None = None
 
     def add_epoch(
         self,
@@ -108,7 +119,13 @@ class TrainingHistory:
         self.seconds.append(seconds)
 
     def update(
-        self, epoch: int, model: AbstractNCAModel, accuracy: float, overwrite: bool = False
+        self,
+        epoch: int,
+        model: AbstractNCAModel,
+        accuracy: float,
+        overwrite: bool = False,
+        *,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Take note of an epoch, and of its weights if they are the best so far.
 
@@ -117,6 +134,7 @@ class TrainingHistory:
             model: The model after it.
             accuracy: Its value of the deciding metric (or loss); NaN is never the best.
             overwrite: Whether to take it for the best in any case.
+            weights: Weights that were measured, if they are not the model's own (an average).
         """
         self.current_epoch, self.current_model = epoch, model
         self.modified_timestamp = _now()
@@ -124,10 +142,16 @@ class TrainingHistory:
         if not (overwrite or improves(accuracy, best, higher_is_better=self.higher_is_better)):
             return
         self.best_accuracy, self.best_epoch = accuracy, epoch
-        # A rule has some ten thousand weights: a copy of them costs less than one step.
-        self.best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        self._keep_best(model.state_dict() if weights is None else weights)
         if self.verbose:
             logger.info("best epoch so far: %d (%.6g)", epoch, accuracy)
+
+    def _keep_best(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy weights to the CPU, into the memory of the best ones before."""
+        if self.best_weights is None:
+            self.best_weights = {k: torch.empty_like(v, device="cpu") for k, v in weights.items()}
+        for name, kept in self.best_weights.items():
+            kept.copy_(weights[name].detach())
 
     def finish(self) -> None:
         """Set ``best_model`` to a copy of the model with the best weights."""
@@ -143,14 +167,45 @@ class TrainingHistory:
         """
         if self.path is None:
             return
-        self.current_model.save(self.path / LAST_NAME)
-        if self.best_weights is not None:
-            best = deepcopy(self.current_model)
-            best.load_state_dict(self.best_weights)
-            best.save(self.path / BEST_NAME)
+        kept = {LAST_NAME: self.current_model.state_dict(), BEST_NAME: self.best_weights}
+        for name, weights in {**kept, AVERAGE_NAME: self.average_weights}.items():
+            if weights is None:
+                # That of a run before, which was to be overwritten.
+                (self.path / name).unlink(missing_ok=True)
+            else:
+                save_weights(self.current_model, self.path / name, weights=weights)
+        atomic_write(self.path / CSV_NAME, self.to_csv().encode())
         # Last, so that a history tells of weights that are there.
         text = json.dumps(_with_null(self.to_dict()), indent=2, allow_nan=False) + "\n"
         atomic_write(self.path / HISTORY_NAME, text.encode())
+
+    def to_csv(self) -> str:
+        """Return the curves as a table, one line per epoch, for spreadsheets and pandas."""
+        columns: dict[str, list[float]] = {"lr": self.lr, "seconds": self.seconds}
+        columns |= {f"loss_{name}": curve for name, curve in self.losses.items()}
+        columns |= {f"val_{name}": curve for name, curve in self.metric_curves.items()}
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *columns])
+        rows = zip(*columns.values(), strict=True)
+        writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))
+        return text.getvalue()
+
+    def plot(self) -> Any:
+        """Draw the curves with what an installed package offers for it (ncalab-viz does).
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ImportError: If no installed package offers it.
+        """
+        for entry_point in entry_points(group=PLOTS, name="history"):
+            return entry_point.load()(self)
+        raise ImportError(
+            "history.plot() needs a package that draws histories, and none is installed: "
+            "install ncalab-viz"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all recorded values as data that JSON can hold."""
@@ -160,6 +215,7 @@ class TrainingHistory:
             "model": self.current_model.to_dict(),
             "current_epoch": self.current_epoch,
             "interrupted": self.interrupted,
+            "skipped_steps": self.skipped_steps,
             "best_epoch": self.best_epoch,
             "best_accuracy": self.best_accuracy,
             "higher_is_better": self.higher_is_better,
@@ -172,3 +228,20 @@ class TrainingHistory:
                 "seconds": self.seconds,
             },
         }
+
+    def restore(self, record: Mapping[str, Any], best_weights: dict[str, Tensor] | None) -> None:
+        """Take over what :meth:`to_dict` returned, and the best weights.
+
+        Args:
+            record: Recorded values.
+            best_weights: Weights of the best epoch, on the CPU.
+        """
+        curves = record["curves"]
+        self.losses, self.metric_curves = dict(curves["losses"]), dict(curves["metrics"])
+        self.loss = list(self.losses.get("total", []))
+        self.lr, self.seconds = list(curves["lr"]), list(curves["seconds"])
+        self.created_timestamp, self.modified_timestamp = record["created"], record["modified"]
+        self.current_epoch, self.skipped_steps = record["current_epoch"], record["skipped_steps"]
+        self.best_epoch, self.best_accuracy = record["best_epoch"], record["best_accuracy"]
+        self.metrics, self.test_metrics = dict(record["metrics"]), dict(record["test_metrics"])
+        self.best_weights = best_weights

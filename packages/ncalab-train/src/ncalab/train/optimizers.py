@@ -1,12 +1,14 @@
 """Optimisers and learning-rate schedules by name or as given."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -56,6 +58,45 @@ def schedule(
     return given if isinstance(given, LRScheduler) else given(optimizer)
 
 
+def restore_scheduler(scheduler: LRScheduler, state: dict[str, Any]) -> None:
+    """Load the state of a schedule.
+
+    ``MultiStepLR`` counts its milestones in a Counter, which a checkpoint keeps as a plain dict.
+    """
+    inner = getattr(scheduler, "_schedulers", None)
+    if inner is not None:
+        own = {key: value for key, value in state.items() if key != "_schedulers"}
+        scheduler.__dict__.update(own)
+        for each, its in zip(inner, state["_schedulers"], strict=True):
+            restore_scheduler(each, its)
+        return
+    counters = [key for key in state if isinstance(getattr(scheduler, key, None), Counter)]
+    scheduler.load_state_dict({**state, **{key: Counter(state[key]) for key in counters}})
+
+
+def warmup_factor(step: int, warmup_steps: int) -> float:
+    """Return the factor of the learning rate at an optimiser step, counted from 0.
+
+    >>> [warmup_factor(step, 4) for step in (0, 1, 3, 9)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+
+
+@contextmanager
+def scaled_lr(optimizers: Iterable[Optimizer], factor: float) -> Iterator[None]:
+    """Multiply learning rates for a while; the schedule does not notice."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+
 def check_scheduled_parameters(scheduler: LRScheduler, model: nn.Module) -> None:
     """Raise unless a scheduler's optimiser trains parameters of the model and no others.
 
@@ -68,6 +109,20 @@ def check_scheduled_parameters(scheduler: LRScheduler, model: nn.Module) -> None
         raise ValueError(
             "lr_scheduler must belong to an optimiser of the trained model's parameters, got one "
             "of others; pass a function from optimiser to scheduler to have it made"
+        )
+
+
+def check_plateau(scheduler: LRScheduler, *, higher_is_better: bool) -> None:
+    """Raise unless a ReduceLROnPlateau waits for the direction in which the training improves.
+
+    Raises:
+        ValueError: If it takes an improvement for a plateau.
+    """
+    mode = "max" if higher_is_better else "min"
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != mode:
+        raise ValueError(
+            f"lr_scheduler must be a ReduceLROnPlateau of mode {mode!r} for this validation_metric "
+            f"(or, without validation, the loss), got mode {scheduler.mode!r}"
         )
 
 

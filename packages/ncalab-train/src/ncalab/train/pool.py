@@ -1,5 +1,7 @@
 """The sample pool: training starts from what earlier rollouts left, not always from the seed."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -90,9 +92,45 @@ class Pool:
         self.losses = torch.full((size,), torch.inf)
         self._slots: Tensor | None = None
 
+    def clone(self) -> "Pool":
+        """Return an empty pool with the same settings and a generator in the same state."""
+        generator = None
+        if self.generator is not None:
+            generator = torch.Generator()
+            generator.set_state(self.generator.get_state())
+        return type(self)(
+            self.n_seed,
+            self.damage,
+            self.p_damage,
+            size=self.size,
+            num_damaged=self.num_damaged,
+            generator=generator,
+        )
+
     def __repr__(self) -> str:
         arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
-        return f"Pool({arguments}, size={self.size})"
+        return f"Pool({arguments}, size={self.size}, num_damaged={self.num_damaged})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return states and losses of all slots, without the last batch."""
+        return {"states": list(self.states), "losses": self.losses}
+
+    def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
+        """Fill the slots with what :meth:`state_dict` returned.
+
+        Args:
+            state: States and losses.
+            device: Where to keep them; where they are if None.
+
+        Raises:
+            ValueError: If the pool has another number of slots.
+        """
+        states, losses = state["states"], state["losses"]
+        if len(states) != self.size or losses.shape != (self.size,):
+            raise ValueError(f"state must be that of {self.size} slots, got {len(states)}")
+        self.states = [None if state is None else state.to(device) for state in states]
+        self.losses = losses.to(device, copy=True)
+        self.batch = self._slots = None
 
     def sample(self, seed: Tensor) -> Tensor:
         """Draw a batch.
@@ -110,7 +148,7 @@ class Pool:
         check_batch("seed", seed)
         self._slots = self._draw(seed.shape[0])
         batch = torch.stack([self._state(i, own) for i, own in zip(self._slots, seed, strict=True)])
-        ranks = self._worst_first()
+        ranks = self._worst_first(seed.device)
         worst, others = ranks[: self.n_seed], ranks[self.n_seed :]
         batch[worst] = seed[worst]
         if self.damage and len(others):
@@ -136,10 +174,12 @@ class Pool:
             )
         return state.to(seed)
 
-    def _worst_first(self) -> Tensor:
+    def _worst_first(self, device: torch.device) -> Tensor:
         """Return the places of the batch by loss, ties and unknown losses in random order."""
-        shuffled = torch.randperm(len(self._drawn()), generator=self.generator)
-        losses = self.losses[self._drawn()][shuffled]
+        shuffled = torch.randperm(len(self._drawn()), generator=self.generator).to(device)
+        # Losses stay where the states are: to read them would make the host wait at every batch.
+        self.losses = self.losses.to(device)
+        losses = self.losses[self._drawn().to(device)][shuffled]
         return shuffled[losses.argsort(descending=True, stable=True)]
 
     def _drawn(self) -> Tensor:
@@ -148,10 +188,12 @@ class Pool:
         return self._slots
 
     def _cut_circles(self, batch: Tensor, places: Tensor) -> None:
-        hit = torch.rand(len(places), generator=self.generator) < self.p_damage
+        # Indices from the CPU: a mask on the device would have to be read to know how many it hits.
+        hit = (torch.rand(len(places), generator=self.generator) < self.p_damage).nonzero()[:, 0]
         width, height = batch.shape[2:]
         holes = circle_masks(len(places), width, height, generator=self.generator)[hit]
-        batch[places[hit]] = batch[places[hit]].masked_fill(holes.to(batch.device), 0)
+        damaged = places[hit.to(places.device)]
+        batch[damaged] = batch[damaged].masked_fill(holes.to(batch.device), 0)
 
     def update(self, batch: Tensor, *, losses: Tensor | None = None) -> None:
         """Put the states that grew from the last batch back into its slots.
@@ -169,9 +211,10 @@ class Pool:
         for name, values in (("batch", batch), ("losses", losses)):
             if values is not None and len(values) != len(slots):
                 raise ValueError(f"{name} must have {len(slots)} samples, got {len(values)}")
-        kept = batch.detach().clone()
-        for slot, state in zip(slots.tolist(), kept, strict=True):
-            self.states[slot] = state
-        known = torch.zeros(len(slots)) if losses is None else losses.detach().float().cpu()
+        for slot, state in zip(slots.tolist(), batch.detach(), strict=True):
+            # A copy of each: a view would keep the memory of its whole batch.
+            self.states[slot] = state.clone()
+        known = torch.zeros(len(slots)) if losses is None else losses.detach().float()
         # A state that went astray is the first to be replaced.
-        self.losses[slots] = known.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        known = known.nan_to_num(nan=torch.inf, posinf=torch.inf).to(self.losses.device)
+        self.losses[slots.to(known.device)] = known

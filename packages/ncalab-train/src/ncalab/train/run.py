@@ -1,20 +1,38 @@
-"""One training: what the loop carries from epoch to epoch."""
+"""One training: what the loop carries from step to step, and goes on from."""
 
-import math
+import itertools
+import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from ncalab.core import Prediction, pad_input
+from ncalab.core import AbstractNCAModel
+from ncalab.core.fire import draw_seed
+from ncalab.train.distributed import OneProcess, Part
 from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.group import Group, Trained
 from ncalab.train.history import TrainingHistory
+from ncalab.train.interrupts import HeldInterrupts
+from ncalab.train.optimizers import check_plateau, warmup_factor
+from ncalab.train.progress import Progress
+from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
+from ncalab.train.records import Records
+from ncalab.train.saver import Saver
+from ncalab.train.settings import (
+    Settings,
+    describe_data,
+    describe_model,
+    describe_optimizer,
+    describe_scheduler,
+    describe_trainer,
+)
+from ncalab.train.step import Step
 from ncalab.train.visuals import Visual
 
 if TYPE_CHECKING:
@@ -22,9 +40,15 @@ if TYPE_CHECKING:
 
     from ncalab.train.trainer import BasicNCATrainer
 
+logger = logging.getLogger(__name__)
+
 
 class Run:
-    """One training: what the loop carries from epoch to epoch."""
+    """One training: what the loop carries from step to step.
+
+    Between two groups of batches its state is whole: that is where it is saved, and where Ctrl-C
+    takes effect.
+    """
 
     def __init__(
         self,
@@ -33,20 +57,42 @@ class Run:
         val: DataLoader[Any] | None,
         writer: "SummaryWriter | None",
         earlystopping: EarlyStopping | None,
+        processes: OneProcess,
     ) -> None:
-        self.trainer, self.nca = trainer, trainer.nca
-        self.train, self.val, self.writer, self.earlystopping = train, val, writer, earlystopping
-        self.optimizer, self.head_optimizer, self.scheduler = trainer._make_optimizers()
+        self.trainer, self.nca, self.processes = trainer, trainer.nca, processes
+        self.train, self.val, self.earlystopping = train, val, earlystopping
+        self.records = Records(writer if processes.is_main else None)
+        optimizer, head_optimizer, self.scheduler = trainer._make_optimizers()
+        self.optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
+        self.step = Step(trainer, self.optimizers, processes)
+        self.group = Group(trainer, self.step, processes)
+        self.average = self._make_average()
         self.visual: Visual | None = None
-        self.bar: Any = None
-        self.iterations = 0
-        self.last_batch: tuple[Tensor, Prediction, Tensor] | None = None
+        self.progress: Progress | None = None
+        self.interrupts = HeldInterrupts()
         higher = val is not None and self._metric_direction()
         self.history = TrainingHistory(
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
-        if earlystopping is not None and earlystopping.higher_is_better is None:
-            earlystopping.higher_is_better = higher
+        check_plateau(self.scheduler, higher_is_better=higher)
+        if earlystopping is not None:
+            earlystopping.reset()
+            if earlystopping.higher_is_better is None:
+                earlystopping.higher_is_better = higher
+        self.generators = find_generators(train, val, trainer.pool)
+        self.settings = self._describe(optimizer)
+        # Position: batches done in this epoch and overall, and the sums of their losses.
+        self.batches = self.iterations = self.counted = 0
+        self.sums: dict[str, Tensor] = {}
+        self.epoch_start = self.moment = capture_random_state(self.generators)
+        self.last_batch: Trained | None = None
+        self.saver = Saver(self)
+
+    def _make_average(self) -> AveragedModel | None:
+        decay = self.trainer.ema_decay
+        if decay is None:
+            return None
+        return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     def _metric_direction(self) -> bool:
         metric = self.nca.named_metrics()[str(self.nca.validation_metric)]
@@ -57,27 +103,49 @@ class Run:
             )
         return direction
 
+    def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
+        head = self.optimizers[1] if len(self.optimizers) > 1 else None
+        return {
+            **describe_model(self.nca, saved=self.trainer.model_path is not None),
+            **describe_trainer(self.trainer),
+            **describe_optimizer("optimizer", optimizer),
+            **describe_optimizer("head_optimizer", head),
+            **describe_scheduler(self.scheduler),
+            **describe_data(self.train, validated=self.val is not None),
+        }
+
+    # One epoch
+
     def epoch(self, number: int) -> None:
         """Train on all batches, validate, and take note."""
         start = time.perf_counter()
-        lr = self.optimizer.param_groups[0]["lr"]
-        losses = self._train_on_all_batches(number)
-        metrics: dict[str, float] = {}
-        if self.val is not None:
-            metrics, _ = self.nca.validate(self.val, keep_predictions=False)
+        lr = self.optimizers[0].param_groups[0]["lr"]
+        lr *= warmup_factor(self.step.taken, self.trainer.warmup_steps)
+        self._train_on_all_batches(number)
+        losses = self._mean_losses(number)
+        metrics = self._validate()
+        self.interrupts.hold()
         value = metrics[str(self.nca.validation_metric)] if metrics else losses["total"]
-        if self.trainer.scheduler_interval == "epoch":
+        # A plateau is one of the deciding value, which there is once an epoch.
+        if self.trainer.scheduler_interval == "epoch" or isinstance(
+            self.scheduler, ReduceLROnPlateau
+        ):
             self._step_schedule(value)
         seconds = time.perf_counter() - start
         self.history.add_epoch(losses, lr=lr, seconds=seconds, metrics=metrics)
-        self.history.update(number, self.nca, value)
+        averaged = None if self.average is None else self.averaged_model().state_dict()
+        self.history.update(number, self.nca, value, weights=averaged)
+        self.history.average_weights = averaged
         if self.earlystopping is not None:
             self.earlystopping.step(value)
-        self.bar.set_postfix(epoch=number, loss=f"{losses['total']:.5f}", refresh=False)
-        if self.writer is not None:
-            self.writer.add_scalar("LR", lr, number)
-            for name, measured in metrics.items():
-                self.writer.add_scalar(f"Metric/val_{name}", measured, number)
+        self.batches = self.counted = 0
+        self.sums = {}
+        self.epoch_start = self.moment = capture_random_state(self.generators)
+        self.records.epoch(number, lr=lr, metrics=metrics)
+        if self.progress is not None:
+            shown = {"loss": losses["total"], **metrics, "lr": lr}
+            self.progress.end_epoch(number, shown, seconds)
+        self.interrupts.release()
 
     def _step_schedule(self, value: float | None = None) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -86,85 +154,145 @@ class Run:
         else:
             self.scheduler.step()
 
-    def _train_on_all_batches(self, number: int) -> dict[str, float]:
-        """Return the mean of each loss term, read from the device once."""
-        sums: dict[str, Tensor] = {}
-        batches = 0
+    def _train_on_all_batches(self, number: int) -> None:
         self.nca.train()
-        for batch in self.train:
-            losses = self._train_on_batch(batch)
-            batches += 1
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value
-            self.bar.update()
-        if not batches:
+        self.step.watch.reset()
+        self.processes.start_epoch()
+        if self.progress is not None:
+            self.progress.start_epoch(number, self.batches)
+        parts = self._remaining_parts(number)
+        while group := list(itertools.islice(parts, 1)):
+            self.interrupts.hold()
+            group += itertools.islice(parts, self.trainer.accumulate - 1)
+            self._train_on_group(group)
+            if self.history.path is not None:
+                self.moment = capture_random_state(self.generators)
+            self.interrupts.release()
+        if not self.batches:
             raise ValueError("dataloader_train must yield at least one batch, got none")
-        means = {name: value / batches for name, value in to_floats(sums).items()}
-        if not all(map(math.isfinite, means.values())):
-            raise RuntimeError(
-                f"loss must stay finite, got {means} in epoch {number}; "
-                f"the weights of the last save are unharmed ({self.trainer.model_path})"
-            )
-        return means
 
-    def _train_on_batch(self, batch: Any) -> dict[str, Tensor]:
-        trainer, nca = self.trainer, self.nca
-        x, y = _unpack(batch)
-        x = nca.prepare_input(x.to(nca.device, nca.dtype))
-        x, y = pad_input(x, nca, noise=nca.pad_noise), y.to(nca.device)
-        if trainer.batch_repeat > 1:
-            x, y = (torch.cat([tensor] * trainer.batch_repeat) for tensor in (x, y))
-        if trainer.pool is not None:
-            x = trainer.pool.sample(x)
-        prediction, losses = trainer._train_iteration(
-            x, y, self.optimizer, self.head_optimizer, self.iterations, self.writer
-        )
-        if trainer.pool is not None:
-            losses_of_each = nca.sample_losses(prediction, y)
-            trainer.pool.update(prediction.output_image, losses=losses_of_each)
-        if trainer.scheduler_interval == "batch":
+    def _remaining_parts(self, number: int) -> Iterator[Part]:
+        """Iterate over the batches of an epoch, from where it was left.
+
+        To get to that place, the epoch is begun as it was begun, in the same random state, and
+        its first batches are loaded again. Then the random state of the place itself is restored.
+        """
+        samplers: tuple[Any, ...] = (self.train.sampler, self.train.batch_sampler)
+        for sampler in samplers:
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(number - 1)
+        if not self.batches:
+            return self.processes.parts(self.train)
+        restore_random_state(self.epoch_start, self.generators)
+        parts = self.processes.parts(self.train)
+        for _ in range(self.batches):
+            next(parts)
+        restore_random_state(self.moment, self.generators)
+        return parts
+
+    def _train_on_group(self, parts: list[Part]) -> None:
+        """Take one optimiser step on one or several batches, and note what came out."""
+        first = self.iterations
+        trained = self.group.train(parts, self.batches + len(parts))
+        self.batches += len(parts)
+        self.iterations += len(parts)
+        self.saver.saved = False
+        if trained is None:
+            self.history.skipped_steps += 1
+            logger.warning("skipped step %d: loss or gradients not finite", self.iterations)
+            return
+        for iteration, batch in enumerate(trained, first):
+            self._take_note(batch, iteration)
+        if self.average is not None:
+            self.average.update_parameters(self.nca)
+        if self.trainer.scheduler_interval == "batch":
             self._step_schedule()
-        self.iterations += 1
-        self.last_batch = (x, prediction, y)
+
+    def _take_note(self, batch: Trained, iteration: int) -> None:
+        self.last_batch = batch
+        self.counted += 1
+        for name, value in batch.losses.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.records.losses(batch.losses, iteration)
+        if self.progress is not None:
+            self.progress.batch(lambda: float(batch.losses["total"]))
+
+    def _mean_losses(self, number: int) -> dict[str, float]:
+        """Return the mean of each loss term, read from the device once.
+
+        Raises:
+            RuntimeError: If a step was not finite.
+        """
+        if not self.counted:
+            raise RuntimeError(
+                f"loss must be finite in some step of an epoch, got none in epoch {number}; "
+                f"{self.saver.last_good()}"
+            )
+        sums = torch.stack([value.float() for value in self.sums.values()])
+        report = self.step.watch.report().to(sums.device)
+        numbers = torch.cat([sums, report]).tolist()
+        problem = self.step.watch.problem(numbers[len(self.sums) :])
+        means = [value / self.counted for value in numbers[: len(self.sums)]]
+        losses = dict(zip(self.sums, means, strict=True))
+        if problem is None and not all(map(_is_finite, means)):
+            problem = f"loss must stay finite, got {losses}"
+        if problem is not None:
+            self.records.flush()
+            raise RuntimeError(f"{problem} in epoch {number}; {self.saver.last_good()}")
         return losses
 
-    def save(self) -> None:
-        """Write the run folder, and a figure of the last batch."""
-        self.history.save()
-        if self.writer is None or self.visual is None or self.last_batch is None:
+    def averaged_model(self) -> AbstractNCAModel:
+        """Return the model with the averaged weights; the model itself if there is no average."""
+        model = self.nca if self.average is None else self.average.module
+        if not isinstance(model, AbstractNCAModel):
+            raise TypeError(f"averaged model must be an NCA model, got {type(model).__name__}")
+        return model
+
+    def _validate(self) -> dict[str, float]:
+        return {} if self.val is None else self.measure(self.averaged_model(), self.val)
+
+    def measure(self, nca: AbstractNCAModel, loader: DataLoader[Any]) -> dict[str, float]:
+        """Return the metrics of a model; no prediction is kept."""
+        return self.processes.validate(nca, loader, itertools.count(draw_seed() // 2))
+
+    def draw(self) -> None:
+        """Write a figure of the last batch."""
+        writer = self.records.writer
+        if writer is None or self.visual is None or self.last_batch is None:
             return
-        x, prediction, y = self.last_batch
-        figure = self.visual.show(
-            self.nca, x.detach().cpu().numpy(), prediction, y.detach().cpu().numpy()
-        )
-        self.writer.add_figure("Training batch", figure, self.history.current_epoch)
+        x, y = (tensor.detach().cpu().numpy() for tensor in (self.last_batch.x, self.last_batch.y))
+        figure = self.visual.show(self.nca, x, self.last_batch.prediction, y)
+        writer.add_figure("Training batch", figure, self.history.current_epoch)
 
     def finish(self, test: DataLoader[Any] | None) -> TrainingHistory:
-        """Measure the best weights and save for the last time."""
+        """Save, measure the best weights, and save what was measured."""
         self.history.finish()
+        if not self.saver.saved:
+            self.saver.save()
         if test is not None and self.history.best_model is not None:
-            measured, _ = self.history.best_model.validate(test, keep_predictions=False)
-            self.history.test_metrics = measured
-        self.history.save()
+            self.history.test_metrics = self.measure(self.history.best_model, test)
+            self.saver.save()
+        self.records.hyperparameters(self.settings, self.history)
+        self.processes.wait()
+        return self.history
+
+    def interrupt(self) -> TrainingHistory:
+        """End after Ctrl-C: save where the training stands, unless it is within a step."""
+        self.history.interrupted = True
+        self.history.finish()
+        epoch = self.history.current_epoch
+        if self.interrupts.held:
+            logger.warning(
+                "interrupted within a step after epoch %d; %s", epoch, self.saver.last_good()
+            )
+            return self.history
+        if self.counted:
+            self._mean_losses(epoch + 1)  # weights that are not finite must not be saved
+        logger.warning("interrupted after epoch %d and %d batches; saving", epoch, self.batches)
+        self.records.flush()
+        self.saver.save()
         return self.history
 
 
-def _unpack(batch: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise ValueError(f"batches must be pairs (images, labels), got {type(batch).__name__}")
-    return batch[0], batch[1]
-
-
-def to_floats(values: dict[str, Tensor]) -> dict[str, float]:
-    """Read scalars from their device, all at once."""
-    numbers = torch.stack([value.float() for value in values.values()]).tolist()
-    return dict(zip(values, numbers, strict=True))
-
-
-@contextmanager
-def progress_bar(trainer: "BasicNCATrainer", loader: DataLoader[Any]) -> Iterator[Any]:
-    """Show a bar over the batches of all epochs, unless the trainer's is switched off."""
-    sized = hasattr(loader.dataset, "__len__")
-    total = trainer.max_epochs * len(loader) if sized else None
-    with tqdm(total=total, desc="Training", unit="batch", disable=not trainer.progress) as bar:
-        yield bar
+def _is_finite(value: float) -> bool:
+    return value - value == 0

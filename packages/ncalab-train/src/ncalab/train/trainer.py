@@ -1,39 +1,47 @@
 """The training loop."""
 
+import inspect
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_choice, check_int
-from ncalab.core.saving import PathLike, check_writable_folder
+from ncalab.core.rollout import Checkpoint
+from ncalab.core.saving import PathLike
+from ncalab.train.distributed import OneProcess, find_processes
 from ncalab.train.early_stopping import EarlyStopping
-from ncalab.train.history import HISTORY_NAME, TrainingHistory
+from ncalab.train.history import TrainingHistory
 from ncalab.train.optimizers import (
     OPTIMIZERS,
     SchedulerFactory,
     check_scheduled_parameters,
     default_lr,
     make_optimizer,
-    normalize_gradients,
     schedule,
 )
 from ncalab.train.pool import Pool
-from ncalab.train.run import Run, progress_bar, to_floats
+from ncalab.train.progress import Progress
+from ncalab.train.random_state import find_generators
+from ncalab.train.records import Records
+from ncalab.train.run import Run
+from ncalab.train.run_folder import prepare_folder
+from ncalab.train.step import Step
 from ncalab.train.visuals import Visual, find_visual
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
-_MAX_GRADIENT_NORM = 1.0
+_OF_ONE_RUN = ("nca", "model_path")
 
 
 class BasicNCATrainer:
@@ -41,8 +49,10 @@ class BasicNCATrainer:
 
     Args:
         nca: Model to train.
-        model_path: Run folder for ``last_model.safetensors``, ``best_model.safetensors`` and
-            ``history.json``; created when training starts. None: nothing is saved.
+        model_path: Run folder, created when training starts, for ``checkpoint.safetensors`` (all
+            that :meth:`train` resumes from), ``last_model.safetensors``,
+            ``best_model.safetensors``, ``history.json`` and ``history.csv``. None: nothing is
+            saved.
         gradient_clipping: Whether to clip the norm of all gradients to 1.
         lr: Initial learning rate; if None, 16e-4 for Adam and AdamW, 1e-2 for the others.
         lr_gamma: Factor of the learning rate per epoch, unless a scheduler is given.
@@ -56,8 +66,25 @@ class BasicNCATrainer:
             an optimiser. ReduceLROnPlateau sees the deciding metric.
         gradient_normalization: Whether to scale the gradient of each parameter tensor to
             length 1 before the step (and before clipping), as in Mordvintsev et al. 2020.
-        scheduler_interval: Whether the schedule steps per "epoch" or per "batch".
-        progress: Whether to show a progress bar.
+        scheduler_interval: Whether the schedule steps per "epoch" or per "batch" (with
+            ``accumulate``, per optimiser step).
+        progress: Whether to show progress on standard error: bars on a terminal, one line per
+            epoch elsewhere.
+        warmup_steps: Number of optimiser steps over which the learning rate rises linearly to
+            what the schedule says; 0 for none.
+        ema_decay: Decay, in [0, 1), of an exponential moving average of the weights. Where it is
+            given, the average is what is validated, kept as the best model, and saved as
+            ``average_model.safetensors``. None: no average.
+        precision: "float32", or "bf16" to compute rollout and loss under autocast. Weights,
+            gradients and states stay float32.
+        accumulate: Number of batches per optimiser step. The gradient is that of one batch of all
+            their samples, for a loss that is a mean over samples.
+        checkpoint: What the backward pass keeps of a rollout's states: None for all, "auto" for
+            memory that grows with the root of the number of steps, or every how many.
+        skip_nonfinite: Whether to skip a step whose loss or gradient is not finite, instead of
+            ending the training. Costs a host synchronisation per step.
+        accelerator: Handle of Hugging Face Accelerate on the processes that share the training.
+            None: made, if ``accelerate launch`` or ``torchrun`` started several.
 
     Raises:
         TypeError: If an argument has another type.
@@ -81,6 +108,13 @@ class BasicNCATrainer:
         gradient_normalization: bool = False,
         scheduler_interval: Literal["epoch", "batch"] = "epoch",
         progress: bool = True,
+        warmup_steps: int = 0,
+        ema_decay: float | None = None,
+        precision: Literal["float32", "bf16"] = "float32",
+        accumulate: int = 1,
+        checkpoint: Checkpoint = None,
+        skip_nonfinite: bool = False,
+        accelerator: "Accelerator | None" = None,
     ) -> None:
         if not isinstance(nca, AbstractNCAModel):
             raise TypeError(f"nca must be an AbstractNCAModel, got {type(nca).__name__}")
@@ -105,6 +139,43 @@ class BasicNCATrainer:
         check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
         self.scheduler_interval = scheduler_interval
         self.progress = progress
+        self.warmup_steps = check_int("warmup_steps", warmup_steps, minimum=0)
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        self.ema_decay = ema_decay
+        check_choice("precision", precision, ("float32", "bf16"))
+        self.precision = precision
+        self.accumulate = check_int("accumulate", accumulate, minimum=1)
+        if checkpoint is not None and checkpoint != "auto":
+            check_int("checkpoint", checkpoint, minimum=1)
+        self.checkpoint = checkpoint
+        self.skip_nonfinite = skip_nonfinite
+        self.accelerator = accelerator
+
+    def clone_for(self, nca: AbstractNCAModel, model_path: PathLike | None) -> Self:
+        """Return a trainer with the same settings for another model and run folder.
+
+        Each training of a cross-validation or a search gets one. The pool of the new trainer is
+        empty, so that nothing leaks from one training into another.
+
+        Args:
+            nca: Model to train.
+            model_path: Its run folder; None to save nothing.
+
+        Raises:
+            ValueError: If the schedule is an object: it trains the model of its optimiser. Give a
+                function that makes one instead.
+        """
+        if isinstance(self.lr_scheduler, LRScheduler):
+            raise ValueError(
+                "lr_scheduler must be a function from optimiser to scheduler for a trainer to be "
+                f"cloned, got a {type(self.lr_scheduler).__name__} of one optimiser"
+            )
+        names = list(inspect.signature(type(self)).parameters)
+        settings = {name: getattr(self, name) for name in names if name not in _OF_ONE_RUN}
+        if self.pool is not None:
+            settings["pool"] = self.pool.clone()
+        return type(self)(nca, model_path, **settings)
 
     def info(self) -> str:
         """Describe the training in Markdown.
@@ -156,22 +227,16 @@ class BasicNCATrainer:
             Prediction and loss terms, both without their graph.
         """
         optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
-        for each in optimizers:
-            each.zero_grad()
-        prediction = self.nca(x, interpret_range_parameter(self.nca.training_timesteps))
-        losses = self.nca.loss(prediction, y)
-        losses["total"].backward()
-        if self.gradient_normalization:
-            normalize_gradients(self.nca.parameters())
-        if self.gradient_clipping:
-            nn.utils.clip_grad_norm_(self.nca.parameters(), _MAX_GRADIENT_NORM)
-        for each in optimizers:
-            each.step()
-        losses = {name: value.detach() for name, value in losses.items()}
-        if summary_writer is not None:
-            for name, value in to_floats(losses).items():
-                summary_writer.add_scalar(f"Loss/train_{name}", value, total_batch_iterations)
-        return prediction.detach(), losses
+        step = Step(self, optimizers)
+        step.taken = total_batch_iterations
+        step.start()
+        steps = interpret_range_parameter(self.nca.training_timesteps)
+        prediction, losses = step.backward(x, y, steps, counted=len(x), total=len(x))
+        step.finish(total_batch_iterations + 1)
+        records = Records(summary_writer)
+        records.losses(losses, total_batch_iterations)
+        records.flush()
+        return prediction, losses
 
     def train(
         self,
@@ -184,52 +249,92 @@ class BasicNCATrainer:
         earlystopping: EarlyStopping | None = None,
         *,
         overwrite: bool = False,
+        resume: bool = False,
     ) -> TrainingHistory:
         """Train the model.
 
         The best epoch is that of the best ``validation_metric`` if there are validation data, of
         the lowest training loss otherwise. Ctrl-C ends the training in good order: everything is
-        saved and the history is returned.
+        saved and the history is returned; to go on, resume.
+
+        Resuming continues as if the training had never stopped: on the CPU, to the bit. Only
+        ``max_epochs`` and the patience of early stopping may have changed. What random transforms
+        draw in workers that persist over epochs (``persistent_workers``) is not repeated.
 
         Args:
             dataloader_train: Yields (images or states, labels).
             dataloader_val: Likewise; measured after each epoch.
             dataloader_test: Likewise; measured once, with the best weights.
-            save_every: Number of epochs between saves and figures, 1 if None. The last epoch is
+            save_every: Number of epochs between saves and figures. None: every epoch, or less
+                often where saving would take more than a tenth of the time. The last epoch is
                 always saved.
-            summary_writer: TensorBoard writer for losses, metrics, learning rate and figures.
+            summary_writer: TensorBoard writer for losses, metrics, learning rate,
+                hyper-parameters and figures.
             plot_function: Draws a training batch; if None, the model's own visual or that of an
                 installed package.
             earlystopping: Ends the training when the metric (or training loss) stops improving.
             overwrite: Whether a run that the folder already holds may be replaced.
+            resume: Whether to go on with the run in the folder; an empty folder starts one.
 
         Returns:
             History. The model has the last weights, ``history.best_model`` the best ones.
 
         Raises:
-            ValueError: If the run folder cannot be written to or holds a run, a loader is empty
-                or yields no pairs, or the validation metric is not known.
-            RuntimeError: If the loss is no longer finite; saved weights stay as they are.
+            ValueError: If the run folder cannot be written to, holds a run that is neither to be
+                resumed nor replaced, or one of another model or configuration; if a checkpoint
+                is damaged, a loader is empty or yields no pairs, or the validation metric is not
+                known.
+            RuntimeError: If loss or gradients are no longer finite; saved files stay as they are.
+            OSError: If the run can no longer be saved; what was saved before is whole.
         """
-        save_every = 1 if save_every is None else check_int("save_every", save_every, minimum=1)
-        self._check_before(dataloader_train, dataloader_val, overwrite=overwrite)
-        run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping)
-        if summary_writer is not None:
+        if save_every is not None:
+            check_int("save_every", save_every, minimum=1)
+        processes = find_processes(self.accelerator, self.nca.device)
+        self._check_before(dataloader_train, dataloader_val, overwrite=overwrite, resume=resume)
+        if processes.device is not None:
+            self.nca.to(processes.device)
+        generators = find_generators(dataloader_train, dataloader_val, self.pool)
+        processes.start(self.nca, generators)
+        run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
+        if self.model_path is not None:
+            going_on = prepare_folder(
+                self.model_path, resume=resume, overwrite=overwrite, size=run.saver.size()
+            )
+            # Nobody writes before all have looked.
+            processes.wait()
+            if going_on:
+                run.saver.resume()
+        if summary_writer is not None and processes.is_main:
             summary_writer.add_text("Training", self.info())
             run.visual = plot_function or find_visual(self.nca)
         try:
-            with progress_bar(self, dataloader_train) as run.bar:
-                for epoch in range(1, self.max_epochs + 1):
-                    run.epoch(epoch)
-                    if epoch % save_every == 0:
-                        run.save()
-                    if earlystopping is not None and earlystopping.done():
-                        logger.info("stopped early after epoch %d", epoch)
-                        break
+            with run.interrupts:
+                self._train_epochs(run, processes, save_every)
         except KeyboardInterrupt:
-            logger.warning("interrupted after epoch %d; saving", run.history.current_epoch)
-            run.history.interrupted = True
+            if processes.count > 1:
+                # Others may be within another step: what is on disk is what all agree on.
+                raise
+            return run.interrupt()
         return run.finish(dataloader_test)
+
+    def _train_epochs(self, run: Run, processes: OneProcess, save_every: int | None) -> None:
+        """Train from where the run stands to its end."""
+        loader, done = run.train, run.history.current_epoch
+        sized = hasattr(loader.dataset, "__len__")
+        with Progress(
+            enabled=self.progress and processes.is_main,
+            epochs=self.max_epochs,
+            done=done,
+            batches=len(loader) if sized else None,
+        ) as run.progress:
+            for epoch in range(done + 1, self.max_epochs + 1):
+                if run.earlystopping is not None and run.earlystopping.done():
+                    logger.info("stopped early after epoch %d", epoch - 1)
+                    break
+                run.epoch(epoch)
+                if run.saver.is_due(epoch, save_every):
+                    run.saver.save()
+                    run.draw()
 
     def _check_before(
         self,
@@ -237,8 +342,13 @@ class BasicNCATrainer:
         dataloader_val: DataLoader[Any] | None,
         *,
         overwrite: bool,
+        resume: bool,
     ) -> None:
         """Raise for everything that would end a training later on."""
+        if resume and overwrite:
+            raise ValueError("resume and overwrite must not both be True: go on, or start anew")
+        if resume and self.model_path is None:
+            raise ValueError("model_path must be a run folder to resume, got None")
         for name, loader in (
             ("dataloader_train", dataloader_train),
             ("dataloader_val", dataloader_val),
@@ -254,13 +364,6 @@ class BasicNCATrainer:
                 f"validation_metric must be a metric of the model ({known}), "
                 f"got {self.nca.validation_metric!r}"
             )
-        if self.model_path is not None:
-            check_writable_folder(self.model_path, name="model_path")
-            if (self.model_path / HISTORY_NAME).exists() and not overwrite:
-                raise ValueError(
-                    f"model_path must not hold a finished run, got {self.model_path}; "
-                    "choose another folder or pass overwrite=True"
-                )
 
 
 _SHOWN = (
@@ -275,4 +378,9 @@ _SHOWN = (
     "max_epochs",
     "pool",
     "lr_scheduler",
+    "warmup_steps",
+    "ema_decay",
+    "precision",
+    "accumulate",
+    "checkpoint",
 )

@@ -1,0 +1,86 @@
+"""Bars for a terminal, lines for a log file."""
+
+import sys
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+# Reading the loss from the device makes the host wait; twice a second is often enough to look at.
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def epoch_line(number: int, total: int, values: Mapping[str, float], seconds: float) -> str:
+    """Write one epoch as a line.
+
+    >>> epoch_line(3, 20, {"loss": 0.25, "lr": 0.0016}, 2.04)
+    'epoch 3/20  loss 0.25  lr 0.0016  2.0 s'
+    """
+    shown = "  ".join(f"{name} {value:.5g}" for name, value in values.items())
+    return f"epoch {number}/{total}  {shown}  {seconds:.1f} s"
+
+
+class Progress:
+    """Nested bars over epochs and batches; where nobody watches, one line per epoch.
+
+    Args:
+        enabled: Whether to show anything.
+        epochs: Number of epochs.
+        done: Number of epochs done before.
+        batches: Number of batches per epoch, None if unknown.
+    """
+
+    def __init__(self, *, enabled: bool, epochs: int, done: int, batches: int | None) -> None:
+        self.enabled, self.epochs, self.done, self.batches = enabled, epochs, done, batches
+        self._outer: Any = None
+        self._inner: Any = None
+
+    def __enter__(self) -> Self:
+        if self.enabled and sys.stderr.isatty():
+            self._outer = tqdm(total=self.epochs, initial=self.done, desc="training", unit="epoch")
+            if self.batches != 1:
+                self._inner = tqdm(
+                    total=self.batches,
+                    unit="batch",
+                    leave=False,
+                    mininterval=_SECONDS_BETWEEN_LOOKS,
+                )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for bar in (self._inner, self._outer):
+            if bar is not None:
+                bar.close()
+
+    def start_epoch(self, number: int, done: int) -> None:
+        """Begin the bar of an epoch.
+
+        Args:
+            number: The epoch, counted from 1.
+            done: Number of its batches done before.
+        """
+        if self._inner is not None:
+            self._inner.set_description(f"epoch {number}", refresh=False)
+            self._inner.reset()  # shows the description, too
+            self._inner.update(done)
+
+    def batch(self, loss: Callable[[], float]) -> None:
+        """Count a batch; ``loss`` is called only when it is shown."""
+        if self._inner is not None and self._inner.update():
+            self._inner.set_postfix(loss=f"{loss():.5g}", refresh=False)
+
+    def end_epoch(self, number: int, values: Mapping[str, float], seconds: float) -> None:
+        """Show the values of an epoch."""
+        if self._outer is not None:
+            shown = {name: f"{value:.5g}" for name, value in values.items()}
+            self._outer.set_postfix(shown, refresh=False)
+            self._outer.update()
+        elif self.enabled:
+            sys.stderr.write(epoch_line(number, self.epochs, values, seconds) + "\n")
+            sys.stderr.flush()

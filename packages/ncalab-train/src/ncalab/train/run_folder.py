@@ -1,0 +1,48 @@
+"""The folder of a run: what it holds, and when a training may begin in it."""
+
+from pathlib import Path
+
+from ncalab.core.saving import PathLike, check_writable_folder
+from ncalab.train.checkpoint import CHECKPOINT_NAME
+from ncalab.train.history import AVERAGE_NAME, BEST_NAME, CSV_NAME, HISTORY_NAME, LAST_NAME
+
+RUN_FILES = (CHECKPOINT_NAME, HISTORY_NAME, CSV_NAME, LAST_NAME, BEST_NAME, AVERAGE_NAME)
+
+
+def prepare_folder(folder: PathLike, *, resume: bool, overwrite: bool, size: int) -> bool:
+    """Make sure that a training may write into a folder.
+
+    Args:
+        folder: Run folder, created if it is missing.
+        resume: Whether the training is to go on with the run in it.
+        overwrite: Whether that run may be replaced.
+        size: Number of bytes that a save takes at least.
+
+    Returns:
+        Whether there is a checkpoint to go on from.
+
+    Raises:
+        ValueError: If the folder cannot be written to, holds a run that is neither to be resumed
+            nor replaced, or one that cannot be resumed.
+    """
+    folder = Path(folder)
+    there = [name for name in RUN_FILES if (folder / name).exists()]
+    if there and not resume and not overwrite:
+        raise ValueError(
+            f"model_path must not hold a finished run, got {folder} with {', '.join(there)}; "
+            "choose another folder, or pass resume=True to go on or overwrite=True to replace it"
+        )
+    if resume and there and CHECKPOINT_NAME not in there:
+        raise ValueError(
+            f"model_path must hold a {CHECKPOINT_NAME} to resume, got {folder} with only "
+            f"{', '.join(there)}; choose another folder or pass overwrite=True to replace it"
+        )
+    check_writable_folder(folder, name="model_path", size=size)
+    return resume and CHECKPOINT_NAME in there
+
+
+def remove_leftovers(folder: PathLike) -> None:
+    """Delete the temporary files of saves that were killed."""
+    for name in RUN_FILES:
+        for leftover in Path(folder).glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""What a run was trained with, as data that tells two runs apart."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+Settings = dict[str, Any]
+
+# How long, where and how visibly a training runs does not change what it computes.
+_FREE = frozenset({"nca", "model_path", "max_epochs", "progress", "accelerator"})
+# Described through the objects that they become.
+_OBJECTS = frozenset({"pool", "lr_scheduler"})
+# What a scheduler counts, and what changes with it: its state, not its settings.
+_MOVING = frozenset(
+    {
+        "last_epoch",
+        "best",
+        "num_bad_epochs",
+        "cooldown_counter",
+        "T_cur",
+        "T_i",
+        "lr",
+        "params",
+        "momentum",
+        "betas",
+    }
+)
+
+
+def describe_trainer(trainer: Any) -> Settings:
+    """Return the constructor's arguments that decide what a training computes."""
+    names = inspect.signature(type(trainer)).parameters
+    kept = [name for name in names if name not in _FREE | _OBJECTS]
+    settings = {f"trainer.{name}": _plain(getattr(trainer, name)) for name in kept}
+    return {**settings, "trainer.pool": None if trainer.pool is None else repr(trainer.pool)}
+
+
+def describe_model(model: Any, *, saved: bool) -> Settings:
+    """Return class and arguments of a model.
+
+    Args:
+        model: The model.
+        saved: Whether it is to be saved: then it must be able to describe itself.
+    """
+    try:
+        description = model.to_dict()
+    except (AttributeError, TypeError):
+        if saved:
+            raise
+        description = {"class": type(model).__name__}
+    return {f"model.{name}": _plain(value) for name, value in description.items()}
+
+
+def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
+    """Return class and options of an optimiser."""
+    if optimizer is None:
+        return {name: None}
+    settings = {name: type(optimizer).__name__}
+    for i, group in enumerate(optimizer.param_groups):
+        settings |= _constants(f"{name}.{i}" if i else name, group)
+    return settings
+
+
+def describe_scheduler(scheduler: LRScheduler) -> Settings:
+    """Return class and constants of a schedule."""
+    return {
+        "lr_scheduler": type(scheduler).__name__,
+        **_constants("lr_scheduler", scheduler.state_dict()),
+    }
+
+
+def _constants(prefix: str, values: Mapping[str, Any]) -> Settings:
+    settings: Settings = {}
+    for name, value in values.items():
+        if name == "_schedulers":
+            for i, inner in enumerate(value):
+                settings |= _constants(f"{prefix}.{i}", inner)
+        elif name not in _MOVING and not name.startswith("_") and _is_plain(value):
+            settings[f"{prefix}.{name}"] = _plain(value)
+    return settings
+
+
+def describe_data(loader: DataLoader[Any], *, validated: bool) -> Settings:
+    """Return what decides the batches of an epoch."""
+    sized = hasattr(loader.dataset, "__len__")
+    inner = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    return {
+        "data.samples": len(loader.dataset) if sized else None,  # type: ignore[arg-type]  # sized
+        "data.batch_size": loader.batch_size,
+        "data.drop_last": loader.drop_last,
+        "data.sampler": type(inner).__name__,
+        "data.validated": validated,
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if _is_plain(value) else repr(value)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name every setting that two runs do not share.
+
+    >>> differences({"trainer.lr": 0.1, "data.samples": 8}, {"trainer.lr": 0.2, "data.samples": 8})
+    ['trainer.lr: 0.1 -> 0.2']
+    """
+    absent = "not set"
+    names = [*old, *(name for name in new if name not in old)]
+    return [
+        f"{name}: {old.get(name, absent)} -> {new.get(name, absent)}"
+        for name in names
+        if old.get(name, absent) != new.get(name, absent)
+    ]

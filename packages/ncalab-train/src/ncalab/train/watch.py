@@ -1,0 +1,83 @@
+"""Notice the first step whose loss or gradient is no longer finite, without asking the device."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class FiniteWatch:
+    """Remember, on the device, the first step that was not finite.
+
+    Reading a loss after every step would make the host wait for the device. This keeps a record
+    there, which is read together with what is shown.
+
+    Args:
+        model: Model whose gradients to watch.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> watch = FiniteWatch(layer)
+    >>> layer(torch.full((1, 2), torch.inf)).sum().backward()
+    >>> watch.see(torch.tensor(1.0), step=7)
+    >>> watch.problem(watch.report().tolist())
+    'gradients must stay finite, got inf in weight (the largest, loss 1) at step 7'
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.parameters = [parameter for _, parameter in named]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._seen: Tensor | None = None
+        self._record: Tensor | None = None
+
+    def gradient_norms(self) -> Tensor:
+        """Return the norm of every parameter's gradient, shape ``(number of parameters,)``."""
+        norms = [p.new_zeros(()) if p.grad is None else p.grad.norm() for p in self.parameters]
+        return torch.stack([norm.float() for norm in norms])
+
+    def see(self, loss: Tensor, step: int) -> None:
+        """Take note of a step before the optimiser's.
+
+        Args:
+            loss: Scalar loss.
+            step: Number of the step.
+        """
+        norms = self.gradient_norms()
+        numbers = torch.cat([loss.detach().float().reshape(1), norms])
+        bad = ~numbers.isfinite().all()
+        record = torch.cat([torch.full_like(numbers[:1], step), numbers])
+        if self._seen is None or self._record is None:
+            self._seen, self._record = bad, record
+            return
+        self._record = torch.where(self._seen, self._record, record)
+        self._seen = self._seen | bad
+
+    def report(self) -> Tensor:
+        """Return what to read from the device: whether, when and what, 1-D."""
+        if self._seen is None or self._record is None:
+            return torch.zeros(3 + len(self.names))
+        return torch.cat([self._seen.float().reshape(1), self._record])
+
+    def problem(self, report: Sequence[float]) -> str | None:
+        """Say what a report tells; None if all was finite."""
+        seen, step, loss, *norms = report
+        if not seen:
+            return None
+        sizes = [math.inf if math.isnan(norm) else norm for norm in norms]
+        largest = max(range(len(norms)), key=sizes.__getitem__, default=0)
+        gradient = f"{norms[largest]:.6g}" if norms else "none"
+        name = self.names[largest] if norms else "no parameter"
+        if math.isfinite(loss):
+            return (
+                f"gradients must stay finite, got {gradient} in {name} "
+                f"(the largest, loss {loss:.6g}) at step {step:.0f}"
+            )
+        return (
+            f"loss must stay finite, got {loss} at step {step:.0f} "
+            f"(the largest gradient has norm {gradient}, that of {name})"
+        )
