@@ -1,0 +1,372 @@
+"""Losses of pixel-wise tasks: Dice, cross-entropy and focal loss, all of them on logits."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.loss import _WeightedLoss
+
+
+def _as_classes(x: Tensor, y: Tensor) -> Tensor | None:
+    """Return class indices ``(B, W, H)`` if that is what ``y`` holds, None if it is a mask."""
+    if x.ndim < 4 or x.shape[1] == 1 or y.shape == x.shape:
+        return None
+    if y.ndim == x.ndim and y.shape[1] == 1:
+        y = y[:, 0]
+    return y if y.shape == (x.shape[0], *x.shape[2:]) else None
+
+
+def _as_mask(x: Tensor, y: Tensor) -> Tensor:
+    """Return a mask in the shape of ``x``, which may lack or have a channel axis of one."""
+    if y.shape == x.shape:
+        return y
+    if x.ndim >= 4 and x.shape[1] == 1 and y.shape == (x.shape[0], *x.shape[2:]):
+        return y[:, None]
+    if y.ndim >= 4 and y.shape[1] == 1 and x.shape == (y.shape[0], *y.shape[2:]):
+        return y[:, 0]
+    raise ValueError(
+        "y must have the shape of x, or that of x without its channels for class indices, "
+        f"got {tuple(y.shape)} for x {tuple(x.shape)}"
+    )
+
+
+def _check_range(name: str, y: Tensor, top: int, ignore_index: int | None) -> None:
+    """Raise unless all values that are not ignored are in [0, top]."""
+    seen = y if ignore_index is None else y[y != ignore_index]
+    if seen.numel() == 0:
+        return
+    low, high = torch.stack(seen.aminmax()).tolist()
+    if not (low >= 0 and high <= top):
+        besides = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
+        raise ValueError(f"{name} must be in [0, {top}]{besides}, got {low} to {high}")
+
+
+def class_targets(x: Tensor, y: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
+    """Bring labels into the shape of the logits.
+
+    Args:
+        x: Logits, as in :class:`DiceScore`.
+        y: Labels, as in :class:`DiceScore`.
+        ignore_index: Label of pixels that do not count, None if all do.
+
+    Returns:
+        Targets in [0, 1] and, bool, which of them count; both of the shape of ``x``.
+
+    Raises:
+        TypeError: If class indices are no integers.
+        ValueError: If shapes do not go together, or a label is out of range.
+
+    >>> target, valid = class_targets(torch.zeros(1, 3, 1, 2), torch.tensor([[[2, 255]]]), 255)
+    >>> target[0, :, 0].tolist(), valid[0, 0, 0].tolist()
+    ([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]], [True, False])
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
+    classes = _as_classes(x, y)
+    labels = _as_mask(x, y) if classes is None else classes
+    if classes is not None and classes.is_floating_point():
+        raise TypeError(f"y must hold integers where it holds class indices, got {y.dtype}")
+    top = 1 if classes is None else x.shape[1] - 1
+    _check_range("y", labels, top, ignore_index)
+    valid = torch.ones_like(labels, dtype=torch.bool)
+    if ignore_index is not None:
+        valid = labels != ignore_index
+        labels = labels.masked_fill(~valid, 0)
+    if classes is None:
+        return labels.to(dtype), valid
+    one_hot = F.one_hot(labels.long(), x.shape[1]).movedim(-1, 1)
+    return one_hot.to(dtype), valid[:, None].expand_as(x)
+
+
+def _probabilities(x: Tensor, y: Tensor) -> Tensor:
+    """Return what a prediction gives to each pixel and class, at least in single precision."""
+    if not x.is_floating_point():
+        _check_range("x", x, 1, None)
+        return x.float()
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.sigmoid() if _as_classes(x, y) is None else x.softmax(dim=1)
+
+
+def soft_dice(
+    x: Tensor, y: Tensor, smooth: float = 1.0, *, ignore_index: int | None = None
+) -> Tensor:
+    """Measure the overlap of each sample and channel.
+
+    Source: Milletari et al., V-Net, 3DV 2016, doi:10.1109/3DV.2016.79; with plain instead of
+    squared sums in the denominator, so that hard masks give the Dice coefficient.
+
+    Args:
+        x: Logits, as in :class:`DiceScore`.
+        y: Labels, as in :class:`DiceScore`.
+        smooth: Added to numerator and denominator, at least 0.
+        ignore_index: Label of pixels that do not count.
+
+    Returns:
+        Scores in [0, 1], shape ``(B, C)``. Nothing predicted where nothing is labelled is a
+        perfect score of 1.
+
+    >>> mask = torch.tensor([[[0, 1, 1]]])
+    >>> soft_dice(mask, torch.tensor([[[1, 1, 0]]]), smooth=0).item()
+    0.5
+    """
+    if not smooth >= 0:
+        raise ValueError(f"smooth must be at least 0, got {smooth}")
+    target, valid = class_targets(x, y, ignore_index)
+    probability = _probabilities(x, y).masked_fill(~valid, 0)
+    # What has no batch axis is one sample; image rows are neither samples nor channels.
+    shape = x.shape[:2] if x.ndim >= 4 else (x.shape[0] if x.ndim == 3 else 1, 1)
+    probability, target = probability.reshape(*shape, -1), target.reshape(*shape, -1)
+    overlap = 2 * (probability * target).sum(dim=2) + smooth
+    total = probability.sum(dim=2) + target.sum(dim=2) + smooth
+    empty = total == 0
+    return torch.where(empty, 1, overlap / torch.where(empty, 1, total))
+
+
+def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None) -> Tensor:
+    """Return the cross-entropy of logits and labels, averaged over pixels, then over samples.
+
+    Args:
+        x: Logits, as in :class:`DiceScore`, floating point.
+        y: Labels, as in :class:`DiceScore`. Class indices give the cross-entropy of a softmax;
+            masks give the binary one of a sigmoid, in its form for logits, whose gradient does
+            not vanish however wrong a logit is.
+        ignore_index: Label of pixels that do not count.
+
+    Returns:
+        Scalar, in nats.
+
+    >>> pixel_cross_entropy(torch.tensor([[[-200.0]]]), torch.tensor([[[1]]])).item()
+    200.0
+    """
+    target, valid = class_targets(x, y, ignore_index)
+    x = x.to(target.dtype)
+    if _as_classes(x, y) is None:
+        entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+    else:
+        entropy = F.cross_entropy(x, target, reduction="none")
+        valid = valid[:, 0]
+    if ignore_index is None:
+        return entropy.mean()
+    batch = x.shape[0] if x.ndim >= 3 else 1
+    entropy, valid = entropy.reshape(batch, -1), valid.reshape(batch, -1)
+    # A sample without a pixel that counts adds nothing.
+    return (entropy.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)).mean()
+
+
+class _PixelLoss(nn.Module):
+    """A loss of logits and labels that leaves pixels of one label out."""
+
+    def __init__(self, *, ignore_index: int | None = None) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+
+class DiceScore(_PixelLoss):
+    """Dice overlap of predictions and labels: the mean over samples and channels.
+
+    Args:
+        ignore_index: Label of pixels that do not count, None if all do.
+
+    >>> mask = torch.tensor([[[0, 1], [1, 1]]])
+    >>> score = DiceScore()
+    >>> score(mask, mask).item()
+    1.0
+    >>> round(score(mask * 20.0 - 10, mask).item(), 3)  # logits of -10 and 10
+    1.0
+    """
+
+    def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
+        """Compute the score.
+
+        Args:
+            x: Prediction, shape ``(B, C, W, H)``, ``(B, W, H)`` or ``(W, H)``. Floating-point
+                values are logits and go through a sigmoid, or, if ``y`` holds class indices,
+                through a softmax over C. A hard mask is bool or integer, 0 or 1, and is taken as
+                it is: a floating-point one would be taken for logits.
+            y: Labels: a mask of the shape of ``x`` (an axis C of one may be missing), in [0, 1];
+                or class indices in [0, C), integers, shape ``(B, W, H)`` or ``(B, 1, W, H)``.
+            smooth: Added to numerator and denominator, at least 0. An empty prediction of an
+                empty mask scores 1 in any case.
+
+        Returns:
+            Scalar in [0, 1].
+
+        Raises:
+            TypeError: If class indices are no integers.
+            ValueError: If shapes do not go together, or a value is out of range.
+        """
+        return soft_dice(x, y, smooth, ignore_index=self.ignore_index).mean()
+
+
+class DiceLoss(_PixelLoss):
+    """One minus the Dice score.
+
+    Args:
+        ignore_index: Label of pixels that do not count, None if all do.
+
+    >>> DiceLoss()(torch.full((1, 2, 2), -50.0), torch.zeros(1, 2, 2)).item()
+    0.0
+    """
+
+    def __init__(self, *, ignore_index: int | None = None) -> None:
+        super().__init__(ignore_index=ignore_index)
+        self.dicescore = DiceScore(ignore_index=ignore_index)
+
+    def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
+        """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
+
+        Args:
+            x: Logits, shape ``(B, C, W, H)``, ``(B, W, H)`` or ``(W, H)``.
+            y: Labels.
+            smooth: Added to numerator and denominator.
+
+        Returns:
+            Scalar in [0, 1].
+        """
+        score: Tensor = self.dicescore(x, y, smooth)
+        return 1 - score
+
+
+class DiceBCELoss(_PixelLoss):
+    """One minus the Dice score, plus the cross-entropy of every pixel.
+
+    The cross-entropy is binary (BCE) for masks, and that of a softmax for class indices.
+
+    Args:
+        ignore_index: Label of pixels that do not count, None if all do.
+
+    >>> loss = DiceBCELoss()(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2), smooth=0)
+    >>> round(loss.item(), 4)  # 1 - 2/3 + ln 2
+    1.0265
+    """
+
+    def __init__(self, *, ignore_index: int | None = None) -> None:
+        super().__init__(ignore_index=ignore_index)
+        self.dicescore = DiceScore(ignore_index=ignore_index)
+
+    def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
+        """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
+
+        Args:
+            x: Logits, shape ``(B, C, W, H)``, ``(B, W, H)`` or ``(W, H)``, floating point.
+            y: Labels.
+            smooth: Added to numerator and denominator of the Dice score.
+
+        Returns:
+            Scalar, at least 0.
+        """
+        score: Tensor = self.dicescore(x, y, smooth)
+        return 1 - score + pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+
+
+class PixelCrossEntropy(_PixelLoss):
+    """Cross-entropy of every pixel: binary for masks, that of a softmax for class indices.
+
+    Args:
+        ignore_index: Label of pixels that do not count, None if all do.
+
+    >>> round(PixelCrossEntropy()(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1).long()).item(), 4)
+    1.3863
+    """
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
+
+        Args:
+            x: Logits, shape ``(B, C, W, H)``, ``(B, W, H)`` or ``(W, H)``, floating point.
+            y: Labels.
+
+        Returns:
+            Scalar, at least 0, in nats.
+        """
+        return pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+
+
+class FocalLoss(_WeightedLoss):
+    """Cross-entropy that counts what is already predicted well for less.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv:1708.02002,
+    equation 5: ``-w_t (1 - p_t)^gamma log p_t``, here averaged over all predictions. The weights
+    scale their classes; unlike those of torch's cross-entropy, they do not divide the mean.
+
+    Args:
+        weight: Weight of each class, shape ``(C,)``, at least 0; None for 1 each.
+        gamma: Focus on what is predicted badly, at least 0; 0 is the cross-entropy.
+        device: Where the weights are kept. The loss is computed where its input is.
+        ignore_index: Label of predictions that do not count.
+
+    Raises:
+        ValueError: If ``gamma`` or a weight is negative.
+
+    >>> logits, target = torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
+    >>> round(FocalLoss()(logits, target).item(), 4)  # ln 2 / 4
+    0.1733
+    >>> round(FocalLoss(weight=torch.tensor([1.0, 3.0]))(logits, target).item(), 4)
+    0.3466
+    """
+
+    def __init__(
+        self,
+        weight: Tensor | Sequence[float] | None = None,
+        gamma: float = 2,
+        device: torch.device | str = "cpu",
+        *,
+        ignore_index: int = -100,
+    ) -> None:
+        if weight is not None:
+            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype(), device=device)
+            if weight.ndim != 1 or not bool((weight >= 0).all()):
+                raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
+        if not gamma >= 0:
+            raise ValueError(f"gamma must be at least 0, got {gamma}")
+        super().__init__(weight)
+        self.gamma = gamma
+        self.device = device
+        self.ignore_index = ignore_index
+        self.ce_loss = nn.CrossEntropyLoss(reduction="none", ignore_index=ignore_index)
+
+    def forward(self, _input: Tensor, _target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            _input: Logits, shape ``(B, C)`` or ``(B, C, W, H)``; with C = 1, the logit of class 1
+                against class 0.
+            _target: Class indices, integers, shape ``(B,)`` or ``(B, W, H)``, or the same with
+                an axis of one in place of C.
+
+        Returns:
+            Scalar, at least 0, on the device of ``_input``; 0 if nothing counts.
+
+        Raises:
+            TypeError: If the class indices are no integers.
+            ValueError: If shapes do not go together, or a class or the weights do not fit C.
+        """
+        target = self._check(_input, _target)
+        logits = _input.to(torch.promote_types(_input.dtype, torch.float32))
+        if logits.shape[1] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        entropy: Tensor = self.ce_loss(logits, target)  # -log p_t
+        # 1 - p_t, exact for small ones; above 0, where the power's slope is finite.
+        missing = (-torch.expm1(-entropy)).clamp(min=torch.finfo(entropy.dtype).tiny)
+        losses = missing**self.gamma * entropy
+        valid = target != self.ignore_index
+        if self.weight is not None:
+            losses = losses * self.weight.to(losses)[target.masked_fill(~valid, 0)]
+        return losses.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
+
+    def _check(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the class indices without a channel axis, as int64."""
+        if target.ndim == logits.ndim and target.shape[1] == 1:
+            target = target[:, 0]
+        if logits.ndim < 2 or target.shape != (logits.shape[0], *logits.shape[2:]):
+            raise ValueError(
+                f"_target must have shape (B,) or (B, W, H) for _input (B, C) or (B, C, W, H), "
+                f"got {tuple(target.shape)} for {tuple(logits.shape)}"
+            )
+        if target.is_floating_point():
+            raise TypeError(f"_target must hold integers, got {target.dtype}")
+        classes = max(2, logits.shape[1])
+        _check_range("_target", target, classes - 1, self.ignore_index)
+        if self.weight is not None and len(self.weight) != classes:
+            raise ValueError(f"weight must have {classes} entries, got {len(self.weight)}")
+        return target.long()
