@@ -40,13 +40,12 @@ def _check_images(images: Any) -> np.ndarray:
             )
     elif images.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"images must be uint8, uint16 or floating point, got {images.dtype}")
-    with_channels: np.ndarray = images if images.ndim == 4 else images[..., None]
-    return with_channels
+    return np.expand_dims(images, -1) if images.ndim == 3 else images
 
 
 def _check_labels(labels: Any, count: int) -> np.ndarray:
     """Return labels as int64, shape ``(N,)``."""
-    labels = np.asarray(labels)
+    labels = np.array(labels)
     if labels.shape not in ((count,), (count, 1)):
         raise ValueError(
             f"labels must have shape ({count},) or ({count}, 1) for {count} images, "
@@ -56,7 +55,7 @@ def _check_labels(labels: Any, count: int) -> np.ndarray:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.min() < 0:
         raise ValueError(f"labels must be at least 0, got {labels.min()}")
-    return labels.reshape(count).astype(np.int64)
+    return np.array(labels.reshape(count), dtype=np.int64)
 
 
 def _check_indices(files: Sequence[int | str], count: int) -> np.ndarray:

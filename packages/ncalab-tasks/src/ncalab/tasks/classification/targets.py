@@ -78,5 +78,4 @@ def errors(logits: Tensor, target: Tensor, loss_type: LossType) -> Tensor:
         return F.cross_entropy(logits, target, reduction="none", ignore_index=NO_CLASS)
     counts = target != NO_CLASS
     one_hot = F.one_hot(target.where(counts, 0), logits.shape[1]).movedim(-1, 1)
-    # torch.where, not a product: a NaN in a dead cell must not get past the mask.
     return torch.where(counts, (logits - one_hot).square().sum(dim=1) / 2, 0)
