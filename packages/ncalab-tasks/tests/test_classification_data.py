@@ -255,7 +255,7 @@ def write_npz(path: Path, **others: np.ndarray) -> Path:
     for split, count in (("train", 6), ("val", 2), ("test", 3)):
         arrays[f"{split}_images"] = pictures(count, 4, 3, 3)
         arrays[f"{split}_labels"] = labels(count)[:, None]
-    np.savez_compressed(path, **{**arrays, **others})
+    np.savez_compressed(path, **{**arrays, **others})  # type: ignore[arg-type]  # names of arrays
     return path
 
 
