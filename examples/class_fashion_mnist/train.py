@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
-from ncalab.core import fix_random_seed, get_compute_device
+from ncalab.core import fix_random_seed, get_compute_device, unwrap
 from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import ClassificationNCAModel
 from ncalab.train import BasicNCATrainer
@@ -67,7 +67,7 @@ nca = ClassificationNCAModel(
     inference_timesteps=arguments.steps,
 )
 # With a rule of zeros, where rules start otherwise, the head would see nothing at first.
-torch.nn.init.normal_(nca.rule.last_layer.weight, std=0.1)
+torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
 batches = DataLoader(images.train, arguments.batch_size, shuffle=True)
 trainer = BasicNCATrainer(
     nca,
@@ -85,16 +85,16 @@ minutes, cpu_minutes = (time.perf_counter() - started) / 60, (time.process_time(
 print(f"training: {minutes:.1f} minutes, {cpu_minutes:.1f} of them on the CPU")
 print(f"parameters={nca.num_trainable_parameters()} best_epoch={history.best_epoch}")
 
-best = history.best_model
+nca.load_state_dict(unwrap(history.best_model).state_dict())
 torch.manual_seed(0)
-values, _ = best.validate(DataLoader(test, 100), keep_predictions=False)
+values, _ = nca.validate(DataLoader(test, 100), keep_predictions=False)
 print(f"{len(test)} test images")
 for name, value in values.items():
     print(f"  {name}={value:.4f}")
 
 shown = [test[index] for index in range(16)]
 stack = torch.stack([image for image, _ in shown])  # (16, C, W, H)
-probabilities, classes = best.classify(stack, seed=0).cpu().max(dim=1)
+probabilities, classes = nca.classify(stack, seed=0).cpu().max(dim=1)
 figure = Figure(figsize=(9, 10), layout="constrained")
 for axes, (image, label), p, c in zip(
     figure.subplots(4, 4).flat, shown, probabilities, classes, strict=True
@@ -105,8 +105,8 @@ for axes, (image, label), p, c in zip(
     )
     axes.axis("off")
 FigureCanvasAgg(figure).print_png(output / "predictions.png")
-Animator(best, stack[:1], 4 * arguments.steps, hidden=True, rollout_seed=0).save(
+Animator(nca, stack[:1], 4 * arguments.steps, hidden=True, rollout_seed=0).save(
     output / "hidden.gif"
 )
-best.save_pretrained(output / "pretrained")
+nca.save_pretrained(output / "pretrained")
 print(f"model, history, predictions.png and hidden.gif: {output}")

@@ -1,4 +1,4 @@
-"""What training and evaluation of the self-classifying digits share: the digits and their figures."""
+"""What training and evaluation of the self-classifying digits share."""
 
 import gzip
 from collections.abc import Iterator
@@ -128,6 +128,12 @@ COLORS = np.array(
 )  # fmt: skip
 
 
+def examples_of_each(digits: ClassificationDataset) -> Tensor:
+    """Return the first digit of each class, shape ``(10, 1, W, H)``."""
+    first = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(10)]
+    return torch.stack([digits[index][0] for index in first])
+
+
 def paint(state: Tensor) -> np.ndarray:
     """Give each living cell the colour of the class that it votes for.
 
@@ -137,21 +143,30 @@ def paint(state: Tensor) -> np.ndarray:
     Returns:
         Digits side by side, each three times its size, shape ``(3 W, 3 B H, 3)``, uint8.
     """
+    state = state.cpu()
+    image = state[:, :1]
     colors = COLORS[state[:, -10:].argmax(dim=1).numpy()]  # (B, W, H, 3)
-    shade = state[:, :1].permute(0, 2, 3, 1).numpy()
-    painted = np.where(living_cells(state[:, :1])[:, 0, ..., None], colors, 40) * shade
+    living = living_cells(image)[:, 0, ..., None].numpy()
+    painted = np.where(living, colors, 40) * image.movedim(1, -1).clamp(0, 1).numpy()
     row = np.concatenate(list(painted.astype(np.uint8)), axis=1)
     return row.repeat(3, axis=0).repeat(3, axis=1)
 
 
+def painted_steps(nca: ClassificationNCAModel, images: Tensor, steps: int) -> list[np.ndarray]:
+    """Run a rollout and return what :func:`paint` makes of every step."""
+    painted: list[np.ndarray] = []
+    nca.predict(images, steps, seed=0, on_step=lambda _, state: painted.append(paint(state)))
+    return painted
+
+
+def show(nca: ClassificationNCAModel, images: Tensor, steps: int, path: Path) -> None:
+    """Write a picture of digits, one row for each of some steps of a rollout."""
+    painted = painted_steps(nca, images, steps)
+    rows = [painted[step - 1] for step in (1, 2, 4, 8, steps) if step <= steps]
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
 def animate(nca: ClassificationNCAModel, images: Tensor, steps: int, path: Path) -> None:
     """Write an animation of what the cells of some digits vote for, step after step."""
-    frames: list[Image.Image] = []
-
-    def keep(_step: int, state: Tensor) -> bool:
-        rows = state.cpu().split(10)
-        frames.append(Image.fromarray(np.concatenate([paint(row) for row in rows])))
-        return False
-
-    nca.predict(images, steps, seed=0, on_step=keep)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0)
+    first, *others = (Image.fromarray(frame) for frame in painted_steps(nca, images, steps))
+    first.save(path, save_all=True, append_images=others, duration=120, loop=0)

@@ -4,7 +4,7 @@ from ncalab.tasks.classification.data import ClassificationDataset, IDXDataset, 
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.classification.model import ClassificationNCAModel
-from ncalab.tasks.classification.votes import count_votes, living_cells
+from ncalab.tasks.classification.votes import agreement, count_votes, living_cells
 
 __all__ = [
     "ClassificationDataset",
@@ -12,6 +12,7 @@ __all__ = [
     "ClassificationNCAModel",
     "IDXDataset",
     "MedMNISTDataset",
+    "agreement",
     "count_votes",
     "living_cells",
     "read_idx",
