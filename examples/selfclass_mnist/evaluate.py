@@ -10,7 +10,6 @@ on. Writes a picture and an animation.
 import argparse
 from pathlib import Path
 
-import torch
 from digits import animate, examples_of_each, load_digits, measure, show
 from torch.utils.data import DataLoader
 
