@@ -78,6 +78,11 @@ def idx_images(folder: Path, num_train: int) -> Images:
     return split(f"IDX files in {folder}", train, test, names, num_train)
 
 
+def at_most(count: int, images: ClassificationDataset) -> ClassificationDataset:
+    """Return ``count`` images, each class in proportion, or all if there are not as many."""
+    return images.split_off(count, seed=0)[1] if count < len(images) else images
+
+
 def numbered(images: ClassificationDataset) -> list[str]:
     """Name classes by their indices."""
     return [str(index) for index in range(int(images.labels.max()) + 1)]
@@ -91,8 +96,7 @@ def split(
     num_train: int,
 ) -> Images:
     """Take ``num_train`` training images, a tenth of them for validation."""
-    if num_train < len(train):
-        train = train.split_off(num_train, seed=0)[1]
+    train = at_most(num_train, train)
     train, val = train.split_off(max(1, len(train) // 10), seed=1)
     return Images(name, train, val, test, class_names)
 
@@ -101,8 +105,7 @@ def medmnist_images(path: Path, num_train: int) -> Images:
     """Return the three splits of a MedMNIST file."""
     train, val, test = (MedMNISTDataset(path, split=part) for part in ("train", "val", "test"))
     names = numbered(train)
-    fewer = train.split_off(num_train, seed=0)[1] if num_train < len(train) else train
-    return Images(f"MedMNIST file {path}", fewer, val, test, names)
+    return Images(f"MedMNIST file {path}", at_most(num_train, train), val, test, names)
 
 
 def free_folder(wanted: Path) -> Path:

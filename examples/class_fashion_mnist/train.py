@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from images import free_folder, load_images
+from images import at_most, free_folder, load_images
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -32,7 +32,7 @@ parser.add_argument("--num-train", type=int, default=10_000, help="images, a ten
 parser.add_argument("--epochs", type=int, default=6)
 parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--hidden-channels", type=int, default=16)
-parser.add_argument("--steps", type=int, default=8, help="of every rollout")
+parser.add_argument("--steps", type=int, default=5, help="of every rollout")
 parser.add_argument("--lr", type=float, default=3e-3, help="learning rate; falls to zero")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
@@ -45,7 +45,7 @@ elif arguments.num_train < 20:
     parser.error(f"--num-train must be at least 20, got {arguments.num_train}")
 
 images = load_images(arguments.data, arguments.medmnist, arguments.num_train)
-test = images.test.split_off(100, seed=0)[1] if arguments.short else images.test
+test = at_most(100, images.test) if arguments.short else images.test
 num_channels, width, height = images.train[0][0].shape
 print(f"{images.name}: {len(images.train)} to train, {len(images.val)} to validate", flush=True)
 output = arguments.output or free_folder(Path("runs") / "class_fashion_mnist")
@@ -92,12 +92,12 @@ print(f"{len(test)} test images")
 for name, value in values.items():
     print(f"  {name}={value:.4f}")
 
-shown = [test[index] for index in range(16)]
+shown = [test[index] for index in range(min(16, len(test)))]
 stack = torch.stack([image for image, _ in shown])  # (16, C, W, H)
 probabilities, classes = nca.classify(stack, seed=0).cpu().max(dim=1)
 figure = Figure(figsize=(9, 10), layout="constrained")
 for axes, (image, label), p, c in zip(
-    figure.subplots(4, 4).flat, shown, probabilities, classes, strict=True
+    figure.subplots(4, 4).flat, shown, probabilities, classes, strict=False
 ):
     axes.imshow(image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=1)
     axes.set_title(

@@ -1,6 +1,7 @@
 """What training and evaluation of the self-classifying digits share."""
 
 import gzip
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -84,27 +85,22 @@ class Continued(Pool):
     With the batches of :class:`HalfKept` these are the same digits, which must stay what they
     are: the age of a state has no bound, so it learns to last. Some of them are shuffled: the
     cells find another digit under them, and must change their minds ("mutation" in Randazzo et
-    al. 2020).
-
-    Args:
-        warmup: Number of batches before, all of them fresh: what has learned nothing yet leaves
-            nothing worth going on from.
+    al. 2020). What is worse than a guess starts afresh, so that nothing runs away: at first
+    nearly all do.
     """
-
-    def __init__(self, warmup: int) -> None:
-        super().__init__(n_seed=0)
-        self.warmup = warmup
 
     def sample(self, seed: Tensor) -> Tensor:
         """Return fresh states, then states of the batch before with the images of ``seed``."""
         batch = seed.clone()
-        self.warmup -= 1
         kept = [state for state in self.states[: len(seed) : 2] if state is not None]
-        if kept and self.warmup < 0:
-            states = torch.stack(kept)
-            mutated = max(2, len(states) // 4)
+        if kept:
+            states = torch.stack(kept).to(batch)
+            good = self.losses[: len(seed) : 2] < math.log(10)
+            mutated = len(states) // 4 + 1
             states[-mutated:] = states[-mutated:].roll(1, dims=0)
-            batch[-len(states) :, 1:] = states[:, 1:].to(batch)
+            good[-mutated:] = good[-mutated:].roll(1)
+            going_on = batch[-len(states) :]  # a view
+            going_on[good, 1:] = states[good, 1:]
         self._slots = torch.arange(len(seed))
         return batch
 

@@ -33,12 +33,11 @@ from ncalab.train import BasicNCATrainer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; else 5,000 digits")
-parser.add_argument("--epochs", type=int, default=8, help="each shows every digit twice")
-parser.add_argument("--warmup", type=int, default=3, help="epochs before states are kept")
+parser.add_argument("--epochs", type=int, default=7, help="each shows every digit twice")
 parser.add_argument("--batch-size", type=int, default=16, help="even")
 parser.add_argument("--hidden-channels", type=int, default=12)
-parser.add_argument("--lr", type=float, default=6e-3, help="learning rate; falls to zero")
-parser.add_argument("--max-steps", type=int, default=8, help="a rollout takes 5/8 to all of them")
+parser.add_argument("--lr", type=float, default=1e-2, help="learning rate; falls to zero")
+parser.add_argument("--max-steps", type=int, default=6, help="a rollout takes 2/3 to all of them")
 parser.add_argument("--weights", type=Path, help="trained weights to start from")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
@@ -50,7 +49,7 @@ if arguments.batch_size < 4 or arguments.batch_size % 2:
 
 train, test = load_digits(arguments.data)
 if arguments.short:
-    arguments.epochs, arguments.warmup = 2, 1
+    arguments.epochs = 2
     train, test = train.split_off(64, seed=0)[1], test.split_off(20, seed=0)[1]
 train, val = train.split_off(len(train) // 10, seed=1)
 output = arguments.output or free_folder(Path("runs") / "selfclass_mnist")
@@ -67,14 +66,14 @@ nca = ClassificationNCAModel(
     num_classes=10,
     pixel_wise_loss=True,
     hidden_size=64,
-    kernel_size=7,  # a word travels three cells a step
+    kernel_size=9,  # a word travels four cells a step
     lambda_hidden=1e-2,
-    training_timesteps=(arguments.max_steps * 5 // 8, arguments.max_steps + 1),
+    training_timesteps=(arguments.max_steps * 2 // 3, arguments.max_steps + 1),
     # Validation takes four times as many, so that the best weights are those that last.
     inference_timesteps=4 * arguments.max_steps,
 )
 # From zero, where rules start otherwise, it takes a hundred batches to learn anything at all.
-torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.2)
 if arguments.weights is not None:
     nca.load(nca, arguments.weights)
 batches = HalfKept(len(train), arguments.batch_size)
@@ -87,7 +86,7 @@ trainer = BasicNCATrainer(
     adam_betas=(0.9, 0.99),
     batch_repeat=1,
     max_epochs=arguments.epochs,
-    pool=Continued(arguments.warmup * len(batches)),
+    pool=Continued(),
     gradient_normalization=True,
 )
 started, cpu = time.perf_counter(), time.process_time()
