@@ -105,7 +105,7 @@ for axes, (image, label), p, c in zip(
     )
     axes.axis("off")
 FigureCanvasAgg(figure).print_png(output / "predictions.png")
-Animator(nca, stack[:1], 4 * arguments.steps, hidden=True, rollout_seed=0).save(
+Animator(nca, stack[:1], 2 * arguments.steps, hidden=True, rollout_seed=0).save(
     output / "hidden.gif"
 )
 nca.save_pretrained(output / "pretrained")

@@ -1,6 +1,6 @@
 """Metrics of classification, in memory that does not depend on the size of the data set."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,12 +92,14 @@ def make_metrics(num_classes: int, *, pixel_wise: bool) -> nn.ModuleDict:
         num_classes: Number of classes K.
         pixel_wise: Whether cells vote.
     """
-    kinds: dict[str, Callable[[], Metric]] = {
-        "accuracy_macro": lambda: MulticlassAccuracy(num_classes, average="macro"),
-        "accuracy_micro": lambda: MulticlassAccuracy(num_classes, average="micro"),
-        "f1": lambda: MulticlassF1Score(num_classes, average="macro"),
-        "auroc": lambda: MacroAUROC(num_classes),
+    # Without torchmetrics' checks: labels have been checked, and those wait for the device.
+    macro: dict[str, Any] = {"average": "macro", "validate_args": False}
+    metrics: dict[str, nn.Module] = {
+        "accuracy_macro": MulticlassAccuracy(num_classes, **macro),
+        "accuracy_micro": MulticlassAccuracy(num_classes, **{**macro, "average": "micro"}),
+        "f1": MulticlassF1Score(num_classes, **macro),
+        "auroc": MacroAUROC(num_classes),
     }
     if pixel_wise:
-        kinds["total_agreement"] = TotalAgreement
-    return nn.ModuleDict({name: make() for name, make in kinds.items()})
+        metrics["total_agreement"] = TotalAgreement()
+    return nn.ModuleDict(metrics)

@@ -1,7 +1,6 @@
 """How the cells of an image, each with an opinion of its own, decide on one class."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 LIVING_THRESHOLD = 0.1
@@ -83,8 +82,9 @@ def count_votes(logits: Tensor, living: Tensor) -> Tensor:
     >>> count_votes(logits, torch.tensor([[[[True, True, False]]]])).tolist()
     [[1, 1]]
     """
-    votes = F.one_hot(logits.argmax(dim=1), logits.shape[1])
-    return (votes * living[:, 0, :, :, None]).sum(dim=(1, 2))
+    votes = torch.zeros(logits.shape[:2], dtype=torch.int64, device=logits.device)
+    classes = logits.argmax(dim=1).flatten(1)  # (B, W H)
+    return votes.scatter_add(1, classes, living.flatten(1).long())
 
 
 def agreement(votes: Tensor) -> Tensor:
