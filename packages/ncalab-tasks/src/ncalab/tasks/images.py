@@ -129,10 +129,11 @@ def image_to_tensor(image: Array | Tensor) -> Tensor:
     """
     if isinstance(image, Tensor):
         # An array first: torch's unsigned 16-bit integers lack most operations.
-        image = np.moveaxis(image.detach().cpu().numpy(), 0, -1) if image.ndim == 3 else image
+        image = image.detach().cpu().numpy()
+        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
     if not isinstance(image, np.ndarray):
         raise TypeError(
-            f"image must be an array (W, H, C) or a tensor (C, W, H), got {image!r:.80}"
+            f"image must be an array (W, H, C) or a tensor (C, W, H), got {type(image).__name__}"
         )
     if image.ndim not in (2, 3):
         raise ValueError(f"image must have shape (W, H) or (W, H, C), got {image.shape}")

@@ -7,88 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
-
-def _as_classes(x: Tensor, y: Tensor) -> Tensor | None:
-    """Return class indices ``(B, W, H)`` if that is what ``y`` holds, None if it is a mask."""
-    if x.ndim < 4 or x.shape[1] == 1 or y.shape == x.shape:
-        return None
-    if y.ndim == x.ndim and y.shape[1] == 1:
-        y = y[:, 0]
-    return y if y.shape == (x.shape[0], *x.shape[2:]) else None
-
-
-def _as_mask(x: Tensor, y: Tensor) -> Tensor:
-    """Return a mask in the shape of ``x``, which may lack or have a channel axis of one."""
-    if y.shape == x.shape:
-        return y
-    if x.ndim >= 4 and x.shape[1] == 1 and y.shape == (x.shape[0], *x.shape[2:]):
-        return y[:, None]
-    if y.ndim >= 4 and y.shape[1] == 1 and x.shape == (y.shape[0], *y.shape[2:]):
-        return y[:, 0]
-    raise ValueError(
-        "y must have the shape of x, or that of x without its channels for class indices, "
-        f"got {tuple(y.shape)} for x {tuple(x.shape)}"
-    )
-
-
-def _check_range(name: str, y: Tensor, top: int, ignore_index: int | None) -> None:
-    """Raise unless all values that are not ignored are in [0, top]."""
-    seen = y if ignore_index is None else y[y != ignore_index]
-    if seen.numel() == 0:
-        return
-    low, high = torch.stack(seen.aminmax()).tolist()
-    if not (low >= 0 and high <= top):
-        besides = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
-        raise ValueError(f"{name} must be in [0, {top}]{besides}, got {low} to {high}")
-
-
-def class_targets(x: Tensor, y: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
-    """Bring labels into the shape of the logits.
-
-    Args:
-        x: Logits, as in :class:`DiceScore`.
-        y: Labels, as in :class:`DiceScore`.
-        ignore_index: Label of pixels that do not count, None if all do.
-
-    Returns:
-        Targets in [0, 1] and, bool, which of them count; both of the shape of ``x``.
-
-    Raises:
-        TypeError: If class indices are no integers.
-        ValueError: If shapes do not go together, or a label is out of range.
-
-    >>> target, valid = class_targets(torch.zeros(1, 3, 1, 2), torch.tensor([[[2, 255]]]), 255)
-    >>> target[0, :, 0].tolist(), valid[0, 0, 0].tolist()
-    ([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]], [True, False])
-    """
-    dtype = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
-    classes = _as_classes(x, y)
-    labels = _as_mask(x, y) if classes is None else classes
-    if classes is not None and classes.is_floating_point():
-        raise TypeError(f"y must hold integers where it holds class indices, got {y.dtype}")
-    top = 1 if classes is None else x.shape[1] - 1
-    _check_range("y", labels, top, ignore_index)
-    valid = torch.ones_like(labels, dtype=torch.bool)
-    if ignore_index is not None:
-        valid = labels != ignore_index
-        labels = labels.masked_fill(~valid, 0)
-    if classes is None:
-        return labels.to(dtype), valid
-    one_hot = F.one_hot(labels.long(), x.shape[1]).movedim(-1, 1)
-    return one_hot.to(dtype), valid[:, None].expand_as(x)
+from ncalab.tasks.labels import as_classes, check_range, class_targets
 
 
 def _probabilities(x: Tensor, y: Tensor) -> Tensor:
     """Return what a prediction gives to each pixel and class, at least in single precision."""
     if not x.is_floating_point():
-        _check_range("x", x, 1, None)
         return x.float()
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x.sigmoid() if _as_classes(x, y) is None else x.softmax(dim=1)
+    return x.sigmoid() if as_classes(x, y) is None else x.softmax(dim=1)
 
 
 def soft_dice(
-    x: Tensor, y: Tensor, smooth: float = 1.0, *, ignore_index: int | None = None
+    x: Tensor,
+    y: Tensor,
+    smooth: float = 1.0,
+    *,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
 ) -> Tensor:
     """Measure the overlap of each sample and channel.
 
@@ -100,6 +36,7 @@ def soft_dice(
         y: Labels, as in :class:`DiceScore`.
         smooth: Added to numerator and denominator, at least 0.
         ignore_index: Label of pixels that do not count.
+        validate_args: Whether to check that values are in range.
 
     Returns:
         Scores in [0, 1], shape ``(B, C)``. Nothing predicted where nothing is labelled is a
@@ -111,7 +48,9 @@ def soft_dice(
     """
     if not smooth >= 0:
         raise ValueError(f"smooth must be at least 0, got {smooth}")
-    target, valid = class_targets(x, y, ignore_index)
+    target, valid = class_targets(x, y, ignore_index, validate_args=validate_args)
+    if validate_args and not x.is_floating_point():
+        check_range("x", x, 1)
     probability = _probabilities(x, y).masked_fill(~valid, 0)
     # What has no batch axis is one sample; image rows are neither samples nor channels.
     shape = x.shape[:2] if x.ndim >= 4 else (x.shape[0] if x.ndim == 3 else 1, 1)
@@ -122,7 +61,9 @@ def soft_dice(
     return torch.where(empty, 1, overlap / torch.where(empty, 1, total))
 
 
-def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None) -> Tensor:
+def pixel_cross_entropy(
+    x: Tensor, y: Tensor, *, ignore_index: int | None = None, validate_args: bool = True
+) -> Tensor:
     """Return the cross-entropy of logits and labels, averaged over pixels, then over samples.
 
     Args:
@@ -131,6 +72,7 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
             masks give the binary one of a sigmoid, in its form for logits, whose gradient does
             not vanish however wrong a logit is.
         ignore_index: Label of pixels that do not count.
+        validate_args: Whether to check that values are in range.
 
     Returns:
         Scalar, in nats.
@@ -138,9 +80,9 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
     >>> pixel_cross_entropy(torch.tensor([[[-200.0]]]), torch.tensor([[[1]]])).item()
     200.0
     """
-    target, valid = class_targets(x, y, ignore_index)
+    target, valid = class_targets(x, y, ignore_index, validate_args=validate_args)
     x = x.to(target.dtype)
-    if _as_classes(x, y) is None:
+    if as_classes(x, y) is None:
         entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none")
     else:
         entropy = F.cross_entropy(x, target, reduction="none")
@@ -153,19 +95,13 @@ def pixel_cross_entropy(x: Tensor, y: Tensor, *, ignore_index: int | None = None
     return (entropy.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)).mean()
 
 
-class _PixelLoss(nn.Module):
-    """A loss of logits and labels that leaves pixels of one label out."""
-
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-
-
-class DiceScore(_PixelLoss):
+class DiceScore(nn.Module):
     """Dice overlap of predictions and labels: the mean over samples and channels.
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> mask = torch.tensor([[[0, 1], [1, 1]]])
     >>> score = DiceScore()
@@ -174,6 +110,11 @@ class DiceScore(_PixelLoss):
     >>> round(score(mask * 20.0 - 10, mask).item(), 3)  # logits of -10 and 10
     1.0
     """
+
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.validate_args = validate_args
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the score.
@@ -195,22 +136,26 @@ class DiceScore(_PixelLoss):
             TypeError: If class indices are no integers.
             ValueError: If shapes do not go together, or a value is out of range.
         """
-        return soft_dice(x, y, smooth, ignore_index=self.ignore_index).mean()
+        return soft_dice(
+            x, y, smooth, ignore_index=self.ignore_index, validate_args=self.validate_args
+        ).mean()
 
 
-class DiceLoss(_PixelLoss):
+class DiceLoss(nn.Module):
     """One minus the Dice score.
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> DiceLoss()(torch.full((1, 2, 2), -50.0), torch.zeros(1, 2, 2)).item()
     0.0
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(ignore_index=ignore_index)
-        self.dicescore = DiceScore(ignore_index=ignore_index)
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.dicescore = DiceScore(ignore_index=ignore_index, validate_args=validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -227,22 +172,24 @@ class DiceLoss(_PixelLoss):
         return 1 - score
 
 
-class DiceBCELoss(_PixelLoss):
+class DiceBCELoss(nn.Module):
     """One minus the Dice score, plus the cross-entropy of every pixel.
 
     The cross-entropy is binary (BCE) for masks, and that of a softmax for class indices.
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> loss = DiceBCELoss()(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2), smooth=0)
     >>> round(loss.item(), 4)  # 1 - 2/3 + ln 2
     1.0265
     """
 
-    def __init__(self, *, ignore_index: int | None = None) -> None:
-        super().__init__(ignore_index=ignore_index)
-        self.dicescore = DiceScore(ignore_index=ignore_index)
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.dicescore = DiceScore(ignore_index=ignore_index, validate_args=validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -256,18 +203,28 @@ class DiceBCELoss(_PixelLoss):
             Scalar, at least 0.
         """
         score: Tensor = self.dicescore(x, y, smooth)
-        return 1 - score + pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+        # The score has looked at the labels already.
+        ignored = self.dicescore.ignore_index
+        entropy = pixel_cross_entropy(x, y, ignore_index=ignored, validate_args=False)
+        return 1 - score + entropy
 
 
-class PixelCrossEntropy(_PixelLoss):
+class PixelCrossEntropy(nn.Module):
     """Cross-entropy of every pixel: binary for masks, that of a softmax for class indices.
 
     Args:
         ignore_index: Label of pixels that do not count, None if all do.
+        validate_args: Whether to check that values are in range, for which the host waits for the
+            device.
 
     >>> round(PixelCrossEntropy()(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1).long()).item(), 4)
     1.3863
     """
+
+    def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.validate_args = validate_args
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -279,7 +236,9 @@ class PixelCrossEntropy(_PixelLoss):
         Returns:
             Scalar, at least 0, in nats.
         """
-        return pixel_cross_entropy(x, y, ignore_index=self.ignore_index)
+        return pixel_cross_entropy(
+            x, y, ignore_index=self.ignore_index, validate_args=self.validate_args
+        )
 
 
 class FocalLoss(_WeightedLoss):
@@ -314,9 +273,10 @@ class FocalLoss(_WeightedLoss):
         ignore_index: int = -100,
     ) -> None:
         if weight is not None:
-            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype(), device=device)
+            weight = torch.as_tensor(weight, dtype=torch.get_default_dtype())
             if weight.ndim != 1 or not bool((weight >= 0).all()):
                 raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
+            weight = weight.to(device)
         if not gamma >= 0:
             raise ValueError(f"gamma must be at least 0, got {gamma}")
         super().__init__(weight)
@@ -366,7 +326,7 @@ class FocalLoss(_WeightedLoss):
         if target.is_floating_point():
             raise TypeError(f"_target must hold integers, got {target.dtype}")
         classes = max(2, logits.shape[1])
-        _check_range("_target", target, classes - 1, self.ignore_index)
+        check_range("_target", target, classes - 1, self.ignore_index)
         if self.weight is not None and len(self.weight) != classes:
             raise ValueError(f"weight must have {classes} entries, got {len(self.weight)}")
         return target.long()
