@@ -33,7 +33,7 @@ from ncalab.train import BasicNCATrainer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; else 5,000 digits")
-parser.add_argument("--epochs", type=int, default=9, help="each shows every digit twice")
+parser.add_argument("--epochs", type=int, default=20, help="each shows every digit twice")
 parser.add_argument("--batch-size", type=int, default=16, help="even")
 parser.add_argument("--hidden-channels", type=int, default=12)
 parser.add_argument("--lr", type=float, default=1e-2, help="learning rate; falls to zero")
