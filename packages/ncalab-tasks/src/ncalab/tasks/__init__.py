@@ -2,6 +2,14 @@
 
 from ncalab.tasks.__about__ import __version__
 from ncalab.tasks.cascade import CascadeNCA
+from ncalab.tasks.classification import (
+    ClassificationDataset,
+    ClassificationNCAHead,
+    ClassificationNCAModel,
+    IDXDataset,
+    MedMNISTDataset,
+    read_idx,
+)
 from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.losses import DiceBCELoss, DiceLoss, DiceScore, FocalLoss
@@ -13,6 +21,9 @@ from ncalab.tasks.segmentation import (
 
 __all__ = [
     "CascadeNCA",
+    "ClassificationDataset",
+    "ClassificationNCAHead",
+    "ClassificationNCAModel",
     "DepthDataset",
     "DepthNCAModel",
     "DiceBCELoss",
@@ -21,8 +32,11 @@ __all__ = [
     "FocalLoss",
     "GrowingNCADataset",
     "GrowingNCAModel",
+    "IDXDataset",
+    "MedMNISTDataset",
     "SegmentationNCADataset",
     "SegmentationNCAModel",
     "SegmentationPrediction",
     "__version__",
+    "read_idx",
 ]

@@ -1,0 +1,77 @@
+"""The head that classifies a whole image from its hidden channels."""
+
+import torch
+from torch import Tensor, nn
+
+from ncalab.core import AbstractNCAHead
+from ncalab.core.checks import check_int
+
+
+class ClassificationNCAHead(AbstractNCAHead):
+    """Pool the hidden channels to a small grid, then classify it with a two-layer perceptron.
+
+    Adaptive average pooling makes the grid the same for images of any size, so one head serves
+    them all.
+
+    Args:
+        num_hidden_channels: Number of hidden channels of the model, at least 1.
+        num_classes: Number of classes K, at least 2.
+        device: Where parameters are created.
+        avg_pool_size: Side of the pooled grid, at least 1.
+        hidden_size: Number of hidden neurons, at least 1.
+
+    Raises:
+        TypeError: If a size is no integer.
+        ValueError: If one is too small.
+
+    >>> head = ClassificationNCAHead(8, 3, torch.device("cpu"), avg_pool_size=2)
+    >>> head(torch.rand(5, 8, 28, 21)).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        num_hidden_channels: int,
+        num_classes: int,
+        device: torch.device,
+        avg_pool_size: int,
+        hidden_size: int = 32,
+    ) -> None:
+        super().__init__()
+        self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=1)
+        self.num_classes = check_int("num_classes", num_classes, minimum=2)
+        self.avg_pool_size = check_int("avg_pool_size", avg_pool_size, minimum=1)
+        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
+        self.classifier = nn.Sequential(
+            nn.AdaptiveAvgPool2d(avg_pool_size),
+            nn.Flatten(),
+            nn.Linear(num_hidden_channels * avg_pool_size**2, hidden_size),
+            nn.ReLU(),
+            nn.Linear(hidden_size, num_classes),
+        ).to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Device that holds the head."""
+        return next(self.parameters()).device
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify images.
+
+        Args:
+            x: Hidden channels, shape ``(B, hidden channels, W, H)``.
+
+        Returns:
+            Logits, shape ``(B, K)``.
+        """
+        logits: Tensor = self.classifier(x)
+        return logits
+
+    def freeze(self, freeze_last: bool = False) -> None:
+        """Exclude the head's parameters from training.
+
+        Args:
+            freeze_last: Whether to freeze the last layer, too; otherwise it stays as it is.
+        """
+        frozen = self.classifier if freeze_last else self.classifier[:-1]
+        frozen.requires_grad_(False)
