@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import unwrap as unwrap
     from ncalab.tasks import CascadeNCA as CascadeNCA
+    from ncalab.tasks import ClassificationDataset as ClassificationDataset
+    from ncalab.tasks import ClassificationNCAHead as ClassificationNCAHead
+    from ncalab.tasks import ClassificationNCAModel as ClassificationNCAModel
     from ncalab.tasks import DepthDataset as DepthDataset
     from ncalab.tasks import DepthNCAModel as DepthNCAModel
     from ncalab.tasks import DiceBCELoss as DiceBCELoss
@@ -39,9 +42,12 @@ if TYPE_CHECKING:
     from ncalab.tasks import FocalLoss as FocalLoss
     from ncalab.tasks import GrowingNCADataset as GrowingNCADataset
     from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
+    from ncalab.tasks import IDXDataset as IDXDataset
+    from ncalab.tasks import MedMNISTDataset as MedMNISTDataset
     from ncalab.tasks import SegmentationNCADataset as SegmentationNCADataset
     from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
     from ncalab.tasks import SegmentationPrediction as SegmentationPrediction
+    from ncalab.tasks import read_idx as read_idx
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
     from ncalab.train import CrossValidation as CrossValidation
     from ncalab.train import CrossValidationError as CrossValidationError
@@ -86,6 +92,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "tasks": (
         "CascadeNCA",
+        "ClassificationDataset",
+        "ClassificationNCAHead",
+        "ClassificationNCAModel",
         "DepthDataset",
         "DepthNCAModel",
         "DiceBCELoss",
@@ -94,9 +103,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "FocalLoss",
         "GrowingNCADataset",
         "GrowingNCAModel",
+        "IDXDataset",
+        "MedMNISTDataset",
         "SegmentationNCADataset",
         "SegmentationNCAModel",
         "SegmentationPrediction",
+        "read_idx",
     ),
     "train": (
         "BasicNCATrainer",
