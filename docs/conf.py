@@ -29,8 +29,9 @@ myst_heading_anchors = 3
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
-# A type variable and a base class without a page to link to.
+# Type variables and a base class without a page to link to.
 nitpick_ignore = [
     ("py:class", "ncalab.core.savable.Model"),
+    ("py:class", "ncalab.core.rollout.tiled.States"),
     ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
 ]
