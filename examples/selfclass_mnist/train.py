@@ -1,51 +1,44 @@
 """Train cells to agree on which digit they are a part of.
 
     python examples/selfclass_mnist/train.py
-    python examples/selfclass_mnist/train.py --data MNIST/raw --epochs 2 --output runs/mnist
+    python examples/selfclass_mnist/train.py --data MNIST/raw --epochs 8 --output runs/mnist
 
-Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. Writes
+Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. They do so
+at three scales: first every 4x4 pixels are one cell, then every 2x2, at last each for itself. Writes
 the run folder (weights and history), a picture and an animation, and prints the figures on test
 digits that it has never seen.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
 import torch
-from digits import (
-    Continued,
-    HalfKept,
-    animate,
-    examples_of_each,
-    free_folder,
-    load_digits,
-    measure,
-    show,
-)
+from digits import Distorted, animate, examples_of_each, free_folder, load_digits, measure, show
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from ncalab.core import fix_random_seed, get_compute_device, unwrap
 from ncalab.core.saving import check_writable_folder
-from ncalab.tasks import ClassificationNCAModel
+from ncalab.tasks import CascadeNCA, ClassificationNCAModel
 from ncalab.train import BasicNCATrainer
+
+SCALES, STEPS = [4, 2, 1], [12, 6, 2]
+TRAINED = sum(STEPS)
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; else 5,000 digits")
-parser.add_argument("--epochs", type=int, default=20, help="each shows every digit twice")
-parser.add_argument("--batch-size", type=int, default=16, help="even")
+parser.add_argument("--epochs", type=int, default=80, help="each shows every digit once")
+parser.add_argument("--batch-size", type=int, default=48)
 parser.add_argument("--hidden-channels", type=int, default=12)
-parser.add_argument("--lr", type=float, default=1e-2, help="learning rate; falls to zero")
-parser.add_argument("--max-steps", type=int, default=6, help="a rollout takes 2/3 to all of them")
-parser.add_argument("--weights", type=Path, help="trained weights to start from")
+parser.add_argument("--hidden-size", type=int, default=80, help="neurons of each scale's rule")
+parser.add_argument("--lr", type=float, default=5e-3, help="learning rate; falls to zero")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
 parser.add_argument("--output", type=Path, help="run folder; default: runs/selfclass_mnist")
 parser.add_argument("--short", action="store_true", help="a few digits, one epoch: does it run?")
 arguments = parser.parse_args()
-if arguments.batch_size < 4 or arguments.batch_size % 2:
-    parser.error(f"--batch-size must be even and at least 4, got {arguments.batch_size}")
 
 train, test = load_digits(arguments.data)
 if arguments.short:
@@ -65,45 +58,50 @@ nca = ClassificationNCAModel(
     num_hidden_channels=arguments.hidden_channels,
     num_classes=10,
     pixel_wise_loss=True,
-    hidden_size=64,
-    kernel_size=9,  # a word travels four cells a step
-    lambda_hidden=1e-2,
-    training_timesteps=(arguments.max_steps * 2 // 3, arguments.max_steps + 1),
-    # Validation takes four times as many, so that the best weights are those that last.
-    inference_timesteps=4 * arguments.max_steps,
+    hidden_size=arguments.hidden_size,
 )
 # From zero, where rules start otherwise, it takes a hundred batches to learn anything at all.
-torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.2)
-if arguments.weights is not None:
-    nca.load(nca, arguments.weights)
-batches = HalfKept(len(train), arguments.batch_size)
-trainer = BasicNCATrainer(
+torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.05)
+cascade = CascadeNCA(
     nca,
+    SCALES,
+    STEPS,
+    single_model=False,
+    training_timesteps=(TRAINED * 4 // 5, TRAINED * 8 // 5 + 1),
+    # Validation takes twice as many, so that the best weights are those that last.
+    inference_timesteps=2 * TRAINED,
+)
+batches = math.ceil(len(train) / arguments.batch_size)
+trainer = BasicNCATrainer(
+    cascade,
     output,
+    optimizer_method="adamw",
     lr=arguments.lr,
-    lr_scheduler=lambda adam: CosineAnnealingLR(adam, arguments.epochs * len(batches)),
+    lr_scheduler=lambda adam: CosineAnnealingLR(adam, arguments.epochs * batches),
     scheduler_interval="batch",
-    adam_betas=(0.9, 0.99),
+    warmup_steps=100,
+    adam_betas=(0.9, 0.98),
     batch_repeat=1,
     max_epochs=arguments.epochs,
-    pool=Continued(),
     gradient_normalization=True,
+    ema_decay=0.995,
 )
+loader = DataLoader(Distorted(train), arguments.batch_size, shuffle=True)
 started, cpu = time.perf_counter(), time.process_time()
-history = trainer.train(DataLoader(train, batch_sampler=batches), DataLoader(val, 100))
+history = trainer.train(loader, DataLoader(val, 100))
 minutes, cpu_minutes = (time.perf_counter() - started) / 60, (time.process_time() - cpu) / 60
 print(f"training: {minutes:.1f} minutes, {cpu_minutes:.1f} of them on the CPU")
-print(f"parameters={nca.num_trainable_parameters()} best_epoch={history.best_epoch}")
+print(f"parameters={cascade.num_trainable_parameters()} best_epoch={history.best_epoch}")
 
-nca.load_state_dict(unwrap(history.best_model).state_dict())
-nca.inference_timesteps = arguments.max_steps
-for steps in (arguments.max_steps, 4 * arguments.max_steps):
+cascade.load_state_dict(unwrap(history.best_model).state_dict())
+for steps in (TRAINED, 4 * TRAINED):
     print(f"{len(test)} test digits after {steps} steps")
-    for name, value in measure(nca, test, steps).items():
+    for name, value in measure(cascade, test, steps).items():
         print(f"  {name}={value:.4f}")
 
 examples = examples_of_each(test)
-show(nca, examples, 4 * arguments.max_steps, output / "digits.png")
-animate(nca, examples, 4 * arguments.max_steps, output / "digits.gif")
-nca.save_pretrained(output / "pretrained")
+show(cascade, examples, TRAINED, output / "digits.png")
+animate(cascade, examples, 2 * TRAINED, output / "digits.gif")
+cascade.inference_timesteps = TRAINED
+cascade.save_pretrained(output / "pretrained")
 print(f"model, history, digits.png and digits.gif: {output}")
