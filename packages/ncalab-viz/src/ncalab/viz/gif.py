@@ -1,0 +1,83 @@
+"""GIF files, written frame by frame.
+
+Pillow's own writer keeps all frames until the last one is there. This one keeps two.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.GifImagePlugin import getdata
+
+Array = np.ndarray
+
+LONGEST_FRAME = 655350
+"""Longest time of a frame in milliseconds: hundredths of a second in 16 bits."""
+# One of the 256 colours of a frame is for pixels that stay as they are.
+_COLORS = 255
+
+
+def frame_time(milliseconds: float) -> int:
+    """Round a time to what a GIF can hold: hundredths of a second, at least one.
+
+    >>> frame_time(33), frame_time(4)
+    (30, 10)
+    """
+    return max(1, round(milliseconds / 10)) * 10
+
+
+def write_gif(
+    file: BinaryIO, images: Iterable[Image.Image], times: Iterable[int], *, repeat: bool
+) -> None:
+    """Write an animation.
+
+    Each frame has colours of its own, and holds only the rectangle that changed.
+
+    Args:
+        file: Binary file.
+        images: RGB images of one size, at least one.
+        times: Time of each in milliseconds, each at most ``LONGEST_FRAME``.
+        repeat: Whether it is shown for ever, or once.
+    """
+    shown: Array | None = None
+    for image, time in zip(images, times, strict=True):
+        pixels = np.asarray(image)
+        if shown is None:
+            file.write(_header(image.size, repeat=repeat))
+            changed = np.ones(pixels.shape[:2], dtype=bool)
+        else:
+            changed = (pixels != shown).any(axis=-1)
+        file.writelines(_frame(pixels, changed, time))
+        shown = pixels
+    file.write(b";")
+
+
+def _header(size: tuple[int, int], *, repeat: bool) -> bytes:
+    # No common colours, no background, square pixels.
+    header = b"GIF89a" + struct.pack("<HHBBB", *size, 0, 0, 0)
+    # Without this extension, a GIF is played once; 0 means for ever.
+    endless = b"!\xff\x0bNETSCAPE2.0" + struct.pack("<BBHB", 3, 1, 0, 0)
+    return header + endless if repeat else header
+
+
+def _frame(pixels: Array, changed: Array, time: int) -> list[bytes]:
+    """Encode the smallest rectangle that holds all changes; one still pixel if there are none."""
+    rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+    top, left = (int(places[0]) if places.size else 0 for places in (rows, columns))
+    bottom, right = (int(places[-1]) + 1 if places.size else 1 for places in (rows, columns))
+    still = ~changed[top:bottom, left:right]
+    part = pixels[top:bottom, left:right].copy()
+    if not still.all():
+        # No colour is wasted on pixels that are not drawn.
+        part[still] = part[~still][0]
+    # Median cut has a smaller mean error, but turns rare colours, such as the caption's.
+    image = Image.fromarray(part).quantize(_COLORS, Image.Quantize.FASTOCTREE)
+    indices = np.array(image)
+    last = int(indices.max()) + 1
+    indices[still] = last
+    frame = Image.fromarray(indices, "P")
+    frame.putpalette([*(image.getpalette() or [])[: 3 * last], 0, 0, 0])
+    options = {"transparency": last} if still.any() else {}
+    return getdata(frame, (left, top), duration=time, include_color_table=True, **options)
