@@ -13,7 +13,7 @@ Array = np.ndarray
 SMALL = 8
 """Size of text beside small pictures, in points."""
 # Sides of a panel in inches.
-_PANEL, _LEAST, _MOST = 1.4, 0.7, 2.8
+_PANEL, _LEAST, _MOST = 1.4, 0.4, 2.8
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -72,9 +72,12 @@ def captions(axes: Sequence[Axes] | Array, texts: Sequence[str]) -> None:
         axis.set_xlabel(text, fontsize=SMALL)
 
 
-def shrink_text(figure: Figure) -> None:
-    """Give labels and ticks of a figure's axes the size of small text."""
-    for axis in figure.axes:
-        axis.tick_params(labelsize=SMALL - 1)
+def shrink_text(figure: Figure, title: str = "") -> None:
+    """Give labels and ticks of a figure's axes the size of small text, and the figure a title."""
+    # Colour bars are children of the axes that they stand beside.
+    for axis in [child for parent in figure.axes for child in (parent, *parent.child_axes)]:
+        axis.tick_params(which="both", labelsize=SMALL - 1)
         for text in (axis.xaxis.label, axis.yaxis.label):
             text.set_fontsize(SMALL)
+    if title:
+        figure.suptitle(title, fontsize=SMALL + 1)

@@ -20,7 +20,8 @@ from ncalab.viz.visuals.base import MAX_SAMPLES, Visual
 Array = np.ndarray
 
 _BARS = 3
-_RIGHT, _OTHER = "#009e73", "#999999"
+# Pale, so that names can be read on them.
+_RIGHT, _OTHER = "#66c5ab", "#d0d0d0"
 
 
 class _Panel(Visual):
@@ -60,7 +61,7 @@ class _Panel(Visual):
             pairs = zip(images, cells, strict=False)
             rows["cells"] = [reading.paint(*pair, self.style) for pair in pairs]
             legend = reading.legend()
-        names = class_labels(getattr(model, "class_names", None), shares.shape[1])
+        names = class_labels(getattr(model, "class_names", None), shares.shape[1], 12)
         figure, axes = panel_grid(len(rows) + 1, count, images.shape[2:], extra=0.3)
         for row, (name, pictures) in zip(axes, rows.items(), strict=False):
             show_image_row(row, pictures, label=name)
@@ -68,9 +69,8 @@ class _Panel(Visual):
             _draw_bars(axis, shares[place], int(truth[place]), names)
             right = shares[place].argmax() == truth[place] and shares[place].any()
             axes[0, place].set_title("✓" if right else "✗", fontsize=SMALL + 2)
-        shrink_text(figure)
+        shrink_text(figure, f"{prediction.steps} steps")
         add_legend(figure, legend)
-        figure.suptitle(f"{prediction.steps} steps")
         return figure
 
 

@@ -53,8 +53,7 @@ class VisualDepthEstimation(Visual):
         worst = color_limits(error)[1]
         show_image_row(axes[3], error, 0, worst, ERROR_CMAP, label="error", colorbar=True)
         captions(axes[3], [f"MAE {_mean(values):.3g}" for values in error])
-        shrink_text(figure)
-        figure.suptitle(f"{prediction.steps} steps")
+        shrink_text(figure, f"{prediction.steps} steps")
         return figure
 
 

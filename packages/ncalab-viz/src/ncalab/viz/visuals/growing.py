@@ -57,6 +57,5 @@ class VisualGrowing(Visual):
             colorbar=True,
             x_index=True,
         )
-        shrink_text(figure)
-        figure.suptitle(f"{prediction.steps} steps")
+        shrink_text(figure, f"{prediction.steps} steps")
         return figure

@@ -68,10 +68,9 @@ class VisualBinaryImageSegmentation(Visual):
             show_image_row(row, pictures, label=name)
         scores = [mean_dice(mask, true, reading.classes) for _, mask, true in shown]
         captions(axes[3], [f"Dice {score:.2f}" for score in scores])
-        shrink_text(figure)
+        shrink_text(figure, f"{prediction.steps} steps")
         colors = [(name, _MISTAKES[name]) for name in names]
         add_legend(figure, [*reading.legend(), *colors])
-        figure.suptitle(f"{prediction.steps} steps")
         return figure
 
 
