@@ -117,3 +117,20 @@ def make_head(image: int = 1, classes: int = 4) -> HeadModel:
     model = HeadModel(torch.device("cpu"), image, classes, 0, inference_timesteps=3)
     model.head = MeanHead(classes)
     return model
+
+
+def state_of(model: AbstractNCAModel, images: Tensor, output: Tensor | None = None) -> Tensor:
+    """Return states with given image and output channels; hidden channels are random."""
+    batch, _, *grid = images.shape
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(batch, model.num_hidden_channels, *grid, generator=generator)
+    if output is None:
+        output = torch.randn(batch, model.num_output_channels, *grid, generator=generator)
+    return torch.cat([images, hidden, output], dim=1)
+
+
+def random_images(batch: int, channels: int, width: int = 7, height: int = 19) -> Tensor:
+    """Return images in [0, 1], shape ``(batch, channels, width, height)``."""
+    return torch.rand(
+        batch, channels, width, height, generator=torch.Generator().manual_seed(batch)
+    )

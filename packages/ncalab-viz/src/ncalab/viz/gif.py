@@ -72,8 +72,8 @@ def _frame(pixels: Array, changed: Array, time: int) -> list[bytes]:
     if not still.all():
         # No colour is wasted on pixels that are not drawn.
         part[still] = part[~still][0]
-    # Median cut has a smaller mean error, but turns rare colours, such as the caption's.
-    image = Image.fromarray(part).quantize(_COLORS, Image.Quantize.FASTOCTREE)
+    # It bounds the error of every colour: median cut turns rare ones, such as the caption's.
+    image = Image.fromarray(part).quantize(_COLORS, Image.Quantize.MAXCOVERAGE)
     indices = np.array(image)
     last = int(indices.max()) + 1
     indices[still] = last

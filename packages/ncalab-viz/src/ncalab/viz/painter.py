@@ -35,10 +35,10 @@ def first_state(
         States with all channels.
     """
     generator = torch.Generator().manual_seed(rollout_seed)
-    # Drawn before the noise.
-    interpret_range_parameter(
-        nca.inference_timesteps if steps is None else steps, generator=generator
-    )
+    wanted = nca.inference_timesteps if steps is None else steps
+    if isinstance(wanted, tuple):
+        # Drawn before the noise is.
+        interpret_range_parameter(wanted, generator=generator)
     x = nca.prepare_input(seed.to(nca.device, nca.dtype))
     return pad_input(x, nca, noise=nca.pad_noise, generator=generator)
 

@@ -217,11 +217,13 @@ def living_cells(images: Array) -> Array:
         images: Shape ``(B, C, W, H)``: one channel is a brightness, the last of four an opacity.
 
     Returns:
-        Mask, shape ``(B, W, H)``: brightness or opacity above 0.1; for other images, all cells.
+        Mask, shape ``(B, W, H)``: brightness or opacity above 0.1; for other images, and for those
+        that have no such cell, all cells.
 
-    >>> living_cells(np.array([[[[0.0, 0.5]]]])).tolist()
-    [[[False, True]]]
+    >>> living_cells(np.array([[[[0.0, 0.5]]], [[[0.0, 0.0]]]])).tolist()
+    [[[False, True]], [[True, True]]]
     """
-    if images.shape[1] in (1, 4):
-        return np.asarray(images[:, -1] > ALIVE_THRESHOLD)
-    return np.ones((len(images), *images.shape[2:]), dtype=bool)
+    if images.shape[1] not in (1, 4):
+        return np.ones((len(images), *images.shape[2:]), dtype=bool)
+    alive = images[:, -1] > ALIVE_THRESHOLD
+    return np.asarray(alive | ~alive.any(axis=(1, 2), keepdims=True))

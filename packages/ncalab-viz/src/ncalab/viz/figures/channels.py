@@ -83,9 +83,9 @@ def plot_hidden_channels(prediction: Prediction, sample: int = 0) -> Figure:
     channels = prediction.hidden_channels_np[sample]
     if not len(channels):
         raise ValueError("prediction must have hidden channels, got none")
-    columns = math.ceil(math.sqrt(len(channels) * 1.5))
+    columns = _columns(len(channels))
     rows = math.ceil(len(channels) / columns)
-    figure, axes = panel_grid(rows, columns, channels.shape[1:], extra=0.08 * rows)
+    figure, axes = panel_grid(rows, columns, channels.shape[1:], extra=0.05 * rows)
     limit = _limit(channels)
     for axis in axes.flat[len(channels) :]:
         axis.set_axis_off()
@@ -95,6 +95,16 @@ def plot_hidden_channels(prediction: Prediction, sample: int = 0) -> Figure:
     figure.colorbar(image, ax=axes, shrink=0.8)
     shrink_text(figure)
     return figure
+
+
+def _columns(count: int) -> int:
+    """Return how many columns make a grid of few empty places, wider than high.
+
+    >>> [_columns(count) for count in (1, 5, 12, 13, 16)]
+    [1, 5, 4, 7, 4]
+    """
+    least = math.ceil(math.sqrt(count))
+    return min(range(least, 2 * least), key=lambda columns: -count % columns)
 
 
 def _limit(values: Array) -> float:

@@ -67,7 +67,7 @@ class _Panel(Visual):
             show_image_row(row, pictures, label=name)
         for place, axis in enumerate(axes[-1]):
             _draw_bars(axis, shares[place], int(truth[place]), names)
-            right = shares[place].argmax() == truth[place] and shares[place].any()
+            right = shares[place].argmax() == truth[place]
             axes[0, place].set_title("✓" if right else "✗", fontsize=SMALL + 2)
         shrink_text(figure, f"{prediction.steps} steps")
         add_legend(figure, legend)
@@ -131,7 +131,7 @@ def class_shares(model: AbstractNCAModel, prediction: Prediction) -> tuple[Array
 
     Returns:
         The share of each class, shape ``(B, K)``: its probability, or for cells that decide each
-        for itself its share of the living cells' votes (all 0 if none lives); and what the cells
+        for itself its share of the living cells' votes; and what the cells
         say, shape ``(B, W, H)``, NaN for dead ones, or None if they say nothing.
     """
     reading = reading_of(model)
@@ -140,7 +140,7 @@ def class_shares(model: AbstractNCAModel, prediction: Prediction) -> tuple[Array
     if shares.ndim == 4 and cells is not None:
         votes = [(cells == k).sum(axis=(1, 2)) for k in range(max(shares.shape[1], 2))]
         counts = np.stack(votes, axis=1)
-        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cells
+        return counts / counts.sum(axis=1, keepdims=True), cells
     if shares.shape[1] == 1:
         # One score says how likely the second of two classes is.
         shares = np.concatenate([1 - shares, shares], axis=1)
