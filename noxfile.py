@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
 # What tests hold a part against, beyond what the part declares.
-REFERENCES: dict[str, list[str]] = {}
+REFERENCES: dict[str, list[str]] = {"viz": ["scikit-learn>=1.4"]}
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
