@@ -17,6 +17,8 @@ LONGEST_FRAME = 655350
 """Longest time of a frame in milliseconds: hundredths of a second in 16 bits."""
 # One of the 256 colours of a frame is for pixels that stay as they are.
 _COLORS = 255
+# Of more colours, a tenth of a second is too long to wait for better ones.
+_MOST_TO_COVER = 4096
 
 
 def frame_time(milliseconds: float) -> int:
@@ -49,7 +51,7 @@ def write_gif(
             changed = np.ones(pixels.shape[:2], dtype=bool)
         else:
             changed = (pixels != shown).any(axis=-1)
-        file.writelines(_frame(pixels, changed, time))
+        file.writelines(_frame(pixels, changed, time, first=shown is None))
         shown = pixels
     file.write(b";")
 
@@ -62,7 +64,7 @@ def _header(size: tuple[int, int], *, repeat: bool) -> bytes:
     return header + endless if repeat else header
 
 
-def _frame(pixels: Array, changed: Array, time: int) -> list[bytes]:
+def _frame(pixels: Array, changed: Array, time: int, *, first: bool) -> list[bytes]:
     """Encode the smallest rectangle that holds all changes; one still pixel if there are none."""
     rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
     top, left = (int(places[0]) if places.size else 0 for places in (rows, columns))
@@ -72,8 +74,7 @@ def _frame(pixels: Array, changed: Array, time: int) -> list[bytes]:
     if not still.all():
         # No colour is wasted on pixels that are not drawn.
         part[still] = part[~still][0]
-    # It bounds the error of every colour: median cut turns rare ones, such as the caption's.
-    image = Image.fromarray(part).quantize(_COLORS, Image.Quantize.MAXCOVERAGE)
+    image = _quantized(Image.fromarray(part), first=first)
     indices = np.array(image)
     last = int(indices.max()) + 1
     indices[still] = last
@@ -81,3 +82,15 @@ def _frame(pixels: Array, changed: Array, time: int) -> list[bytes]:
     frame.putpalette([*(image.getpalette() or [])[: 3 * last], 0, 0, 0])
     options = {"transparency": last} if still.any() else {}
     return getdata(frame, (left, top), duration=time, include_color_table=True, **options)
+
+
+def _quantized(image: Image.Image, *, first: bool) -> Image.Image:
+    """Reduce the colours of an image.
+
+    Maximum coverage bounds the error of each colour (median cut turns rare ones, such as the
+    legend's), but needs long for many colours. The first frame is worth that: it holds all that
+    stays.
+    """
+    few = first or image.getcolors(_MOST_TO_COVER) is not None
+    method = Image.Quantize.MAXCOVERAGE if few else Image.Quantize.FASTOCTREE
+    return image.quantize(_COLORS, method)
