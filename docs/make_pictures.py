@@ -198,7 +198,7 @@ def digits() -> None:
         training_timesteps=20,
         inference_timesteps=20,
     )
-    trained(nca, "digits", (x[:4000], y[:4000]), (x[4000:4200], y[4000:4200]), epochs=5, batch=16)
+    trained(nca, "digits", (x[:4000], y[:4000]), (x[4000:4200], y[4000:4200]), epochs=3, batch=16)
     prediction = nca.predict(x[4200:4207], seed=0)
     figure = VisualImageClassification().show(
         nca, x[4200:4207].numpy(), prediction, y[4200:4207].numpy()
@@ -233,7 +233,7 @@ def depth() -> None:
         CPU, 3, 12, hidden_size=64, training_timesteps=32, inference_timesteps=32, depth_scale=3.0
     )
     x, y = crops(4, (111, 121))
-    trained(nca, "depth", crops(160, (0, 47)), (x, y), epochs=16, batch=8)
+    trained(nca, "depth", crops(160, (0, 47)), (x, y), epochs=10, batch=8)
     figure = VisualDepthEstimation().show(nca, x.numpy(), nca.predict(x, seed=0), y.numpy())
     save(figure, "depth")
     animate(nca, x[:1], "animation_depth", overlay=True, show_input=True)

@@ -33,7 +33,7 @@ def _gray(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         image = image[..., None]
     last = image if image.shape[-1] in (1, 3) else np.moveaxis(image, 0, -1)
-    return np.repeat(last, 3 // last.shape[-1], axis=-1).mean(axis=-1)
+    return np.asarray(np.repeat(last, 3 // last.shape[-1], axis=-1).mean(axis=-1))
 
 
 def test_transparent_cells_show_the_background_of_the_style() -> None:

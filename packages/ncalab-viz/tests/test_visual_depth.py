@@ -37,7 +37,7 @@ def test_depths_have_one_scale_and_unknown_ones_are_left_out() -> None:
     estimated, truth, error = (figure.axes[place].get_images()[0] for place in (1, 2, 3))
     assert np.asarray(estimated.get_array()).tolist() == [[2, 4], [6, 8]]
     assert estimated.get_clim() == truth.get_clim() == pytest.approx((3, 4), abs=0.02)
-    assert np.ma.getmaskarray(np.ma.masked_invalid(error.get_array())).tolist() == [
+    assert np.ma.getmaskarray(np.ma.masked_invalid(np.ma.asarray(error.get_array()))).tolist() == [
         [False, False],
         [True, True],
     ]
