@@ -53,7 +53,7 @@ def save(figure: Figure, name: str) -> None:
     """Write a figure as a small PNG: 128 colours are enough for plots and pixels."""
     figure.savefig(temporary := arguments.output / f"{name}.png", dpi=90)
     with Image.open(temporary) as image:
-        small = image.convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
+        small = image.convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=1)
     small.save(temporary, optimize=True)
     report(temporary)
 
@@ -121,7 +121,7 @@ def animate(
     animator = Animator(nca, x, steps, rollout_seed=0, **options)
     *_, last = animator.images()
     path = arguments.output / f"{name}.png"
-    last.quantize(128, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    last.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=1).save(path, optimize=True)
     report(path)
 
 

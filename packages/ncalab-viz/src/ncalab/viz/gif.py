@@ -74,18 +74,17 @@ def _frame(pixels: Array, changed: Array, time: int, *, first: bool) -> list[byt
     if not still.all():
         # No colour is wasted on pixels that are not drawn.
         part[still] = part[~still][0]
-    image = _quantized(Image.fromarray(part), first=first)
-    indices = np.array(image)
-    last = int(indices.max()) + 1
-    indices[still] = last
+    indices = _color_numbers(Image.fromarray(part), first=first)
+    palette = _mean_colors(part, indices)
+    indices[still] = len(palette)
     frame = Image.fromarray(indices, "P")
-    frame.putpalette([*(image.getpalette() or [])[: 3 * last], 0, 0, 0])
-    options = {"transparency": last} if still.any() else {}
+    frame.putpalette([*palette.ravel().tolist(), 0, 0, 0])
+    options = {"transparency": len(palette)} if still.any() else {}
     return getdata(frame, (left, top), duration=time, include_color_table=True, **options)
 
 
-def _quantized(image: Image.Image, *, first: bool) -> Image.Image:
-    """Reduce the colours of an image.
+def _color_numbers(image: Image.Image, *, first: bool) -> Array:
+    """Reduce the colours of an image; return the number of each pixel's, shape ``(w, h)``.
 
     Maximum coverage bounds the error of each colour (median cut turns rare ones, such as the
     legend's), but needs long for many colours. The first frame is worth that: it holds all that
@@ -93,4 +92,16 @@ def _quantized(image: Image.Image, *, first: bool) -> Image.Image:
     """
     few = first or image.getcolors(_MOST_TO_COVER) is not None
     method = Image.Quantize.MAXCOVERAGE if few else Image.Quantize.FASTOCTREE
-    return image.quantize(_COLORS, method)
+    return np.array(image.quantize(_COLORS, method))
+
+
+def _mean_colors(pixels: Array, numbers: Array) -> Array:
+    """Return the mean of the pixels of each number: a background comes out as it was.
+
+    >>> _mean_colors(np.uint8([[[9, 0, 0], [9, 0, 0], [1, 2, 3]]]), np.uint8([[0, 0, 1]])).tolist()
+    [[9, 0, 0], [1, 2, 3]]
+    """
+    numbers, channels = numbers.ravel(), pixels.reshape(-1, 3).T
+    sizes = np.maximum(np.bincount(numbers), 1)
+    means = [np.bincount(numbers, weights=channel) / sizes for channel in channels]
+    return np.round(np.stack(means, axis=1)).astype(np.uint8)

@@ -17,7 +17,9 @@ Array = np.ndarray
 
 _HISTORY_NAME = "history.json"
 _STYLES = ["-", "--", "-.", ":"]
-# Of as many epochs, a marker at each would hide the curve.
+# Of more curves, a legend would hide some.
+_MOST_INSIDE = 4
+# Of more epochs, a marker at each would hide the curve.
 _MOST_WITH_MARKERS = 30
 
 
@@ -43,7 +45,8 @@ def plot_history(history: Any) -> Figure:
     if not panels:
         raise ValueError("history must hold at least one epoch, got none")
     epochs = max(len(values) for named in panels.values() for values in named.values())
-    figure = new_figure(3.1 * len(panels), 2.6)
+    longest = max(map(len, panels.values()))
+    figure = new_figure(3.1 * len(panels), 2.6 + (0.09 * longest if longest > _MOST_INSIDE else 0))
     best = data.get("best_epoch") or 0
     for axes, (title, named) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -101,7 +104,14 @@ def _draw(
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     if len(named) > 1 or title == "validation":
-        axes.legend(fontsize=SMALL - 1, frameon=False)
+        _add_legend(axes, len(named))
+
+
+def _add_legend(axes: Axes, count: int) -> None:
+    """Explain a few curves among them, and many below, where they hide none."""
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncols": 2}
+    options: dict[str, Any] = {} if count <= _MOST_INSIDE else below
+    axes.legend(fontsize=SMALL - 1, frameon=False, **options)
 
 
 def _epochs(count: int, epochs: int) -> Array:
