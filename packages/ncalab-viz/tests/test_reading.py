@@ -21,7 +21,7 @@ from ncalab.viz.reading import (
     living_cells,
     reading_of,
 )
-from ncalab.viz.style import AnimatorStyle, animator_style_dark, animator_style_light
+from ncalab.viz.style import AnimatorStyle, animator_style_dark
 
 RED = AnimatorStyle("black", "#ff0000", "white", "white")
 
@@ -142,4 +142,3 @@ def test_legends_name_what_can_be_said() -> None:
     assert SegmentationReading(1).legend() == []
     assert CellClassReading(2).legend() == [("0", "#e69f00"), ("1", "#56b4e9")]
     assert DepthReading(make(DepthModel, 1, 0, 1)).legend() == []
-    assert animator_style_light.color_overlay == "#d55e00"

@@ -24,10 +24,15 @@ _BARS = 3
 _RIGHT, _OTHER = "#66c5ab", "#d0d0d0"
 
 
-class _Panel(Visual):
-    """A row of images, one of what their cells say, and the likeliest classes of each."""
+class VisualImageClassification(Visual):
+    """Show images, what their cells say, and the likeliest classes of each.
 
-    style: AnimatorStyle
+    The panel is the one for the model's number of image channels: that of
+    :class:`VisualBinaryImageClassification` for one, else :class:`VisualRGBImageClassification`.
+    """
+
+    style: AnimatorStyle | None = None
+    """Colours of the panel; None for those that fit the number of channels."""
 
     def show(
         self,
@@ -53,13 +58,15 @@ class _Panel(Visual):
         images = check_images(model, image, prediction)
         truth = check_classes(label, len(images))
         shares, cells = class_shares(model, prediction)
+        gray = model.num_image_channels == 1
+        style = self.style or (animator_style_dark if gray else animator_style_light)
         count = min(len(images), MAX_SAMPLES)
         images = displayed(images)[:count]
-        rows = {"image": [to_rgb_image(picture, self.style.background) for picture in images]}
+        rows = {"image": [to_rgb_image(picture, style.background) for picture in images]}
         reading, legend = reading_of(model), []
         if cells is not None and reading is not None:
             pairs = zip(images, cells, strict=False)
-            rows["cells"] = [reading.paint(*pair, self.style) for pair in pairs]
+            rows["cells"] = [reading.paint(*pair, style) for pair in pairs]
             legend = reading.legend()
         names = class_labels(getattr(model, "class_names", None), shares.shape[1], 12)
         figure, axes = panel_grid(len(rows) + 1, count, images.shape[2:], extra=0.3)
@@ -74,36 +81,16 @@ class _Panel(Visual):
         return figure
 
 
-class VisualBinaryImageClassification(_Panel):
+class VisualBinaryImageClassification(VisualImageClassification):
     """Show images of one channel, light on dark, what their cells say, and likely classes."""
 
     style = animator_style_dark
 
 
-class VisualRGBImageClassification(_Panel):
+class VisualRGBImageClassification(VisualImageClassification):
     """Show images in colour, on white, what their cells say, and likely classes."""
 
     style = animator_style_light
-
-
-class VisualImageClassification(Visual):
-    """Show a classification in the panel that fits the model's number of image channels.
-
-    One channel gives :class:`VisualBinaryImageClassification`, any other number
-    :class:`VisualRGBImageClassification`.
-    """
-
-    def show(
-        self,
-        model: AbstractNCAModel,
-        image: np.ndarray,
-        prediction: Prediction,
-        label: np.ndarray,
-    ) -> Figure:
-        """Draw up to 8 samples; arguments and figure are those of the panels."""
-        gray = model.num_image_channels == 1
-        panel = VisualBinaryImageClassification() if gray else VisualRGBImageClassification()
-        return panel.show(model, image, prediction, label)
 
 
 class VisualMultiImageClassification(Visual):
