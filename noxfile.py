@@ -19,6 +19,7 @@ REFERENCES: dict[str, list[str]] = {
     "core": ["triton; platform_system == 'Linux'"],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
+    "viz": ["scikit-learn>=1.4"],
 }
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"

@@ -3,10 +3,10 @@
     python examples/selfclass_mnist/train.py
     python examples/selfclass_mnist/train.py --data MNIST/raw --epochs 8 --output runs/mnist
 
-Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. They do so
-at three scales: first every 4x4 pixels are one cell, then every 2x2, at last each for itself. Writes
-the run folder (weights and history), a picture and an animation, and prints the figures on test
-digits that it has never seen.
+Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. They do
+so at three scales: first every 4x4 pixels are one cell, then every 2x2, at last each for itself.
+Writes the run folder (weights and history), a picture and an animation, and prints the figures on
+test digits that it has never seen.
 """
 
 import argparse

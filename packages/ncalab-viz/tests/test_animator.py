@@ -5,12 +5,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot, rcParams
 from matplotlib.animation import FuncAnimation
 from PIL import Image, ImageSequence
-from viz_models import make_fading
+from viz_models import (
+    CellClassModel,
+    DepthModel,
+    SegmentationModel,
+    make,
+    make_fading,
+    make_head,
+    random_images,
+    state_of,
+)
 
+from ncalab.core import AbstractNCAModel
 from ncalab.viz import Animator, AnimatorStyle, animator_style_dark, animator_styles
+from ncalab.viz.colors import class_colors
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -86,6 +96,143 @@ def test_the_overlay_is_on_the_mask_and_nowhere_else() -> None:
     assert (tinted != plain).any(axis=-1).sum() == 1
 
 
+@pytest.mark.parametrize("image", [1, 3, 4])
+@pytest.mark.parametrize("kind", [SegmentationModel, CellClassModel, DepthModel, None])
+@pytest.mark.parametrize("style", ["dark", "light"])
+def test_every_task_is_animated_with_everything(
+    tmp_path: Path, image: int, kind: type[AbstractNCAModel] | None, style: str
+) -> None:
+    model = make_head(image) if kind is None else make(kind, image, 3, 1 + 2 * (image == 3))
+
+    Animator(
+        model,
+        random_images(5, image),
+        overlay=True,
+        hidden=True,
+        show_input=True,
+        style=style,
+        sample=3,
+    ).save(tmp_path / "a.gif")
+
+    assert len(frames(tmp_path / "a.gif")) == 4
+
+
+def test_living_cells_show_the_colours_of_their_classes() -> None:
+    model = make(CellClassModel, 1, 0, 3)
+    image = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
+    output = torch.zeros(1, 3, 2, 2)
+    output[0, 1] = 1.0
+    output[0, 2, 1, 1] = 2.0
+
+    frame = Animator(model, state_of(model, image, output), 1, overlay=True).frames[-1]
+
+    want = np.round(np.stack([class_colors(3)[[1, 1, 2]]]) * 255)
+    np.testing.assert_array_equal(frame[[0, 1, 1], [0, 0, 1]], want[0])
+    assert frame[0, 1].tolist() == [0, 0, 0]
+
+
+def test_depths_are_coloured_between_those_of_the_last_step() -> None:
+    depth = make(DepthModel, 1, 0, 1)
+    state = state_of(depth, torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]]))
+
+    frame = Animator(depth, state, 1, overlay=True).frames[-1]
+
+    brightness = frame.mean(axis=-1)
+    assert brightness.ravel().tolist() == sorted(set(brightness.ravel()))
+    assert frame[0, 0].tolist() == [68, 1, 84]  # the first colour of viridis
+    assert frame[1, 1].tolist() == [253, 231, 37]  # and its last
+
+
+def test_what_a_head_says_stands_in_the_caption() -> None:
+    model = make_head(1, 2)
+    model.class_names = ["cat", "dog"]  # type: ignore[assignment]
+    state = state_of(model, random_images(1, 1))
+    state[:, 1], state[:, 2] = 0.0, np.log(3)
+
+    animator = Animator(model, state, 2, overlay=True)
+    animator._draw_frame(1)
+
+    texts = [text.get_text() for text in animator._stage.figure.texts]
+    assert texts == ["Step 1/2   dog 75%"]
+
+
+def test_the_legend_names_the_classes_and_the_scale_its_ends() -> None:
+    segmentation = make(SegmentationModel, 1, 0, 3)
+    segmentation.class_names = ["background", "interior", "border"]  # type: ignore[assignment]
+    depth = make(DepthModel, 1, 0, 1)
+    output = torch.tensor([[[[1.0, 1.0], [4.0, 4.0]]]])
+    state = state_of(depth, torch.zeros(1, 1, 2, 2), output)
+
+    classes = Animator(segmentation, random_images(1, 1), 1, overlay=True)._stage.figure
+    values = Animator(depth, state, 1, overlay=True)._stage.figure
+
+    assert [text.get_text() for text in classes.legends[0].get_texts()] == ["interior", "border"]
+    assert [text.get_text() for text in values.axes[1].texts] == ["2", "8"]
+
+
+def test_the_start_is_the_one_of_the_rollout_also_with_noise_and_drawn_steps() -> None:
+    model = make_fading(1, 1, 0, pad_noise=True, fire_rate=0.0, inference_timesteps=(3, 9))
+    seed = torch.zeros(1, 1, 5, 6)
+
+    animator = Animator(model, seed, hidden=True, rollout_seed=3)
+
+    np.testing.assert_array_equal(animator.frames[0], animator.frames[-1])  # no cell fires
+    assert animator.steps[-1] == model.predict(seed, seed=3).steps
+
+
+def test_hidden_channels_are_shown_on_the_scale_of_the_last_step() -> None:
+    model = make_fading(1, 1, 0, fire_rate=0.0)
+    for scale in (1e-3, 1.0, 1e3):
+        state = torch.zeros(1, 2, 2, 2)
+        state[0, 1, 0, 0], state[0, 1, 1, 1] = scale, -scale
+
+        frame = Animator(model, state, 1, hidden=True).frames[-1][:, -2:]
+
+        assert frame[0, 0, 0] > 2 * frame[0, 0, 2]  # red
+        assert frame[1, 1, 2] > 2 * frame[1, 1, 0]  # blue
+        assert frame[0, 1].min() > 240  # white
+
+
+def test_a_grid_of_another_size_is_stretched_to_that_of_the_input() -> None:
+    model = make_fading(1, 0, 0)
+
+    def predict(_seed: Any, *_: Any, on_step: Any, **__: Any) -> None:
+        on_step(1, torch.tensor([[[[0.0, 1.0]]]]))
+
+    model.predict = predict  # type: ignore[assignment]
+    animator = Animator(model, torch.zeros(1, 1, 3, 5))
+
+    assert animator.frames[-1][..., 0].tolist() == [[0, 0, 0, 255, 255]] * 3
+
+
+def test_an_animation_without_any_change_has_all_its_frames(tmp_path: Path) -> None:
+    style = AnimatorStyle("black", "red", "white", "white", progress_h=0)
+    animator = Animator(
+        make(SegmentationModel, 3, 0, 1), random_images(1, 3), 5, style=style, show_timestep=False
+    )
+
+    animator.save(tmp_path / "a.gif")
+
+    assert len(durations(tmp_path / "a.gif")) == 6
+
+
+def test_standardised_images_keep_their_contrast() -> None:
+    model = make(SegmentationModel, 1, 0, 1)
+    image = torch.tensor([[[[-2.0, 0.0, 2.0]]]])
+
+    frame = Animator(model, image, 1).frames[0]
+
+    assert frame[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_frames_are_drawn_in_any_order() -> None:
+    animator = Animator(make_fading(1), torch.zeros(1, 1, 5, 6), steps=4)
+
+    values = [int(frame.max()) for frame in (animator.frames[2], animator.frames[0])]
+    assert values == [51, 0]
+    assert [int(frame.max()) for frame in animator.frames[1:3]] == [26, 51]
+
+
 @pytest.mark.parametrize(("repeat", "last"), [(True, 120 + 700), (False, 120)])
 def test_times_and_repetition_are_in_the_file(tmp_path: Path, repeat: bool, last: int) -> None:
     animator = Animator(
@@ -117,15 +264,11 @@ def test_styles_have_names(name: str) -> None:
     assert animator_styles["dark"] is animator_style_dark
 
 
-def test_nothing_global_changes(tmp_path: Path) -> None:
-    settings, figures = dict(rcParams), pyplot.get_fignums()
-
+def test_the_animation_is_the_only_file_that_is_left(tmp_path: Path) -> None:
     animator = Animator(make_fading(), torch.zeros(1, 4, 5, 6), 2)
     animator.save(tmp_path / "a.gif")
 
     assert isinstance(animator.animation_fig, FuncAnimation)
-    assert dict(rcParams) == settings
-    assert pyplot.get_fignums() == figures
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 
@@ -137,7 +280,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr("ncalab.viz.gif.getdata", fail)
     with pytest.raises(OSError, match="disk full"):
         animator.save(path)
 
@@ -171,6 +314,8 @@ def test_a_film_without_ffmpeg_is_a_clear_error(
         ({"seed": torch.zeros(1, 2, 5, 6)}, "must have 4 channels"),
         ({"sample": 1}, r"sample must be in \[0, 1\)"),
         ({"interval": 0}, "interval must be at least 1"),
+        ({"interval": 655351}, "interval must be at most 655350 ms, got 655351"),
+        ({"repeat_delay": 655251}, "repeat_delay must be at most 655250 ms after an interval of"),
         ({"style": "pink"}, "style must be one of dark, light, got 'pink'"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
     ],

@@ -63,9 +63,24 @@ if TYPE_CHECKING:
     from ncalab.viz import Animator as Animator
     from ncalab.viz import AnimatorStyle as AnimatorStyle
     from ncalab.viz import Visual as Visual
+    from ncalab.viz import VisualBinaryImageClassification as VisualBinaryImageClassification
+    from ncalab.viz import VisualBinaryImageSegmentation as VisualBinaryImageSegmentation
+    from ncalab.viz import VisualDepthEstimation as VisualDepthEstimation
     from ncalab.viz import VisualGrowing as VisualGrowing
+    from ncalab.viz import VisualImageClassification as VisualImageClassification
+    from ncalab.viz import VisualMultiImageClassification as VisualMultiImageClassification
+    from ncalab.viz import VisualRGBImageClassification as VisualRGBImageClassification
+    from ncalab.viz import abbreviate_label as abbreviate_label
     from ncalab.viz import animator_style_dark as animator_style_dark
     from ncalab.viz import animator_styles as animator_styles
+    from ncalab.viz import draw_segmentation_overlay as draw_segmentation_overlay
+    from ncalab.viz import plot_confusion_matrix as plot_confusion_matrix
+    from ncalab.viz import plot_filters as plot_filters
+    from ncalab.viz import plot_hidden_channels as plot_hidden_channels
+    from ncalab.viz import plot_history as plot_history
+    from ncalab.viz import plot_risk_coverage as plot_risk_coverage
+    from ncalab.viz import plot_rollout as plot_rollout
+    from ncalab.viz import plot_uncertainty as plot_uncertainty
     from ncalab.viz import show_image_row as show_image_row
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -128,9 +143,24 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Animator",
         "AnimatorStyle",
         "Visual",
+        "VisualBinaryImageClassification",
+        "VisualBinaryImageSegmentation",
+        "VisualDepthEstimation",
         "VisualGrowing",
+        "VisualImageClassification",
+        "VisualMultiImageClassification",
+        "VisualRGBImageClassification",
+        "abbreviate_label",
         "animator_style_dark",
         "animator_styles",
+        "draw_segmentation_overlay",
+        "plot_confusion_matrix",
+        "plot_filters",
+        "plot_hidden_channels",
+        "plot_history",
+        "plot_risk_coverage",
+        "plot_rollout",
+        "plot_uncertainty",
         "show_image_row",
     ),
 }

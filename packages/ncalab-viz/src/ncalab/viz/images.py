@@ -96,13 +96,13 @@ def mosaic(channels: Array, limit: float = 1.0) -> Array:
     return np.asarray(colormaps["RdBu_r"](np.clip(values, 0, 1)))[..., :3]
 
 
-def blend(image: Array, mask: Array, color: Color, opacity: float = 0.5) -> Array:
+def blend(image: Array, mask: Array, color: Color | Array, opacity: float = 0.5) -> Array:
     """Tint an image where a mask is true.
 
     Args:
         image: Shape ``(W, H, 3)``, range [0, 1]; not changed.
         mask: Shape ``(W, H)``, bool.
-        color: RGB in [0, 1].
+        color: RGB in [0, 1], shape ``(3,)``, or ``(W, H, 3)`` for each cell its own.
         opacity: How much of the colour, in [0, 1].
 
     Returns:

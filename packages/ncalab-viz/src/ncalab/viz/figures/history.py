@@ -1,0 +1,123 @@
+"""The curves of a training."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ncalab.viz.colors import class_colors
+from ncalab.viz.figure import SMALL, new_figure, shrink_text
+
+Array = np.ndarray
+
+_HISTORY_NAME = "history.json"
+_STYLES = ["-", "--", "-.", ":"]
+# Of more curves, a legend would hide some.
+_MOST_INSIDE = 4
+# Of more epochs, a marker at each would hide the curve.
+_MOST_WITH_MARKERS = 30
+
+
+def plot_history(history: Any) -> Figure:
+    """Plot losses, validation metrics and learning rate over the epochs, and mark the best epoch.
+
+    Args:
+        history: ``TrainingHistory``, what its ``to_dict`` returns, a ``history.json``, or the
+            folder of a training run.
+
+    Returns:
+        Figure; not registered with pyplot.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no training curves.
+    """
+    data = _load(history)
+    curves = data["curves"]
+    panels = {"loss": curves.get("losses", {}), "validation": curves.get("metrics", {})}
+    panels["learning rate"] = {"lr": curves["lr"]} if curves.get("lr") else {}
+    panels = {title: named for title, named in panels.items() if any(map(len, named.values()))}
+    if not panels:
+        raise ValueError("history must hold at least one epoch, got none")
+    epochs = max(len(values) for named in panels.values() for values in named.values())
+    longest = max(map(len, panels.values()))
+    figure = new_figure(3.1 * len(panels), 2.6 + (0.09 * longest if longest > _MOST_INSIDE else 0))
+    best = data.get("best_epoch") or 0
+    for axes, (title, named) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        _draw(axes, title, named, epochs, logarithmic=title != "validation")
+        if best and title != "learning rate":
+            axes.axvline(best, color="0.6", lw=1, ls=":", zorder=1)
+            axes.set_title(f"best: epoch {best}", fontsize=SMALL)
+    shrink_text(figure)
+    return figure
+
+
+def _load(history: Any) -> Mapping[str, Any]:
+    """Return the history as data."""
+    if isinstance(history, str | Path):
+        path = Path(history)
+        history = json.loads((path / _HISTORY_NAME if path.is_dir() else path).read_text())
+    elif hasattr(history, "to_dict"):
+        history = history.to_dict()
+    if not isinstance(history, Mapping) or not isinstance(history.get("curves"), Mapping):
+        raise ValueError(
+            f"history must be a TrainingHistory, its data, its file or its folder, "
+            f"got {type(history).__name__} without curves"
+        )
+    return history
+
+
+def _draw(
+    axes: Axes,
+    title: str,
+    named: Mapping[str, Sequence[float | None]],
+    epochs: int,
+    *,
+    logarithmic: bool,
+) -> None:
+    """Draw named curves, each in a colour and a line style of its own."""
+    colors, positive = class_colors(max(len(named), 6)), True
+    for place, (name, values) in enumerate(named.items()):
+        # JSON has null for NaN: a gap in the curve.
+        curve = np.array([np.nan if value is None else value for value in values], dtype=float)
+        positive &= bool((curve[np.isfinite(curve)] > 0).all())
+        marker = "." if epochs <= _MOST_WITH_MARKERS else None
+        axes.plot(
+            _epochs(len(curve), epochs),
+            curve,
+            color=colors[(place + 4) % len(colors)],
+            ls=_STYLES[place % 4],
+            marker=marker,
+            lw=1.2,
+            label=name,
+        )
+    if logarithmic and positive:
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel=title)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(named) > 1 or title == "validation":
+        _add_legend(axes, len(named))
+
+
+def _add_legend(axes: Axes, count: int) -> None:
+    """Explain a few curves among them, and many below, where they hide none."""
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncols": 2}
+    options: dict[str, Any] = {} if count <= _MOST_INSIDE else below
+    axes.legend(fontsize=SMALL - 1, frameon=False, **options)
+
+
+def _epochs(count: int, epochs: int) -> Array:
+    """Return the epochs of a curve's values: every one, or evenly spaced up to the last.
+
+    >>> _epochs(3, 6).tolist()
+    [2.0, 4.0, 6.0]
+    """
+    return np.arange(1, count + 1) * (epochs / max(count, 1))
