@@ -1,7 +1,7 @@
 """Train cells to agree on which digit they are a part of.
 
     python examples/selfclass_mnist/train.py
-    python examples/selfclass_mnist/train.py --data MNIST/raw --epochs 8 --output runs/mnist
+    python examples/selfclass_mnist/train.py --data MNIST/raw --epochs 4 --output runs/mnist
 
 Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. They do
 so at three scales: first every 4x4 pixels are one cell, then every 2x2, at last each for itself.
@@ -29,7 +29,7 @@ TRAINED = sum(STEPS)
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; else 5,000 digits")
-parser.add_argument("--epochs", type=int, default=80, help="each shows every digit once")
+parser.add_argument("--epochs", type=int, default=40, help="each shows every digit once")
 parser.add_argument("--batch-size", type=int, default=48)
 parser.add_argument("--hidden-channels", type=int, default=12)
 parser.add_argument("--hidden-size", type=int, default=80, help="neurons of each scale's rule")
