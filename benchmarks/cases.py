@@ -27,6 +27,7 @@ class Case:
     alive_mask: bool = False
     from_seed: bool = False
     learned_filters: int = 0
+    keeps_memory: bool = False
 
     @property
     def shape(self) -> str:
@@ -54,6 +55,7 @@ class Case:
 
 CASES = [
     Case("full grid", 8, 72, 72),
+    Case("full grid, allocator keeps memory", 8, 72, 72, keeps_memory=True),
     Case("full grid, alive mask", 8, 72, 72, alive_mask=True),
     Case("growing from a seed", 8, 72, 72, steps=64, alive_mask=True, from_seed=True),
     Case("learned filters", 8, 72, 72, learned_filters=2),

@@ -50,15 +50,23 @@ def machine() -> dict[str, Any]:
 
 def compare(case: Case, kind: str, rounds: int, *, cax: bool) -> dict[str, Any]:
     """Return medians in milliseconds per step, and ratios to the fused engine."""
-    threads = torch.get_num_threads()
-    times = in_own_process(case=asdict(case), kind=kind, rounds=rounds, cax=cax, threads=threads)
+    task = {"case": asdict(case), "kind": kind, "rounds": rounds}
+    task["threads"] = torch.get_num_threads()
+    processes = [in_own_process(**task)]
+    if cax:
+        processes.append(in_own_process(**task, cax=True))
+    times: dict[str, float] = {}
+    in_turn: dict[str, float] = {}
+    for measured in reversed(processes):
+        times |= {name: statistics.median(values) for name, values in measured.items()}
+        in_turn |= ratios(measured)
     return {
         "case": case.name,
         "shape": case.shape,
         "steps": case.steps,
         "kind": kind,
-        "ms_per_step": {name: statistics.median(values) for name, values in times.items()},
-        "ratios": ratios(times),
+        "ms_per_step": times,
+        "ratios": in_turn,
     }
 
 

@@ -1,10 +1,13 @@
 """Measure contenders in a process of their own: times in alternation, or the memory of one.
 
-A fresh process for each case gives every contender the memory allocator as a program finds it:
-after large allocations have come and gone, it keeps pages that a fresh one must fault in anew.
+A fresh process for each case gives every contender the memory allocator as a program finds it.
+glibc gives the largest blocks of a program back at once, so that plain steps fault them in anew,
+page by page; once a still larger block has been freed, it keeps them. Cases that say so tell it to
+keep all from the start.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,6 +22,8 @@ Figures = dict[str, list[float]]
 MIB = 2**20
 # Seconds.
 SLOW = 15
+# What makes glibc keep freed memory; other allocators do not know these settings.
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
 def seconds(run: Callable[[], None]) -> float:
@@ -36,7 +41,8 @@ def times(
     if only is not None:
         runs = {only: runs[only]}
     if cax:
-        runs |= cax_case.runs_of(case, kind)
+        # Without the plain steps, which would profit from the blocks that JAX has freed.
+        runs = {"fused": runs["fused"], **cax_case.runs_of(case, kind)}
     for run in runs.values():
         run()
     measured: Figures = {name: [] for name in runs}
@@ -66,7 +72,9 @@ def _peak() -> float:
 def in_own_process(**task: object) -> Figures:
     """Run this file on a task in a new process."""
     command = [sys.executable, __file__, json.dumps(task)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    keeps_memory = isinstance(task["case"], dict) and task["case"]["keeps_memory"]
+    environment = os.environ | (KEEPING if keeps_memory else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{task} failed:\n{done.stderr}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])

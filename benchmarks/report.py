@@ -27,7 +27,7 @@ def tables(report: dict[str, Any]) -> str:
 
 
 def _times(rows: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row["ms_per_step"]))
+    names = [name for name in COLOURS if any(name in row["ms_per_step"] for row in rows)]
     slower = [name for name in names if name != "fused"]
     head = ["case", "B x W x H", "steps", *names, *(f"{name} / fused" for name in slower)]
     lines = []
