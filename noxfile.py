@@ -72,6 +72,8 @@ def integration(session: nox.Session) -> None:
     shutil.rmtree(wheels, ignore_errors=True)
     build_wheels(session, wheels)
     install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS)
+    for data in sorted(ROOT.glob("examples/*/data.txt")):
+        install(session, "--no-deps", "-r", str(data))
     session.run("pytest", "tests-integration", *session.posargs)
 
 

@@ -27,6 +27,7 @@ SIDES = (32, 64, 128, 256, 512, 1024, 2048)
 STEPS = (8, 16, 32, 64, 128, 256)
 # Its training takes a minute a case, and its steps cost the same whatever the states.
 WITH_CAX = ("full grid",)
+NAME = "engines.json"
 WEIGHED = ("eager", "fused", "fused, recomputing")
 
 
@@ -103,11 +104,31 @@ def scale(cases: list[Case], rounds: int) -> list[dict[str, Any]]:
     return results
 
 
+def known_of_others(folder: Path, cases: list[str]) -> dict[str, Any]:
+    """Return what an earlier run in the folder measured of other cases than the given ones."""
+    path = folder / NAME
+    if not cases or not path.exists():
+        return {"times": [], "memory": []}
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for kind in ("times", "memory"):
+        known[kind] = [row for row in known[kind] if row["case"] not in cases]
+    del known["machine"]
+    return known
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort rows as the cases are listed."""
+    places = {case.name: place for place, case in enumerate(CASES)}
+    return sorted(rows, key=lambda row: places[row["case"]])
+
+
 def main() -> None:
     """Run all cases, print tables and write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
-    parser.add_argument("--cases", nargs="*", default=[], help="names of cases; all if none")
+    parser.add_argument(
+        "--cases", nargs="*", default=[], help="measure these cases, keep what is known of others"
+    )
     parser.add_argument("--no-scaling", action="store_true", help="leave out the long part")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder")
     arguments = parser.parse_args()
@@ -116,8 +137,9 @@ def main() -> None:
         parser.error(f"--cases must be of {', '.join(known)}, got {', '.join(sorted(unknown))}")
     chosen = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
 
-    report: dict[str, Any] = {"machine": machine(), "times": [], "memory": []}
+    report = {"machine": machine(), **known_of_others(arguments.output, arguments.cases)}
     print(report["machine"])
+    arguments.output.mkdir(parents=True, exist_ok=True)
     for case in chosen:
         for kind in KINDS:
             cax = report["machine"]["cax"] is not None and case.name in WITH_CAX
@@ -126,18 +148,23 @@ def main() -> None:
             print(result["case"], kind, result["ms_per_step"], result["ratios"], flush=True)
         report["memory"].append(weigh(case))
         print(report["memory"][-1]["mib"], flush=True)
+        write(report, arguments.output)
     if not arguments.no_scaling:
-        by_cells = [Case("cells", 1, side, side, steps=8) for side in SIDES]
-        by_steps = [Case("steps", 1, 128, 128, steps=steps) for steps in STEPS]
-        report["by_cells"] = scale(by_cells, 3)
-        report["by_steps"] = scale(by_steps, 3)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "engines.json").write_text(json.dumps(report, indent=2) + "\n")
-    (arguments.output / "engines.md").write_text(tables(report))
-    plot_cases(report, arguments.output / "engines.png")
-    if not arguments.no_scaling:
-        plot_scaling(report, arguments.output / "scaling.png")
+        report["by_cells"] = scale([Case("cells", 1, n, n, steps=8) for n in SIDES], 3)
+        report["by_steps"] = scale([Case("steps", 1, 128, 128, steps=n) for n in STEPS], 3)
+        write(report, arguments.output)
     print(f"\n{tables(report)}\ntables, figures and plots: {arguments.output}")
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write what has been measured so far, as data, tables and plots."""
+    for rows in ("times", "memory"):
+        report[rows] = in_order(report[rows])
+    (folder / NAME).write_text(json.dumps(report, indent=2) + "\n")
+    (folder / "engines.md").write_text(tables(report))
+    plot_cases(report, folder / "engines.png")
+    if "by_cells" in report:
+        plot_scaling(report, folder / "scaling.png")
 
 
 if __name__ == "__main__":

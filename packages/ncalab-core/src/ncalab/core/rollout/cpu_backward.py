@@ -32,6 +32,8 @@ class Moment(NamedTuple):
 # Neurons of a rollout up to that size are kept for the backward pass. Beyond, the memory that they
 # take must be faulted in page by page, which takes longer than computing them again.
 KEPT_BYTES = 64 * 2**20
+# Where memory is to be saved, only those that weigh nothing beside the program itself.
+KEPT_BYTES_LEAN = 4 * 2**20
 # Of a tape and of a moment, the first two fields are no tensors.
 _PLAIN = 2
 
@@ -82,7 +84,7 @@ def _take(
     with torch.no_grad():
         stepper = Stepper.begin(job, x, weights)
         if segment is None:
-            keep = keeps_neurons(job, stepper, len(job.steps))
+            keep = neurons_bytes(job, stepper, len(job.steps)) <= KEPT_BYTES
             tapes = [stepper.record(step, keep=keep) for step in job.steps]
             return stepper.state(), tapes
         moments = []
@@ -117,13 +119,13 @@ def _retake(job: Job, weights: Weights, moment: Moment, segment: int | None) -> 
     stepper = Stepper.resume(job, moment.grid, moment.phase, weights)
     first = moment.step - job.steps.start
     steps = job.steps[first:][:segment]
-    keep = keeps_neurons(job, stepper, len(steps))
+    keep = neurons_bytes(job, stepper, len(steps)) <= KEPT_BYTES_LEAN
     return [stepper.record(step, keep=keep) for step in steps]
 
 
-def keeps_neurons(job: Job, stepper: Stepper, steps: int) -> bool:
-    """Decide whether to keep the neurons of all updated cells over some steps."""
+def neurons_bytes(job: Job, stepper: Stepper, steps: int) -> float:
+    """Return how much the neurons of all updated cells take over some steps, in bytes."""
     batch, width, height, _ = stepper.shape
     into = stepper.weights.into
     rows = batch * width * height * job.clock.fire_rate * steps
-    return rows * sum(into.shape) * into.element_size() <= KEPT_BYTES
+    return rows * sum(into.shape) * into.element_size()
