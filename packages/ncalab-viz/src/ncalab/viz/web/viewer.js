@@ -66,6 +66,18 @@ class Viewer {
     this.describe();
   }
 
+  // Milliseconds that a step takes, its picture included.
+  measureStep(steps) {
+    this.simulation.step();
+    this.draw();
+    const start = performance.now();
+    for (let step = 0; step < steps; step++) {
+      this.simulation.step();
+      this.draw();
+    }
+    return (performance.now() - start) / steps;
+  }
+
   play(playing) {
     const {simulation} = this;
     if (playing && simulation.steps >= this.pauseAt) this.extend();
@@ -240,6 +252,7 @@ window.ncalab = {
   erase: (x, y, radius) => { viewer.simulation.erase(x, y, radius); viewer.changed = true; },
   plant: (x, y) => { viewer.simulation.plant(x, y); viewer.changed = true; },
   play: playing => viewer.play(playing),
+  measure: (steps = 60) => viewer.measureStep(steps),
   show: view => { element("view").value = view; viewer.changeView(); viewer.draw(); },
   get steps() { return viewer.simulation.steps; },
   get backend() { return viewer.simulation.backend; },
