@@ -3,8 +3,9 @@
     python examples/growing_emoji/train.py
     python examples/growing_emoji/train.py --image cat.png --epochs 800 --output runs/cat
 
-Writes the run folder (weights and history), an animation and a web page in which the model lives,
-and prints as its last line the mean squared error of 8 images that were grown from the seed in 64 steps.
+Writes the run folder (weights and history), an animation and a web page in which the model lives.
+Prints as its last line the mean squared error of 8 images that were grown from the seed in 64
+steps.
 """
 
 import argparse
