@@ -4,7 +4,8 @@
     python examples/growing_emoji/evaluate.py --model model.safetensors --image cat.png
 
 Without options, it shows the pretrained lizard. Writes three animations (growth, 500 steps of
-persistence, regrowth after a circle is cut out) and prints the mean squared errors.
+persistence, regrowth after a circle is cut out), a web page in which the model lives, and prints
+the mean squared errors.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ncalab.core import get_compute_device
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
-from ncalab.viz import Animator
+from ncalab.viz import Animator, export_html
 
 HERE = Path(__file__).parent
 
@@ -66,4 +67,5 @@ for steps in (50, 100):
     healed = mse(nca.predict(damaged, steps, seed=1).output_image, target)
     print(f"  mse_{steps}_steps_later={healed:.6f} ({healed / before:.2f} times that before)")
 Animator(nca, damaged[:1], 100, interval=50, rollout_seed=1).save(arguments.output / "regrowth.gif")
-print(f"animations: {arguments.output}")
+export_html(nca, arguments.output / "living.html", size=target.shape[1:], title="A living picture")
+print(f"animations, and a web page to play with, living.html: {arguments.output}")

@@ -3,8 +3,9 @@
     python examples/growing_emoji/train.py
     python examples/growing_emoji/train.py --image cat.png --epochs 800 --output runs/cat
 
-Writes the run folder (weights and history) and an animation, and prints as its last line the mean
-squared error of 8 images that were grown from the seed in 64 steps.
+Writes the run folder (weights and history), an animation and a web page in which the model lives.
+Prints as its last line the mean squared error of 8 images that were grown from the seed in 64
+steps.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
-from ncalab.viz import Animator
+from ncalab.viz import Animator, export_html
 
 HERE = Path(__file__).parent
 
@@ -83,6 +84,9 @@ with SummaryWriter(str(output / "tensorboard")) as writer:
 
 animation = output / f"{arguments.image.stem}.gif"
 Animator(nca, nca.make_seed(*target.shape[:2]), steps=96, interval=50).save(animation)
+page = animation.with_suffix(".html")
+export_html(nca, page, size=target.shape[:2], title=f"Growing {arguments.image.stem}")
 print(f"model, history and TensorBoard log: {output}")
 print(f"animation: {animation}")
+print(f"web page: {page}")
 print(f"mse_from_seed={mse_from_seed(nca, dataset.image):.6f}")

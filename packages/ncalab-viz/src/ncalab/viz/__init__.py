@@ -25,6 +25,7 @@ from ncalab.viz.visuals import (
     VisualMultiImageClassification,
     VisualRGBImageClassification,
 )
+from ncalab.viz.web import export_html
 
 __all__ = [
     "Animator",
@@ -42,6 +43,7 @@ __all__ = [
     "animator_style_dark",
     "animator_styles",
     "draw_segmentation_overlay",
+    "export_html",
     "plot_confusion_matrix",
     "plot_filters",
     "plot_hidden_channels",

@@ -1,0 +1,160 @@
+"""Write a model and its viewer into one file."""
+
+import html
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ncalab.core import AbstractNCAModel
+from ncalab.core.checks import check_batch, check_int
+from ncalab.core.fire import check_seed
+from ncalab.core.model import evaluating
+from ncalab.core.saving import PathLike, atomic_write
+from ncalab.viz.web.description import check_exportable, describe_model, describe_state
+
+_DEFAULT_SIZE = (64, 64)
+# In the order in which they build on each other.
+_SCRIPTS = (
+    "fire.js",
+    "automaton_javascript.js",
+    "automaton_webgl.js",
+    "simulation.js",
+    "picture.js",
+    "viewer.js",
+)
+
+
+def export_html(
+    model: AbstractNCAModel,
+    path: PathLike,
+    image: Tensor | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    seed: int = 0,
+    title: str | None = None,
+    speed: int = 30,
+    pause_after: int | None = None,
+    overlay: bool | None = None,
+) -> None:
+    """Write a web page that runs a model: one file, without network and server.
+
+    Whoever opens it can pause, step, choose the speed and the channels shown, erase cells and
+    watch them come back and, if the model draws into its image channels, place new seeds. The
+    page computes on the GPU (WebGL2) or in plain JavaScript, whichever is faster. After t steps,
+    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3.
+
+    Args:
+        model: Model with the standard perception and step and the rule MLPNCARule, without a
+            head and no cascade; growing and segmentation models are.
+        path: File that ends in ".html". One that was there is replaced when the new one is
+            complete; missing folders are created.
+        image: Image ``(1, image channels, W, H)`` or state ``(1, C, W, H)`` to start from,
+            floating point; W runs downwards. None: the state of the model's ``make_seed``.
+        size: Grid (W, H) if there is no image, (64, 64) if None.
+        seed: Decides which cells fire, and the padding noise; in ``[0, 2**63)``.
+        title: Heading of the page; the name of the model's class if None.
+        speed: Steps a second at the start, at least 1.
+        pause_after: The number of steps after which the page pauses, and pauses again after it
+            was resumed; 0 for never. None: ``inference_timesteps`` if the image channels are
+            immutable (the model looks at an image and is done at some time), otherwise 0.
+        overlay: Whether to tint the cells that the output channels give another class than the
+            background. None: if the model's task is segmentation.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If the model cannot be exported (the reason is named), has weights that are
+            not finite, or an argument is not as described.
+        OSError: If the file cannot be written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> class Still(AbstractNCAModel):
+    ...     def loss(self, pred, label):
+    ...         return {"total": pred.logits.mean()}
+    >>> model = Still(torch.device("cpu"), 3, 5, 1)
+    >>> with TemporaryDirectory() as folder:
+    ...     page = Path(folder) / "still.html"
+    ...     export_html(model, page, torch.rand(1, 3, 16, 24))
+    ...     page.stat().st_size < 100_000
+    True
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".html":
+        raise ValueError(f"path must end in .html, got {path}")
+    check_exportable(model)
+    check_seed(seed)
+    check_int("speed", speed, minimum=1)
+    settings = {
+        "title": type(model).__name__ if title is None else title,
+        "seed": str(seed),  # JavaScript's numbers have 53 bits
+        "speed": speed,
+        "pauseAfter": _pause_after(model, pause_after),
+        "overlay": _overlay(model, overlay),
+    }
+    start = _first_state(model, image, size, seed)
+    page = render_page({**describe_model(model), **describe_state(start), **settings})
+    atomic_write(path, page.encode())
+
+
+def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
+    if steps is not None:
+        return check_int("pause_after", steps, minimum=0)
+    if not model.immutable_image_channels:
+        return 0
+    usual = model.inference_timesteps
+    return usual if isinstance(usual, int) else usual[1] - 1
+
+
+def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
+    if overlay is None:
+        overlay = model.task == "segmentation"
+    if overlay and model.num_output_channels == 0:
+        raise ValueError("overlay must be False for a model without output channels, got True")
+    return overlay
+
+
+def _first_state(
+    model: AbstractNCAModel, image: Tensor | None, size: tuple[int, int] | None, seed: int
+) -> Tensor:
+    """Return the state that ``predict`` would start from, shape ``(C, W, H)``, on the CPU."""
+    if image is not None and size is not None:
+        raise ValueError(f"size must be None if there is an image, got {size}")
+    if image is None:
+        make_seed = getattr(model, "make_seed", None)
+        if make_seed is None:
+            raise ValueError(f"image must be given for {type(model).__name__}, got None")
+        width, height = (check_int("size", length, minimum=1) for length in size or _DEFAULT_SIZE)
+        image = make_seed(width, height)
+    check_batch("image", image)
+    if len(image) != 1:
+        raise ValueError(f"image must be a batch of one, got {len(image)} samples")
+    with torch.no_grad(), evaluating(model):
+        state = model._first_state(image, torch.Generator().manual_seed(seed))[0]
+    if not state.isfinite().all():
+        raise ValueError("image must hold finite values, got NaN or infinity")
+    return state.float().cpu()
+
+
+def render_page(description: dict[str, object]) -> str:
+    """Fill the template.
+
+    Args:
+        description: Model, start and settings, data that JSON can hold; "title" is a string.
+
+    Returns:
+        The page.
+    """
+    folder = files("ncalab.viz.web")
+    # Written with an escape, a tag in a title cannot end the script element.
+    data = json.dumps(description, allow_nan=False).replace("<", "\\u003c")
+    parts = {
+        "title": html.escape(str(description["title"])),
+        "style": (folder / "viewer.css").read_text(encoding="utf-8"),
+        "model": data,
+        "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+    }
+    template = (folder / "viewer.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{ (\w+) \}\}", lambda match: parts[match[1]], template)

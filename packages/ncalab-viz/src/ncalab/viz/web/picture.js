@@ -1,0 +1,142 @@
+// From channels to colours.
+
+// Okabe and Ito's colours, which colour-blind readers can tell apart.
+const CLASS_COLORS = [
+  [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0],
+  [204, 121, 167],
+];
+const OVERLAY_OPACITY = 0.55;
+
+// Blue below zero, red above, the middle almost white; from -1 to 1.
+const DIVERGING = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
+
+function divergingColor(value) {
+  const place = Math.min(Math.max(Number.isNaN(value) ? 0 : value, -1), 1) * 2 + 2;
+  const [low, part] = [Math.min(Math.floor(place), 3), place - Math.min(Math.floor(place), 3)];
+  return [0, 1, 2].map(i => DIVERGING[low][i] * (1 - part) + DIVERGING[low + 1][i] * part);
+}
+
+const DIVERGING_TABLE = Array.from({length: 257}, (_, i) => divergingColor(i / 128 - 1));
+
+function classOf(logits, cell, cells, count) {
+  if (count === 1) return logits[cell] > 0 ? 1 : 0;
+  let best = 0;
+  for (let k = 1; k < count; k++) {
+    if (logits[k * cells + cell] > logits[best * cells + cell]) best = k;
+  }
+  return best;
+}
+
+function classColor(k) {
+  return CLASS_COLORS[(k - 1) % CLASS_COLORS.length];
+}
+
+class Picture {
+  constructor(canvas, simulation, background) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.simulation = simulation;
+    this.background = background;
+    this.views = this.listViews();
+    this.show(simulation.model.overlay ? "prediction" : "picture");
+  }
+
+  // What can be shown: name, label, and the channels of each tile.
+  listViews() {
+    const {channels, overlay, count} = this.simulation.model;
+    const views = [["picture", "Picture"]];
+    if (overlay) views.push(["prediction", "Picture and prediction"]);
+    if (count > 1) views.push(["all", "All channels"]);
+    const kinds = [["image", channels.image], ["hidden", channels.hidden], ["output", channels.output]];
+    let c = 0;
+    for (const [kind, size] of kinds) {
+      for (let i = 0; i < size; i++, c++) views.push([String(c), `Channel ${c} (${kind} ${i})`]);
+    }
+    return views;
+  }
+
+  show(view) {
+    const {rows, columns, count} = this.simulation.model;
+    this.view = view;
+    const tiles = view === "all" ? count : 1;
+    this.across = Math.ceil(Math.sqrt(tiles * rows / columns));
+    const down = Math.ceil(tiles / this.across);
+    // A line of one cell between tiles.
+    this.canvas.width = this.across * (columns + 1) - 1;
+    this.canvas.height = down * (rows + 1) - 1;
+    this.pixels = this.context.createImageData(this.canvas.width, this.canvas.height);
+  }
+
+  // The cell at a place of the canvas, in parts of its width and height; whichever tile it is in.
+  cellAt(x, y) {
+    const {rows, columns} = this.simulation.model;
+    const column = Math.floor(x * this.canvas.width) % (columns + 1);
+    const row = Math.floor(y * this.canvas.height) % (rows + 1);
+    return [Math.min(column, columns - 1), Math.min(row, rows - 1)];
+  }
+
+  draw() {
+    const {image, hidden} = this.simulation.model.channels;
+    this.shares = null;
+    if (this.view === "all") {
+      this.drawTiles(this.simulation.state());
+    } else if (this.view === "picture") {
+      this.drawImage(this.simulation.state(0, image));
+    } else if (this.view === "prediction") {
+      this.drawImage(this.simulation.state(0, image));
+      this.drawClasses(this.simulation.state(image + hidden));
+    } else {
+      this.drawTiles(this.simulation.state(Number(this.view), Number(this.view) + 1));
+    }
+    this.context.putImageData(this.pixels, 0, 0);
+  }
+
+  // Four channels are colours times opacity, and the opacity; three are colours; else, the first
+  // one is grey.
+  drawImage(values) {
+    const {cells, channels: {image}} = this.simulation.model;
+    const {data} = this.pixels;
+    for (let cell = 0; cell < cells; cell++) {
+      const behind = image === 4 ? 1 - Math.min(Math.max(values[3 * cells + cell], 0), 1) : 0;
+      for (let i = 0; i < 3; i++) {
+        const value = values[image === 3 || image === 4 ? i * cells + cell : cell];
+        // The array rounds, and clips to 0 to 255.
+        data[cell * 4 + i] = Math.min(Math.max(value, 0), 1) * 255 + behind * this.background[i];
+      }
+      data[cell * 4 + 3] = 255;
+    }
+  }
+
+  drawClasses(logits) {
+    const {cells, channels: {output}} = this.simulation.model;
+    const {data} = this.pixels;
+    const counts = new Array(Math.max(2, output)).fill(0);
+    for (let cell = 0; cell < cells; cell++) {
+      const k = classOf(logits, cell, cells, output);
+      counts[k]++;
+      if (k === 0) continue;
+      const color = classColor(k);
+      for (let i = 0; i < 3; i++) {
+        data[cell * 4 + i] += (color[i] - data[cell * 4 + i]) * OVERLAY_OPACITY;
+      }
+    }
+    this.shares = counts.map(count => count / cells);
+  }
+
+  drawTiles(values) {
+    const {rows, columns, cells} = this.simulation.model;
+    const {data} = this.pixels;
+    for (let c = 0; c * cells < values.length; c++) {
+      const left = (c % this.across) * (columns + 1);
+      const top = Math.floor(c / this.across) * (rows + 1);
+      for (let cell = 0; cell < cells; cell++) {
+        const value = Math.min(Math.max(values[c * cells + cell], -1), 1);
+        const color = DIVERGING_TABLE[Math.round((value + 1) * 128)] ?? DIVERGING_TABLE[128];
+        const row = top + Math.floor(cell / columns);
+        const place = (row * this.canvas.width + left + (cell % columns)) * 4;
+        for (let i = 0; i < 3; i++) data[place + i] = color[i];
+        data[place + 3] = 255;
+      }
+    }
+  }
+}

@@ -1,0 +1,259 @@
+// The page: what runs when, and what each control does.
+
+const element = id => document.getElementById(id);
+
+// Milliseconds that the steps of a frame may take, so that the page stays responsive.
+const FRAME_TIME = 20;
+const FASTEST = Infinity;
+
+class Viewer {
+  constructor(model, wanted) {
+    this.simulation = new Simulation(model, wanted);
+    this.picture = new Picture(element("grid"), this.simulation, this.readBackground());
+    this.playing = true;
+    this.due = 0; // steps that should have been taken
+    this.limit = 1; // steps of a frame
+    this.pauseAt = model.pauseAfter || Infinity;
+    this.measured = {since: performance.now(), steps: 0, rate: 0};
+    this.speeds = [...new Set([1, 2, 5, 10, 20, 30, 60, 120, model.speed])].sort((a, b) => a - b);
+    this.speeds.push(FASTEST);
+    this.fillControls(model);
+    this.connectControls();
+    this.connectPointer();
+    this.watchDevice();
+    this.changeView();
+    requestAnimationFrame(now => { this.then = now; this.frame(now); });
+  }
+
+  readBackground() {
+    const color = getComputedStyle(document.documentElement).getPropertyValue("--cells").trim();
+    return [1, 3, 5].map(i => parseInt(color.slice(i, i + 2), 16));
+  }
+
+  // Time
+
+  frame(now) {
+    requestAnimationFrame(next => this.frame(next));
+    if (this.playing) {
+      this.due = Math.min(this.due + (now - this.then) / 1000 * this.speed, this.limit);
+      this.run(Math.min(Math.floor(this.due), this.pauseAt - this.simulation.steps));
+    }
+    this.then = now;
+    if (this.changed) this.draw();
+    this.measure(now);
+  }
+
+  run(steps) {
+    const start = performance.now();
+    if (steps > 0) {
+      this.simulation.step(steps);
+      this.due -= steps;
+      this.draw(); // which waits for the device
+    }
+    const late = performance.now() - start > FRAME_TIME;
+    this.limit = late ? Math.max(1, Math.floor(steps / 2)) : Math.max(this.limit, steps + 1);
+    if (this.simulation.steps >= this.pauseAt) {
+      this.play(false);
+      this.finished = true;
+    }
+  }
+
+  measure(now) {
+    const {since, steps} = this.measured;
+    if (now - since < 500) return;
+    const rate = (this.simulation.steps - steps) * 1000 / (now - since);
+    this.measured = {since: now, steps: this.simulation.steps, rate: Math.max(0, Math.round(rate))};
+    this.describe();
+  }
+
+  // Milliseconds that a step takes, its picture included.
+  measureStep(steps) {
+    this.simulation.step();
+    this.draw();
+    const start = performance.now();
+    for (let step = 0; step < steps; step++) {
+      this.simulation.step();
+      this.draw();
+    }
+    return (performance.now() - start) / steps;
+  }
+
+  play(playing) {
+    const {simulation} = this;
+    if (playing && simulation.steps >= this.pauseAt) this.extend();
+    this.playing = playing;
+    this.finished = false;
+    this.due = 0;
+    element("play").textContent = playing ? "Pause" : "Play";
+    this.describe();
+  }
+
+  extend() {
+    this.pauseAt = this.simulation.steps + this.simulation.model.pauseAfter;
+  }
+
+  step() {
+    this.play(false);
+    this.simulation.step();
+    this.changed = true;
+  }
+
+  reset() {
+    this.simulation.reset();
+    this.pauseAt = this.simulation.model.pauseAfter || Infinity;
+    this.measured.steps = 0;
+    this.changed = true;
+    if (this.finished) this.play(true);
+  }
+
+  // What is seen
+
+  draw() {
+    this.picture.draw();
+    this.changed = false;
+    this.describe();
+    this.listClasses();
+  }
+
+  describe() {
+    const {steps, backend, model} = this.simulation;
+    const rate = this.playing ? `${this.measured.rate} steps a second` : "paused";
+    element("status").textContent =
+      `Step ${steps} · ${rate} · ${model.columns} × ${model.rows} cells · ${backend}`;
+  }
+
+  listClasses() {
+    const shares = this.picture.shares ?? [];
+    const list = element("classes");
+    const wanted = Math.max(0, shares.length - 1);
+    if (list.children.length !== wanted) {
+      list.replaceChildren(...Array.from({length: wanted}, (_, i) => {
+        const [item, swatch] = [document.createElement("li"), document.createElement("i")];
+        swatch.style.background = `rgb(${classColor(i + 1)})`;
+        item.append(swatch, "");
+        return item;
+      }));
+    }
+    shares.slice(1).forEach((share, i) => {
+      const name = wanted === 1 ? "Foreground" : `Class ${i + 1}`;
+      list.children[i].lastChild.data = `${name}: ${(100 * share).toFixed(1)} % of the cells`;
+    });
+  }
+
+  changeView() {
+    this.picture.show(element("view").value);
+    const {width, height} = element("grid");
+    element("grid").style.setProperty("--ratio", width / height);
+    const named = ["picture", "prediction"].includes(this.picture.view);
+    element("colors").hidden = named;
+    this.changed = true;
+  }
+
+  // Controls
+
+  fillControls(model) {
+    for (const [value, label] of this.picture.views) element("view").add(new Option(label, value));
+    element("view").value = this.picture.view;
+    element("seed-tool").hidden = model.fixed > 0;
+    const speed = element("speed");
+    speed.max = this.speeds.length - 1;
+    speed.value = this.speeds.indexOf(model.speed);
+    const radius = element("radius");
+    radius.max = Math.max(2, Math.round(Math.min(model.rows, model.columns) / 3));
+    radius.value = Math.max(1, Math.round(Math.min(model.rows, model.columns) / 10));
+    this.readRanges();
+  }
+
+  readRanges() {
+    this.speed = this.speeds[element("speed").value];
+    element("speed-value").textContent = this.speed === FASTEST ? "max" : this.speed;
+    this.radius = Number(element("radius").value);
+    element("radius-value").textContent = this.radius;
+  }
+
+  connectControls() {
+    element("play").onclick = () => this.play(!this.playing);
+    element("step").onclick = () => this.step();
+    element("reset").onclick = () => this.reset();
+    element("speed").oninput = element("radius").oninput = () => this.readRanges();
+    element("view").onchange = () => this.changeView();
+    const keys = {" ": () => this.play(!this.playing), s: () => this.step(), r: () => this.reset()};
+    document.addEventListener("keydown", event => {
+      const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+      if (!plain || !keys[event.key] || event.target.matches("button, input, select")) return;
+      event.preventDefault();
+      keys[event.key]();
+    });
+    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => {
+      this.picture.background = this.readBackground();
+      this.changed = true;
+    });
+  }
+
+  connectPointer() {
+    const grid = element("grid");
+    let last = null;
+    grid.addEventListener("pointerdown", event => {
+      grid.setPointerCapture(event.pointerId);
+      last = this.touch(event, null);
+    });
+    grid.addEventListener("pointermove", event => {
+      if (last) last = this.touch(event, last);
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      grid.addEventListener(end, () => { last = null; });
+    }
+  }
+
+  // Uses the tool on the cell under the pointer and on the way there; returns that cell.
+  touch(event, from) {
+    const box = element("grid").getBoundingClientRect();
+    const inside = (place, size) => Math.min(Math.max(place / size, 0), 1 - 1e-9);
+    const to = this.picture.cellAt(
+      inside(event.clientX - box.left, box.width), inside(event.clientY - box.top, box.height));
+    if (document.querySelector("[name=tool]:checked").value === "seed") {
+      this.simulation.plant(...to);
+    } else {
+      this.erasePath(from ?? to, to);
+    }
+    this.changed = true;
+    if (this.finished) this.play(true); // to see it come back
+    return to;
+  }
+
+  erasePath(from, to) {
+    const distance = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    // In the view of all channels, the pointer may have gone over to another tile.
+    const parts = this.picture.view === "all" ? 1 : Math.max(1, Math.ceil(distance / this.radius));
+    for (let i = 1; i <= parts; i++) {
+      const at = axis => from[axis] + (to[axis] - from[axis]) * i / parts;
+      this.simulation.erase(at(0), at(1), this.radius);
+    }
+  }
+
+  watchDevice() {
+    this.simulation.automaton.canvas?.addEventListener("webglcontextlost", () => {
+      this.simulation.fallBack();
+      this.changed = true;
+    });
+  }
+}
+
+const viewer = new Viewer(
+  decodeModel(JSON.parse(element("model").textContent)),
+  new URLSearchParams(location.hash.slice(1)).get("backend"),
+);
+
+// For scripts and tests. States are (channels, rows, columns), flat; x is a column, y a row.
+window.ncalab = {
+  step: (count = 1) => { viewer.simulation.step(count); viewer.changed = true; },
+  state: () => viewer.simulation.state(),
+  reset: seed => { viewer.reset(); viewer.simulation.reset(seed); viewer.changed = true; },
+  erase: (x, y, radius) => { viewer.simulation.erase(x, y, radius); viewer.changed = true; },
+  plant: (x, y) => { viewer.simulation.plant(x, y); viewer.changed = true; },
+  play: playing => viewer.play(playing),
+  measure: (steps = 60) => viewer.measureStep(steps),
+  show: view => { element("view").value = view; viewer.changeView(); viewer.draw(); },
+  get steps() { return viewer.simulation.steps; },
+  get backend() { return viewer.simulation.backend; },
+};

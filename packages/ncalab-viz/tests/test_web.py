@@ -1,0 +1,296 @@
+import base64
+import json
+import math
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from viz_models import FadingModel, PlainModel
+
+from ncalab.core import AbstractNCAHead, BasicNCAPerception, MLPNCARule
+from ncalab.core.rollout.standard import ELEMENTWISE
+from ncalab.viz import export_html
+from ncalab.viz.web.activation import formula
+from ncalab.viz.web.description import encode_channel
+
+
+def make_plain(image: int = 3, hidden: int = 4, output: int = 2, **arguments: Any) -> PlainModel:
+    return PlainModel(torch.device("cpu"), image, hidden, output, **arguments)
+
+
+def export(model: PlainModel, folder: Path, image: Tensor | None = None, **options: Any) -> str:
+    if image is None:
+        image = torch.rand(1, model.num_image_channels, 5, 6)
+    export_html(model, folder / "page.html", image, **options)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def description(page: str) -> dict[str, Any]:
+    match = re.search(r'<script id="model" type="application/json">(.+?)</script>', page)
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def floats(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def test_the_page_is_one_file_that_asks_for_no_other(tmp_path: Path) -> None:
+    page = export(make_plain(), tmp_path)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+    assert not re.search(r"https?://|src=|@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
+    assert "default-src 'none'" in page
+    assert "{{" not in page.replace("= {{", "")
+
+
+def test_a_page_of_a_growing_model_is_small(tmp_path: Path) -> None:
+    model = make_plain(4, 12, 0, immutable_image_channels=False)
+
+    page = export(model, tmp_path, torch.zeros(1, 16, 64, 64))
+
+    assert model.num_trainable_parameters() == 8320
+    assert len(page.encode()) < 120_000
+
+
+def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
+    model = make_plain(use_temporal_encoding=True, num_learned_filters=2, kernel_size=5)
+    nn.init.normal_(model.rule.get_parameter("network.2.weight"))
+
+    weights = description(export(model, tmp_path))["weights"]
+
+    first, bias, last = (parameter.detach().numpy() for parameter in model.rule.parameters())
+    assert np.array_equal(floats(weights["first"]), first[:, :27].ravel())
+    assert np.array_equal(floats(weights["time"]), first[:, 27].ravel())
+    assert np.array_equal(floats(weights["bias"]), bias)
+    assert np.array_equal(floats(weights["last"]), last.ravel())
+    assert np.array_equal(floats(weights["filters"]), model.perception.filters.detach().ravel())
+
+
+def test_the_seed_is_written_in_all_its_digits(tmp_path: Path) -> None:
+    assert description(export(make_plain(), tmp_path, seed=2**63 - 1))["seed"] == str(2**63 - 1)
+
+
+def test_a_title_cannot_break_out_of_the_page(tmp_path: Path) -> None:
+    title = "</script><script>alert(1)</script> {{ model }}"
+
+    page = export(make_plain(), tmp_path, title=title)
+
+    assert page.count("alert(1)") == 3 and "<script>alert" not in page
+    assert description(page)["title"] == title
+
+
+def test_the_start_is_that_of_predict(tmp_path: Path) -> None:
+    model = make_plain(pad_noise=True, fire_rate=0.0)
+    image = torch.rand(1, 3, 5, 6)
+
+    start = description(export(model, tmp_path, image, seed=9))["start"]
+
+    expected = model.predict(image, 1, seed=9).output_image[0].numpy()
+    assert np.array_equal([floats(channel["floats"]) for channel in start], expected.reshape(9, 30))
+
+
+@pytest.mark.parametrize("kind", ["cells", "bytes", "floats"])
+def test_every_encoding_of_a_channel_is_exact(kind: str) -> None:
+    channel = np.zeros((9, 11), dtype=np.float32)
+    if kind == "cells":
+        channel[2, 3], channel[8, 10] = -0.1, math.pi
+    else:
+        channel[:] = np.arange(99, dtype=np.float32).reshape(9, 11) / 255
+        channel[0, 0] += 1e-6 if kind == "floats" else 0
+
+    found = encode_channel(channel)
+
+    restored = np.zeros(99, dtype=np.float32)
+    if kind == "cells":
+        restored[found["cells"]] = found["values"]
+    elif kind == "bytes":
+        raw = base64.b64decode(found["bytes"])
+        restored = np.frombuffer(raw, dtype=np.uint8) / np.float32(255)
+    else:
+        restored = floats(found["floats"])
+    assert np.array_equal(restored, channel.ravel())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "expected"),
+    [
+        ({"inference_timesteps": (10, 21)}, {}, 20),
+        ({"inference_timesteps": 7}, {}, 7),
+        ({"inference_timesteps": 7, "immutable_image_channels": False}, {}, 0),
+        ({"inference_timesteps": 7}, {"pause_after": 0}, 0),
+        ({"immutable_image_channels": False}, {"pause_after": 30}, 30),
+    ],
+)
+def test_models_that_look_at_images_pause(
+    tmp_path: Path, arguments: dict[str, Any], options: dict[str, Any], expected: int
+) -> None:
+    page = export(make_plain(**arguments), tmp_path, **options)
+
+    assert description(page)["pauseAfter"] == expected
+
+
+def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
+    model = make_plain().train()
+    image = torch.rand(1, 3, 5, 6)
+    before = image.clone()
+
+    export(model, tmp_path, image)
+
+    assert model.training and torch.equal(image, before)
+
+
+class OtherRule(MLPNCARule):
+    """A rule of one's own."""
+
+
+class OtherPerception(BasicNCAPerception):
+    """A perception of one's own."""
+
+
+class OtherHead(AbstractNCAHead):
+    """A head."""
+
+    def freeze(self, freeze_last: bool = False) -> None:
+        """Do nothing."""
+
+
+class PostModel(PlainModel):
+    """Changes the state after each step."""
+
+    def _post_forward_step(self, x: Tensor) -> Tensor:
+        return x.clamp(0, 1)
+
+
+class ChainModel(PlainModel):
+    """Runs its rollouts in some other way."""
+
+    def _run_stages(self, x: Tensor, steps: int, options: Any) -> Tensor | None:
+        return x
+
+
+def unsupported() -> dict[str, tuple[PlainModel, str]]:
+    device = torch.device("cpu")
+    models = {
+        "rule": make_plain(rule_type=OtherRule),
+        "perception": make_plain(),
+        "head": make_plain(),
+        "hook": make_plain(),
+        "nan": make_plain(),
+        "layer": make_plain(rule_args={"nonlinearity": nn.PReLU}),
+    }
+    models["perception"].perception = OtherPerception(models["perception"])
+    models["head"].head = OtherHead()
+    models["hook"].rule.register_forward_hook(lambda *_: None)
+    models["nan"].rule.get_parameter("network.0.bias").data[0] = math.nan
+    return {
+        "rule": (models["rule"], "the rule is a OtherRule"),
+        "perception": (models["perception"], "the perception is a OtherPerception"),
+        "head": (models["head"], "it has a head, OtherHead"),
+        "hook": (models["hook"], "MLPNCARule has a hook"),
+        "nan": (models["nan"], "network.0.bias has NaN or infinite values"),
+        "layer": (models["layer"], "PReLU is not known to act on each value by itself"),
+        "update": (FadingModel(device, 3, 4, 2), "FadingModel overrides _update"),
+        "post": (PostModel(device, 3, 4, 2), "PostModel overrides _post_forward_step"),
+        "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs a chain of rollouts"),
+    }
+
+
+@pytest.mark.parametrize("name", unsupported())
+def test_a_model_that_cannot_be_exported_is_told_why(tmp_path: Path, name: str) -> None:
+    model, reason = unsupported()[name]
+
+    with pytest.raises(ValueError, match=f"model must be .* web page can run, but .*{reason}"):
+        export(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image": torch.rand(2, 3, 5, 6)}, "image must be a batch of one, got 2"),
+        ({"image": torch.rand(1, 2, 5, 6)}, "3 channels .an image. or 9"),
+        ({"image": torch.full((1, 3, 5, 6), math.nan)}, "image must hold finite values"),
+        ({"size": (3, 3)}, "size must be None if there is an image"),
+        ({"seed": -1}, "seed must be in"),
+        ({"speed": 0}, "speed must be at least 1, got 0"),
+        ({"pause_after": -1}, "pause_after must be at least 0, got -1"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export(make_plain(), tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_is_asked_for_where_there_is_no_seed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="image must be given for PlainModel, got None"):
+        export_html(make_plain(), tmp_path / "page.html")
+
+
+def test_an_overlay_needs_output_channels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="overlay must be False for a model without output"):
+        export(make_plain(output=0), tmp_path, overlay=True)
+
+
+def test_other_than_html_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path must end in \.html, got .*page\.gif"):
+        export_html(make_plain(), tmp_path / "page.gif", torch.rand(1, 3, 5, 6))
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="model must be an AbstractNCAModel, got Identity"):
+        export_html(nn.Identity(), tmp_path / "page.html")  # type: ignore[arg-type]
+
+
+def test_a_page_that_was_there_outlives_a_failure(tmp_path: Path) -> None:
+    page = export(make_plain(), tmp_path)
+
+    with pytest.raises(ValueError, match="overrides"):
+        export(FadingModel(torch.device("cpu"), 3, 4, 2), tmp_path)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
+
+
+def test_missing_folders_are_created_and_the_file_can_be_shared(tmp_path: Path) -> None:
+    export(make_plain(), tmp_path / "new" / "folder")
+
+    mode = (tmp_path / "new" / "folder" / "page.html").stat().st_mode
+    (tmp_path / "other").touch()
+    assert stat.S_IMODE(mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
+
+
+ACTIVATIONS = [
+    *[layer() for layer in ELEMENTWISE],
+    nn.LeakyReLU(1.5),
+    nn.ELU(0.7),
+    nn.CELU(2.5),
+    nn.GELU("tanh"),
+    nn.Softplus(beta=3.0),
+    nn.Hardtanh(-0.5, 2.0),
+]
+
+
+@pytest.mark.parametrize("layer", ACTIVATIONS, ids=str)
+def test_every_formula_is_its_nonlinearity(layer: nn.Module) -> None:
+    x = torch.linspace(-30, 30, 241, dtype=torch.float64)
+    names = {name: getattr(math, name) for name in ("exp", "log", "tanh", "erf")}
+
+    found = [eval(formula(layer), {**names, "x": value}) for value in x.tolist()]
+
+    torch.testing.assert_close(torch.tensor(found, dtype=x.dtype), layer(x), atol=1e-8, rtol=1e-7)
+
+
+def test_a_layer_without_a_formula_is_named() -> None:
+    with pytest.raises(ValueError, match="nonlinearity must be one of CELU, .* got PReLU"):
+        formula(nn.PReLU())
+
+
+def test_a_formula_has_no_other_numbers_than_glsl_reads() -> None:
+    for layer in ACTIVATIONS:
+        assert not re.search(r"(?<![\w.])\d+(?![\d.e])", formula(layer)), formula(layer)
