@@ -155,9 +155,9 @@ class PruningStopping(EarlyStopping):
     """
 
     def __init__(self, trial: "optuna.Trial", inner: EarlyStopping | None) -> None:
-        super().__init__(patience=1)
         self.trial = trial
         self.inner = deepcopy(inner)
+        super().__init__(patience=1)
         self.epochs = 0
         self.pruned = False
 
@@ -171,9 +171,13 @@ class PruningStopping(EarlyStopping):
         self.trial.report(accuracy, self.epochs)
         self.pruned = self.trial.should_prune()
         if self.inner is not None:
-            if self.inner.higher_is_better is None:
-                self.inner.higher_is_better = self.higher_is_better
             self.inner.step(accuracy)
+
+    def reset(self, *, higher_is_better: bool = True) -> None:
+        """Forget all epochs."""
+        super().reset(higher_is_better=higher_is_better)
+        if self.inner is not None:
+            self.inner.reset(higher_is_better=higher_is_better)
 
     def done(self) -> bool:
         """Return whether to stop."""
