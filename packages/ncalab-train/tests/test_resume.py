@@ -299,7 +299,8 @@ def test_a_run_goes_on_with_another_number_of_loading_processes(tmp_path: Path) 
         train(folder, 1, workers[0])
         train(folder, 2, workers[1])
 
-    same(*(read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in "ab"))
+    first, second = (read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in "ab")
+    same(first, second)
 
 
 def test_another_model_class_is_refused(tmp_path: Path) -> None:

@@ -240,13 +240,16 @@ class Run:
                 f"{self.saver.last_good()}"
             )
         sums = torch.stack([value.float() for value in self.sums.values()])
-        report = self.step.watch.report().to(sums.device)
-        numbers = torch.cat([sums, report]).tolist()
+        report, weights = self.step.watch.report(), self.step.watch.weights_are_finite()
+        *numbers, finite = torch.cat([t.to(sums.device) for t in (sums, report, weights)]).tolist()
         problem = self.step.watch.problem(numbers[len(self.sums) :])
         means = [value / self.counted for value in numbers[: len(self.sums)]]
         losses = dict(zip(self.sums, means, strict=True))
         if problem is None and not all(map(_is_finite, means)):
             problem = f"loss must stay finite, got {losses}"
+        if problem is None and not finite:
+            # Finite gradients times a large learning rate: the next loss would tell, after a save.
+            problem = "weights must stay finite, got NaN or infinite ones after the last step"
         if problem is not None:
             self.records.flush()
             raise RuntimeError(f"{problem} in epoch {number}; {self.saver.last_good()}")
