@@ -133,13 +133,13 @@ class BasicNCATrainer:
         self.max_epochs = check_int("max_epochs", max_epochs, minimum=1)
         check_type("pool", pool, Pool, optional=True)
         self.pool = pool
-        if lr_scheduler is not None and not callable(lr_scheduler):
+        if isinstance(lr_scheduler, LRScheduler):
+            check_scheduled_parameters(lr_scheduler, nca)
+        elif lr_scheduler is not None and not callable(lr_scheduler):
             raise TypeError(
                 "lr_scheduler must be a scheduler or a function from optimiser to scheduler, "
                 f"got {lr_scheduler!r}"
             )
-        if isinstance(lr_scheduler, LRScheduler):
-            check_scheduled_parameters(lr_scheduler, nca)
         self.lr_scheduler = lr_scheduler
         self.gradient_normalization = gradient_normalization
         check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
