@@ -146,6 +146,8 @@ def change(folder: Path, key: str, value: Any) -> None:
         ("optimizers", [3], "is a damaged checkpoint"),
         ("history", {"curves": {}}, "is a damaged checkpoint: KeyError"),
         ("random", {"torch": torch.zeros(3)}, "is a damaged checkpoint"),
+        ("settings", [1], "is a damaged checkpoint: AttributeError"),
+        ("model", 5, "is a damaged checkpoint: AttributeError"),
     ],
 )
 def test_a_checkpoint_with_wrong_contents_is_refused(
@@ -171,6 +173,17 @@ def test_a_checkpoint_with_nan_weights_is_refused(tmp_path: Path, key: str) -> N
 
     with pytest.raises(ValueError, match="finite weights, but rule.network.0.bias has NaN"):
         BasicNCATrainer(make_tiny(), tmp_path, progress=False).train(loader(), resume=True)
+
+
+def test_a_checkpoint_with_nan_in_the_average_is_refused(tmp_path: Path) -> None:
+    trainer = BasicNCATrainer(make_tiny(), tmp_path, max_epochs=1, ema_decay=0.9, progress=False)
+    trainer.train(loader())
+    state = read_checkpoint(tmp_path / "checkpoint.safetensors")["average"]
+    state["module.rule.network.0.bias"][2] = math.nan
+    change(tmp_path, "average", state)
+
+    with pytest.raises(ValueError, match="finite weights, but module.rule.network.0.bias has NaN"):
+        trainer.train(loader(), resume=True)
 
 
 def test_a_checkpoint_without_all_its_parts_is_refused(tmp_path: Path) -> None:

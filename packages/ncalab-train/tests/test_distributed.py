@@ -43,7 +43,11 @@ def launch(launcher: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
-    """Results of every scenario: by one process, and by each of two."""
+    """Results of every scenario: by one process, and by each of two.
+
+    Takes longer than all other tests: both launchers and the four processes that they start import
+    torch and Accelerate anew. So each launcher is started once, for all of its scenarios.
+    """
     pytest.importorskip("accelerate", reason="the extra `distributed` is not installed")
     folder = tmp_path_factory.mktemp("distributed")
     started = {launcher: launch(launcher, folder / launcher) for launcher in LAUNCHERS}

@@ -25,6 +25,22 @@ def test_lower_values_may_be_the_better_ones() -> None:
     assert stopping.best_accuracy == 1.0
 
 
+def test_each_training_tells_it_the_direction_anew() -> None:
+    stopping = EarlyStopping(patience=1)
+    for higher, values in ((True, [0.1, 0.2, 0.1]), (False, [0.2, 0.1, 0.2])):
+        stopping.reset(higher_is_better=higher)
+        assert epochs_until_done(stopping, values) == 3
+
+    assert stopping.higher_is_better is None
+
+
+def test_a_direction_of_its_own_is_kept() -> None:
+    stopping = EarlyStopping(patience=1, higher_is_better=False)
+    stopping.reset(higher_is_better=True)
+
+    assert epochs_until_done(stopping, [0.2, 0.1, 0.2]) == 3
+
+
 def test_less_than_min_delta_is_no_improvement() -> None:
     assert epochs_until_done(EarlyStopping(patience=1, min_delta=0.1), [0.5, 0.55]) == 2
     assert epochs_until_done(EarlyStopping(patience=1, min_delta=0.1), [0.5, 0.65]) == -1

@@ -21,7 +21,6 @@ from ncalab.train import (
     SplitDefinition,
     TrainingHistory,
 )
-from ncalab.train.clone import clone_trainer
 
 Trained = list[BasicNCATrainer]
 
@@ -176,6 +175,28 @@ def test_finished_folds_are_read_and_not_trained(
         assert equal(weights(a.current_model), weights(b.current_model))
         assert (a.loss, a.lr, a.metric_curves) == (b.loss, b.lr, b.metric_curves)
         assert a.to_dict() == b.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "data_of_file", "message"),
+    [
+        ("history.json", b"{}", "history.json must hold a history: KeyError"),
+        ("history.json", b'{"curves": 3}', "history.json must hold a history: TypeError"),
+        ("result.json", b'{"metric": "mse"}', "result.json must hold the result of a training"),
+        ("parameters.json", b"[" * 100_000, "parameters.json must be JSON"),
+        ("best_model.safetensors", b"", "best_model.safetensors is no whole safetensors file"),
+    ],
+)
+def test_a_finished_fold_with_a_broken_file_is_refused_by_name(
+    tmp_path: Path, data: Path, name: str, data_of_file: bytes, message: str
+) -> None:
+    run(kfold(tmp_path / "run", max_epochs=1), data)
+    (tmp_path / "run" / "fold_01" / name).write_bytes(data_of_file)
+
+    with pytest.raises(ValueError, match=message):
+        run(kfold(tmp_path / "run", max_epochs=1), data)
+
+    assert (tmp_path / "run" / "fold_01" / name).read_bytes() == data_of_file
 
 
 def interrupt_at(fold: int, monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
@@ -358,19 +379,6 @@ def test_a_schedule_of_one_optimiser_is_refused_at_once() -> None:
 
     with pytest.raises(ValueError, match="lr_scheduler must be a function .* got a StepLR"):
         kfold(None, nca, lr_scheduler=scheduler)
-
-
-def test_a_clone_has_all_settings_and_its_own_model() -> None:
-    trainer = BasicNCATrainer(
-        make_tiny(), None, lr=0.3, batch_repeat=3, gradient_normalization=True, pool=Pool(2, size=5)
-    )
-    other = make_tiny()
-
-    clone = clone_trainer(trainer, other, "folder")
-
-    assert clone.nca is other and clone.model_path == Path("folder")
-    assert (clone.lr, clone.batch_repeat, clone.gradient_normalization) == (0.3, 3, True)
-    assert clone.pool is not trainer.pool and repr(clone.pool) == repr(trainer.pool)
 
 
 def test_each_fold_can_write_a_tensorboard_log(tmp_path: Path, data: Path) -> None:

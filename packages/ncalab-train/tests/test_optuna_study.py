@@ -78,6 +78,16 @@ def test_a_study_in_the_wrong_direction_is_refused_before_it_trains(tmp_path: Pa
     assert not list(tmp_path.glob("trial_0000/*.safetensors"))
 
 
+def test_early_stopping_in_the_wrong_direction_is_refused_before_it_trains(tmp_path: Path) -> None:
+    stopping = EarlyStopping(1, higher_is_better=True)
+
+    with pytest.raises(ValueError, match="earlystopping must have higher_is_better=False"):
+        make_study(direction="minimize").optimize(
+            objective(tmp_path, earlystopping=stopping), n_trials=1
+        )
+    assert not list(tmp_path.glob("trial_0000/*.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("metric", "validated", "expected"),
     [("mse", True, "minimize"), ("negative", True, "maximize"), ("negative", False, "minimize")],

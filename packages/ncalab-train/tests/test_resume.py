@@ -203,14 +203,14 @@ def test_files_that_a_kill_left_behind_the_checkpoint_are_written_anew(tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": 0.5}, "trainer.lr: 0.0016 -> 0.5"),
-        ({"model": {"hidden_size": 9}}, "model.hidden_size: 8 -> 9"),
-        ({"model": {"fire_rate": 0.25}}, "model.fire_rate: 0.5 -> 0.25"),
-        ({"pool": lambda: Pool(size=3)}, "trainer.pool: None -> Pool.n_seed=1, .*size=3"),
-        ({"scheduler": lambda o: StepLR(o, 3)}, "lr_scheduler: ExponentialLR -> StepLR"),
-        ({"optimizer_method": "sgd"}, "optimizer: Adam -> SGD"),
-        ({"val": True}, "data.validated: False -> True"),
-        ({"ema_decay": 0.5, "accumulate": 2}, "accumulate: 1 -> 2"),
+        ({"lr": 0.5}, "trainer.lr was 0.0016, is 0.5"),
+        ({"model": {"hidden_size": 9}}, "model.hidden_size was 8, is 9"),
+        ({"model": {"fire_rate": 0.25}}, "model.fire_rate was 0.5, is 0.25"),
+        ({"pool": lambda: Pool(size=3)}, "trainer.pool was None, is 'Pool.n_seed=1, .*size=3"),
+        ({"scheduler": lambda o: StepLR(o, 3)}, "lr_scheduler was 'ExponentialLR', is 'StepLR'"),
+        ({"optimizer_method": "sgd"}, "optimizer was 'Adam', is 'SGD'"),
+        ({"val": True}, "data.validated was False, is True"),
+        ({"ema_decay": 0.5, "accumulate": 2}, "accumulate was 1, is 2"),
     ],
 )
 def test_a_run_of_another_configuration_is_refused_with_the_differences(
@@ -228,7 +228,7 @@ def test_a_run_of_another_configuration_is_refused_with_the_differences(
 def test_the_differences_of_a_schedule_are_its_constants_not_its_state(tmp_path: Path) -> None:
     run(tmp_path, 3, scheduler=lambda o: StepLR(o, 2))
 
-    with pytest.raises(ValueError, match=r"with others \(lr_scheduler.step_size: 2 -> 5\)"):
+    with pytest.raises(ValueError, match=r"with others \(lr_scheduler.step_size was 2, is 5\)"):
         run(tmp_path, 4, scheduler=lambda o: StepLR(o, 5))
 
 
@@ -244,11 +244,70 @@ def test_the_same_trainer_object_may_go_on_for_longer(tmp_path: Path) -> None:
     assert trainer.train(loader(), resume=True).lr == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
 
 
+def test_other_generators_are_refused_and_not_called_damage(tmp_path: Path) -> None:
+    run(tmp_path, 1)
+    generator = torch.Generator()
+    trainer = BasicNCATrainer(Seen(validation_metric="negative"), tmp_path, progress=False)
+
+    with pytest.raises(ValueError, match="generators of their own .* 0, to resume, got 1"):
+        trainer.train(DataLoader(Augmented(), 3, shuffle=True, generator=generator), resume=True)
+
+
+def test_other_validation_data_are_refused(tmp_path: Path) -> None:
+    trainer = BasicNCATrainer(
+        make_tiny(validation_metric="mse"), tmp_path, max_epochs=1, progress=False
+    )
+    trainer.train(loader(), loader())
+
+    with pytest.raises(ValueError, match="data.val_samples was 4, is 6"):
+        trainer.train(loader(), loader(6), resume=True)
+
+
+class WeightedTrainer(BasicNCATrainer):
+    """A trainer with a setting that is a function."""
+
+    def __init__(self, nca: Any, model_path: Any, *, weighting: Any, max_epochs: int) -> None:
+        super().__init__(nca, model_path, max_epochs=max_epochs, progress=False)
+        self.weighting = weighting
+
+
+def test_a_function_among_the_settings_is_known_by_its_name(tmp_path: Path) -> None:
+    def make() -> Any:
+        def weighting() -> None: ...
+
+        return weighting
+
+    for epochs in (1, 2):  # another function object each time, as in another process
+        trainer = WeightedTrainer(make_tiny(), tmp_path, weighting=make(), max_epochs=epochs)
+        history = trainer.train(loader(), resume=True)
+
+    assert history.current_epoch == 2
+    with pytest.raises(ValueError, match="trainer.weighting was .*make.*, is 'builtins.len'"):
+        WeightedTrainer(make_tiny(), tmp_path, weighting=len, max_epochs=3).train(
+            loader(), resume=True
+        )
+
+
+def test_a_run_goes_on_with_another_number_of_loading_processes(tmp_path: Path) -> None:
+    def train(folder: Path, epochs: int, workers: int) -> None:
+        torch.manual_seed(epochs)
+        nca = make_tiny()
+        trainer = BasicNCATrainer(nca, folder, max_epochs=epochs, progress=False)
+        trainer.train(loader(shuffle=True, num_workers=workers), resume=True)
+
+    for folder, workers in ((tmp_path / "a", (0, 0)), (tmp_path / "b", (0, 2))):
+        train(folder, 1, workers[0])
+        train(folder, 2, workers[1])
+
+    first, second = (read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in "ab")
+    same(first, second)
+
+
 def test_another_model_class_is_refused(tmp_path: Path) -> None:
     run(tmp_path, 1)
     trainer = BasicNCATrainer(make_tiny(validation_metric="negative"), tmp_path, progress=False)
 
-    with pytest.raises(ValueError, match="model.class: Seen -> EchoModel"):
+    with pytest.raises(ValueError, match="model.class was 'Seen', is 'EchoModel'"):
         trainer.train(DataLoader(Augmented(), 3, shuffle=True), resume=True)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanSquaredError
 from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
@@ -281,6 +282,13 @@ def test_an_empty_loader_is_named() -> None:
         trainer(make_tiny(validation_metric="mse")).train(
             loader(), loader(count=3, batch_size=4, drop_last=True)
         )
+    with pytest.raises(ValueError, match="dataloader_test must yield"):
+        trainer(make_tiny()).train(loader(), None, loader(count=3, batch_size=4, drop_last=True))
+
+
+def test_a_function_that_makes_no_schedule_is_named() -> None:
+    with pytest.raises(TypeError, match="lr_scheduler must return a scheduler, got None"):
+        trainer(make_tiny(), lr_scheduler=lambda _: None).train(loader())
 
 
 def test_validation_needs_a_known_metric() -> None:
@@ -397,10 +405,20 @@ def test_a_task_without_a_visual_trains_without_figures(caplog: pytest.LogCaptur
         ({"batch_repeat": 0}, "batch_repeat must be at least 1, got 0"),
         ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
         ({"scheduler_interval": "hour"}, "scheduler_interval must be one of epoch, batch"),
+        ({"lr": "0.1"}, "lr must be a number, got '0.1'"),
+        ({"optimizer_method": 5}, "optimizer_method must be one of adam.* got '5'"),
+        ({"adam_betas": 0.9}, "adam_betas must be a pair of numbers, got 0.9"),
+        ({"adam_betas": (0.9, 1.0)}, r"adam_betas must be in \[0, 1\), got 1.0"),
+        ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
+        ({"pool": 8}, "pool must be a Pool or None, got int"),
+        (
+            {"lr_scheduler": "cosine"},
+            "lr_scheduler must be a scheduler or .*, got 'cosine'",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         trainer(make_tiny(), **arguments)
 
 
@@ -525,3 +543,64 @@ def test_early_stopping_starts_anew_with_every_training() -> None:
     ]
 
     assert lengths == [3, 3]
+
+
+def test_early_stopping_follows_the_direction_of_every_training() -> None:
+    stopping = EarlyStopping(patience=1)
+    higher = trainer(make_tiny(validation_metric="negative"), max_epochs=3, lr=0.05)
+    lower = trainer(make_tiny(), max_epochs=3, lr=0.05)
+
+    assert higher.train(loader(), loader(), earlystopping=stopping).current_epoch == 3
+    assert lower.train(loader(), earlystopping=stopping).current_epoch == 3
+
+
+def test_early_stopping_of_the_wrong_direction_is_refused() -> None:
+    stopping = EarlyStopping(patience=1, higher_is_better=True)
+
+    with pytest.raises(ValueError, match=r"must have higher_is_better=False \(or None\) .* True"):
+        trainer(make_tiny()).train(loader(), earlystopping=stopping)
+
+
+def test_a_validation_metric_of_several_values_is_refused() -> None:
+    class PairError(MeanSquaredError):
+        def compute(self) -> torch.Tensor:
+            return super().compute() * torch.ones(2)
+
+    nca = make_tiny(validation_metric="halves")
+    nca.metrics["halves"] = PairError()
+
+    with pytest.raises(ValueError, match="one value, got 'halves' with halves_0, halves_1"):
+        trainer(nca).train(loader(), loader())
+
+
+def test_what_is_no_loader_is_named() -> None:
+    batches: Any = [(torch.rand(2, 1, 5, 4), torch.rand(2, 1, 5, 4))]
+
+    with pytest.raises(TypeError, match="dataloader_train must be a DataLoader, got list"):
+        trainer(make_tiny()).train(batches)
+    with pytest.raises(TypeError, match="dataloader_val must be a DataLoader or None, got list"):
+        trainer(make_tiny()).train(loader(), batches)
+
+
+def test_test_metrics_that_cannot_be_measured_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    nca = make_tiny(validation_metric="mse")
+    nan = DataLoader([(torch.rand(1, 5, 4), torch.full((1, 5, 4), math.nan))])  # type: ignore[arg-type,var-annotated]  # a sequence
+
+    history = trainer(nca).train(loader(), nan, loader())
+
+    assert history.best_model is None and history.test_metrics == {}
+    assert "no test metrics: no epoch was the best" in caplog.text
+
+
+def test_weights_that_overflow_in_the_last_step_of_an_epoch_are_not_saved(tmp_path: Path) -> None:
+    nca = make_tiny()
+    trainer(nca, tmp_path, max_epochs=1).train(loader(batch_size=4))
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    nca.loss = lambda pred, label: {"total": (pred.logits - label).mean() * 1e10}  # type: ignore[method-assign]  # a finite loss with large gradients
+
+    with pytest.raises(RuntimeError, match=r"weights must stay finite, .* in epoch 1; nothing"):
+        trainer(nca, tmp_path, optimizer_method="sgd", lr=1e30).train(
+            loader(batch_size=4), save_every=1, overwrite=True
+        )
+
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

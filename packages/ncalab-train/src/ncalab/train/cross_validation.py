@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
-from ncalab.train.record import read_json, summarize, with_nan
+from ncalab.train.json_file import read_json, with_nan
+from ncalab.train.record import summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,31 +101,14 @@ def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
         ValueError: If one is broken.
     """
     data = with_nan(read_json(folder / HISTORY_NAME))
-    try:
-        return _history(folder, data, prototype)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / HISTORY_NAME} must hold a history: {error!r}") from None
-
-
-def _history(folder: Path, data: dict[str, Any], prototype: AbstractNCAModel) -> TrainingHistory:
     last, best = (
         prototype.load(deepcopy(prototype), folder / name) for name in (LAST_NAME, BEST_NAME)
     )
-    history = TrainingHistory(
-        folder,
-        data["metrics"],
-        data["current_epoch"],
-        last,
-        data["best_accuracy"],
-        data["best_epoch"],
-        best.eval(),
-        higher_is_better=data["higher_is_better"],
-    )
-    history.created_timestamp, history.modified_timestamp = data["created"], data["modified"]
-    curves = data["curves"]
-    history.losses, history.metric_curves = curves["losses"], curves["metrics"]
-    history.lr, history.seconds = curves["lr"], curves["seconds"]
-    history.loss = list(history.losses["total"])
-    history.test_metrics = data["test_metrics"]
-    history.best_weights = {k: v.detach().cpu().clone() for k, v in best.state_dict().items()}
+    weights = {name: value.cpu() for name, value in best.state_dict().items()}
+    history = TrainingHistory(folder, {}, 0, last)
+    try:
+        history.restore(data, weights)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / HISTORY_NAME} must hold a history: {error!r}") from None
+    history.finish()
     return history

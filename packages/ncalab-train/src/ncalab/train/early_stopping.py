@@ -3,6 +3,7 @@
 import math
 
 from ncalab.core.checks import check_int
+from ncalab.train.arguments import check_number, check_type
 
 
 def improves(value: float, best: float, *, higher_is_better: bool, min_delta: float = 0.0) -> bool:
@@ -42,14 +43,21 @@ class EarlyStopping:
         self, patience: int, min_delta: float = 1e-6, *, higher_is_better: bool | None = None
     ) -> None:
         self.patience = check_int("patience", patience, minimum=1)
+        check_number("min_delta", min_delta)
         if not min_delta >= 0:
             raise ValueError(f"min_delta must be at least 0, got {min_delta}")
         self.min_delta = min_delta
         self.higher_is_better = higher_is_better
         self.reset()
 
-    def reset(self) -> None:
-        """Forget all epochs; every training that is not resumed begins with it."""
+    def reset(self, *, higher_is_better: bool = True) -> None:
+        """Forget all epochs; every training that is not resumed begins with it.
+
+        Args:
+            higher_is_better: Direction of the values to come, unless the object was told its own.
+        """
+        told = self.higher_is_better
+        self._higher = higher_is_better if told is None else told
         # No value yet: 0 would never be beaten by a negative metric.
         self.best_accuracy = math.nan
         self.counter = 0
@@ -64,9 +72,8 @@ class EarlyStopping:
         Args:
             accuracy: Value of the metric (or loss) that is watched.
         """
-        higher = self.higher_is_better is not False
         best, delta = self.best_accuracy, self.min_delta
-        if improves(accuracy, best, higher_is_better=higher, min_delta=delta):
+        if improves(accuracy, best, higher_is_better=self._higher, min_delta=delta):
             self.best_accuracy = accuracy
             self.counter = 0
         else:
@@ -79,3 +86,19 @@ class EarlyStopping:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on counting from what :meth:`state_dict` returned."""
         self.best_accuracy, self.counter = state["best_accuracy"], int(state["counter"])
+
+
+def check_stopping(stopping: EarlyStopping, *, higher_is_better: bool) -> None:
+    """Raise unless early stopping waits for the direction in which the training improves.
+
+    Raises:
+        TypeError: If it is no early stopping.
+        ValueError: If it takes improvements for none.
+    """
+    check_type("earlystopping", stopping, EarlyStopping)
+    if stopping.higher_is_better not in (None, higher_is_better):
+        raise ValueError(
+            f"earlystopping must have higher_is_better={higher_is_better} (or None) for this "
+            "validation_metric (or, without validation, the loss), "
+            f"got {stopping.higher_is_better}"
+        )

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel
 from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
+from ncalab.train.json_file import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +33,6 @@ PLOTS = "ncalab.plots"
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _with_null(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON cannot hold, by None."""
-    if isinstance(value, dict):
-        return {key: _with_null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_null(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TrainingHistory:
@@ -176,8 +167,7 @@ class TrainingHistory:
                 save_weights(self.current_model, self.path / name, weights=weights)
         atomic_write(self.path / CSV_NAME, self.to_csv().encode())
         # Last, so that a history tells of weights that are there.
-        text = json.dumps(_with_null(self.to_dict()), indent=2, allow_nan=False) + "\n"
-        atomic_write(self.path / HISTORY_NAME, text.encode())
+        write_json(self.path / HISTORY_NAME, self.to_dict())
 
     def to_csv(self) -> str:
         """Return the curves as a table, one line per epoch, for spreadsheets and pandas."""
@@ -244,4 +234,5 @@ class TrainingHistory:
         self.current_epoch, self.skipped_steps = record["current_epoch"], record["skipped_steps"]
         self.best_epoch, self.best_accuracy = record["best_epoch"], record["best_accuracy"]
         self.metrics, self.test_metrics = dict(record["metrics"]), dict(record["test_metrics"])
+        self.higher_is_better = record["higher_is_better"]
         self.best_weights = best_weights

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel, unwrap
 from ncalab.core.checks import check_int
 from ncalab.core.saving import PathLike
-from ncalab.train.clone import clone_trainer, trainer_settings
 from ncalab.train.cross_validation import CrossValidation, CrossValidationError, read_history
 from ncalab.train.describe import describe
 from ncalab.train.early_stopping import EarlyStopping
@@ -88,7 +87,7 @@ class KFoldCrossValidationTrainer:
         self.model_prototype = deepcopy(trainer.nca)
         path = trainer.model_path
         self.model_name = type(trainer.nca).__name__ if path is None else path.name
-        clone_trainer(trainer, self.model_prototype, None)  # raises if there can be no second
+        trainer.clone_for(self.model_prototype, None)  # raises if there can be no second
 
     def train(
         self,
@@ -120,7 +119,7 @@ class KFoldCrossValidationTrainer:
             transform: Transform of the training data; validation data then have none. Or one for
                 each: a mapping with the keys "train" and "val", or a pair (train, val).
             batch_sizes: Batch sizes under "train" and "val", 8 where left out.
-            save_every: Number of epochs between saves, 1 if None.
+            save_every: As in the trainer.
             plot_function: Draws a training batch for TensorBoard; the model's own visual if None.
             earlystopping: Template; each fold has a copy of it as it is now.
             executor: Where to train the folds, any ``concurrent.futures.Executor``; None for one
@@ -145,7 +144,7 @@ class KFoldCrossValidationTrainer:
         if tensorboard and self.trainer.model_path is None:
             raise ValueError("tensorboard must be False without a model_path, got True")
         shared = _Folds(
-            trainer=clone_trainer(self.trainer, deepcopy(self.model_prototype), None),
+            trainer=self.trainer.clone_for(deepcopy(self.model_prototype), None),
             dataset_type=DatasetType,
             datapath=Path(datapath),
             transforms=split_transforms(transform),
@@ -187,12 +186,13 @@ class KFoldCrossValidationTrainer:
     def _plan(self, index: int, seed: int, shared: _Folds) -> Plan:
         base, fold = self.trainer.model_path, self.split[index]
         fold_seed = derived_seed(seed, index)
-        settings = trainer_settings(shared.trainer)
         identity = {
             "fold": index,
             "seed": fold_seed,
             "model": None if base is None else shared.trainer.nca.to_dict(),
-            "trainer": {k: v for k, v in settings.items() if k not in NOT_IDENTITY},
+            "trainer": {
+                k: v for k, v in shared.trainer.settings().items() if k not in NOT_IDENTITY
+            },
             "dataset": shared.dataset_type,
             "transforms": shared.transforms,
             "batch_sizes": shared.batch_sizes,
@@ -219,7 +219,7 @@ def _train_fold(shared: _Folds, plan: Plan) -> TrainingHistory:
     """Train one fold; the shared prototype stays as it is."""
     fold: TrainValRecord = plan.arguments["fold"]
     with seeded(plan.seed), rewound([shared.dataloader_test]):
-        trainer = clone_trainer(shared.trainer, deepcopy(shared.trainer.nca), plan.folder)
+        trainer = shared.trainer.clone_for(deepcopy(shared.trainer.nca), plan.folder)
         train, val = fold.dataloaders(
             shared.dataset_type,
             shared.datapath,

@@ -55,7 +55,12 @@ def schedule(
     """Return the given scheduler, one made by the given factory, or exponential decay."""
     if given is None:
         return ExponentialLR(optimizer, gamma)
-    return given if isinstance(given, LRScheduler) else given(optimizer)
+    if isinstance(given, LRScheduler):
+        return given
+    made = given(optimizer)
+    if not isinstance(made, LRScheduler):
+        raise TypeError(f"lr_scheduler must return a scheduler, got {made!r}")
+    return made
 
 
 def restore_scheduler(scheduler: LRScheduler, state: dict[str, Any]) -> None:

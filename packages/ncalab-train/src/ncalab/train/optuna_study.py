@@ -15,7 +15,7 @@ from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
 from ncalab.core.checks import check_int
 from ncalab.core.saving import PathLike
 from ncalab.train.describe import describe, describe_loaders
-from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.executors import alone
 from ncalab.train.many import RunOptions, train_one
 from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
@@ -103,7 +103,11 @@ class OptunaObjective:
         loaders = (self.dataloader_train, self.dataloader_val, None)
         with alone(self.threads), seeded(plan.seed), rewound(loaders):
             nca = self.model_class(self.device, **deepcopy(dict(model_params)))
-            _check_direction(trial, nca, validated=self.dataloader_val is not None)
+            direction = metric_direction(nca, validated=self.dataloader_val is not None)
+            _check_direction(trial, direction)
+            if self.earlystopping is not None:
+                higher = direction == "maximize"
+                check_stopping(self.earlystopping, higher_is_better=higher)
             settings = {"progress": False, **deepcopy(dict(trainer_params))}
             trainer = BasicNCATrainer(nca, plan.folder, **settings)
             pruning = PruningStopping(trial, self.earlystopping)
@@ -155,9 +159,9 @@ class PruningStopping(EarlyStopping):
     """
 
     def __init__(self, trial: "optuna.Trial", inner: EarlyStopping | None) -> None:
-        super().__init__(patience=1)
         self.trial = trial
         self.inner = deepcopy(inner)
+        super().__init__(patience=1)
         self.epochs = 0
         self.pruned = False
 
@@ -171,9 +175,13 @@ class PruningStopping(EarlyStopping):
         self.trial.report(accuracy, self.epochs)
         self.pruned = self.trial.should_prune()
         if self.inner is not None:
-            if self.inner.higher_is_better is None:
-                self.inner.higher_is_better = self.higher_is_better
             self.inner.step(accuracy)
+
+    def reset(self, *, higher_is_better: bool = True) -> None:
+        """Forget all epochs."""
+        super().reset(higher_is_better=higher_is_better)
+        if self.inner is not None:
+            self.inner.reset(higher_is_better=higher_is_better)
 
     def done(self) -> bool:
         """Return whether to stop."""
@@ -193,8 +201,7 @@ def metric_direction(nca: AbstractNCAModel, *, validated: bool = True) -> str:
     return "maximize" if metric.higher_is_better else "minimize"
 
 
-def _check_direction(trial: "optuna.Trial", nca: AbstractNCAModel, *, validated: bool) -> None:
-    wanted = metric_direction(nca, validated=validated)
+def _check_direction(trial: "optuna.Trial", wanted: str) -> None:
     got = trial.study.direction.name.lower()
     if got != wanted:
         raise ValueError(

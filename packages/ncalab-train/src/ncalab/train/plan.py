@@ -9,7 +9,8 @@ from typing import Any
 from ncalab.core.saving import check_writable_folder
 from ncalab.train.describe import differences
 from ncalab.train.history import HISTORY_NAME
-from ncalab.train.record import Record, read_json, read_record, write_json
+from ncalab.train.json_file import read_json, write_json
+from ncalab.train.record import Record, read_record
 
 PARAMETERS_NAME = "parameters.json"
 RESULT_NAME = "result.json"

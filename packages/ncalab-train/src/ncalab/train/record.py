@@ -1,14 +1,10 @@
 """What is kept of a finished training, in memory and as JSON."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ncalab.core.saving import atomic_write
 from ncalab.train.history import TrainingHistory
+from ncalab.train.json_file import read_json, with_nan, write_json
 
 
 @dataclass(frozen=True)
@@ -77,40 +73,3 @@ def read_record(path: Path) -> Record:
 def write_record(path: Path, record: Record) -> None:
     """Write a record as JSON, in whole or not at all."""
     write_json(path, asdict(record))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ValueError: If the file holds anything else.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON in UTF-8: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold an object, got {data!r:.80}")
-    return data
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON object, in whole or not at all; NaN and infinity become null."""
-    text = json.dumps(without_nan(data), indent=2, allow_nan=False) + "\n"
-    atomic_write(path, text.encode())
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON cannot hold, by None."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def with_nan(value: Any) -> Any:
-    """Replace None, which stands for it in JSON, by NaN."""
-    if isinstance(value, list):
-        return [with_nan(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: with_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value

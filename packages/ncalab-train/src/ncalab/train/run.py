@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from ncalab.core import AbstractNCAModel
 from ncalab.core.fire import draw_seed
 from ncalab.train.distributed import OneProcess, Part
-from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.group import Group, Trained
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
@@ -76,9 +76,8 @@ class Run:
         )
         check_plateau(self.scheduler, higher_is_better=higher)
         if earlystopping is not None:
-            earlystopping.reset()
-            if earlystopping.higher_is_better is None:
-                earlystopping.higher_is_better = higher
+            check_stopping(earlystopping, higher_is_better=higher)
+            earlystopping.reset(higher_is_better=higher)
         self.generators = find_generators(train, val, trainer.pool)
         self.settings = self._describe(optimizer)
         # Position: batches done in this epoch and overall, and the sums of their losses.
@@ -111,7 +110,7 @@ class Run:
             **describe_optimizer("optimizer", optimizer),
             **describe_optimizer("head_optimizer", head),
             **describe_scheduler(self.scheduler),
-            **describe_data(self.train, validated=self.val is not None),
+            **describe_data(self.train, self.val),
         }
 
     # One epoch
@@ -125,7 +124,7 @@ class Run:
         losses = self._mean_losses(number)
         metrics = self._validate()
         self.interrupts.hold()
-        value = metrics[str(self.nca.validation_metric)] if metrics else losses["total"]
+        value = self._deciding_value(losses, metrics)
         # A plateau is one of the deciding value, which there is once an epoch.
         if self.trainer.scheduler_interval == "epoch" or isinstance(
             self.scheduler, ReduceLROnPlateau
@@ -146,6 +145,18 @@ class Run:
             shown = {"loss": losses["total"], **metrics, "lr": lr}
             self.progress.end_epoch(number, shown, seconds)
         self.interrupts.release()
+
+    def _deciding_value(self, losses: dict[str, float], metrics: dict[str, float]) -> float:
+        """Return what the best epoch is chosen by: the validation metric, else the loss."""
+        if self.val is None:
+            return losses["total"]
+        name = str(self.nca.validation_metric)
+        if name not in metrics:
+            raise ValueError(
+                f"validation_metric must be a metric of one value, got {name!r} with "
+                f"{', '.join(key for key in metrics if key.startswith(name))}"
+            )
+        return metrics[name]
 
     def _step_schedule(self, value: float | None = None) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -229,13 +240,16 @@ class Run:
                 f"{self.saver.last_good()}"
             )
         sums = torch.stack([value.float() for value in self.sums.values()])
-        report = self.step.watch.report().to(sums.device)
-        numbers = torch.cat([sums, report]).tolist()
+        report, weights = self.step.watch.report(), self.step.watch.weights_are_finite()
+        *numbers, finite = torch.cat([t.to(sums.device) for t in (sums, report, weights)]).tolist()
         problem = self.step.watch.problem(numbers[len(self.sums) :])
         means = [value / self.counted for value in numbers[: len(self.sums)]]
         losses = dict(zip(self.sums, means, strict=True))
         if problem is None and not all(map(_is_finite, means)):
             problem = f"loss must stay finite, got {losses}"
+        if problem is None and not finite:
+            # Finite gradients times a large learning rate: the next loss would tell, after a save.
+            problem = "weights must stay finite, got NaN or infinite ones after the last step"
         if problem is not None:
             self.records.flush()
             raise RuntimeError(f"{problem} in epoch {number}; {self.saver.last_good()}")
@@ -272,6 +286,8 @@ class Run:
         if test is not None and self.history.best_model is not None:
             self.history.test_metrics = self.measure(self.history.best_model, test)
             self.saver.save()
+        elif test is not None:
+            logger.warning("no test metrics: no epoch was the best, as its value was always NaN")
         self.records.hyperparameters(self.settings, self.history)
         self.processes.wait()
         return self.history

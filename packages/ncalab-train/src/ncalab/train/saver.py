@@ -1,20 +1,24 @@
 """Save a run, and go on from what was saved."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncalab.core.saving import check_weights
 from ncalab.train.checkpoint import CHECKPOINT_NAME, encode_state, read_checkpoint, write_checkpoint
+from ncalab.train.describe import differences
 from ncalab.train.optimizers import restore_scheduler
 from ncalab.train.random_state import random_state_to_data, restore_random_state
 from ncalab.train.run_folder import remove_leftovers
-from ncalab.train.settings import differences
 
 if TYPE_CHECKING:
     from ncalab.train.run import Run
 
 # With save_every=None, saving may take this share of the time.
 _SHARE_OF_SAVING = 0.1
+
+# What reading data of another structure than the expected one may raise.
+_DAMAGE = (LookupError, TypeError, AttributeError, RuntimeError)
 
 
 class Saver:
@@ -77,22 +81,37 @@ class Saver:
             raise ValueError("model_path must be a run folder to resume, got None")
         path = run.history.path / CHECKPOINT_NAME
         state = read_checkpoint(path)
+        try:
+            self._check(state, path)
+        except _DAMAGE as error:
+            raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
+        before = {name: value.clone() for name, value in run.nca.state_dict().items()}
+        try:
+            self._restore(state)
+        except (*_DAMAGE, ValueError) as error:
+            run.nca.load_state_dict(before)
+            raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
+
+    def _check(self, state: dict[str, Any], path: Path) -> None:
+        """Raise unless a checkpoint is that of this model and configuration."""
+        run = self.run
         if missing := sorted(self.state().keys() - state.keys()):
             raise ValueError(f"{path} is a damaged checkpoint: it lacks {', '.join(missing)}")
         if found := differences(state["settings"], run.settings):
             raise ValueError(
                 f"model_path must hold a run of the same model and settings to resume, got "
-                f"{run.history.path} with others ({'; '.join(found)})"
+                f"{path.parent} with others ({'; '.join(found)})"
             )
         check_weights(run.nca, state["model"], path)
         if state["best"] is not None:
             check_weights(run.nca, state["best"], path)
-        before = {name: value.clone() for name, value in run.nca.state_dict().items()}
-        try:
-            self._restore(state)
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            run.nca.load_state_dict(before)
-            raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
+        if run.average is not None:
+            check_weights(run.average, state["average"], path)
+        if (held := len(state["random"]["generators"])) != len(run.generators):
+            raise ValueError(
+                "dataloaders and pool must have as many generators of their own as when the run "
+                f"was saved, {held}, to resume, got {len(run.generators)}"
+            )
 
     def _restore(self, state: dict[str, Any]) -> None:
         run = self.run

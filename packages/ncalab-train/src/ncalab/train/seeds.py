@@ -10,6 +10,7 @@ import torch
 
 from ncalab.core import fix_random_seed
 from ncalab.core.checks import check_int
+from ncalab.train.random_state import find_generators
 
 
 def derived_seed(seed: int, index: int) -> int:
@@ -50,10 +51,7 @@ def rewound(loaders: Iterable[Any]) -> Iterator[None]:
 
     So each of many trainings sees the batches in the order that it would see as the only one.
     """
-    parts = ("sampler", "batch_sampler", "dataset")
-    owners = [o for each in loaders for o in (each, *(getattr(each, p, None) for p in parts))]
-    found = [getattr(owner, "generator", None) for owner in owners]
-    states = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
+    states = [(each, each.get_state()) for each in find_generators(*loaders)]
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
+from ncalab.train.describe import describe
+
 Settings = dict[str, Any]
 
 # How long, where and how visibly a training runs does not change what it computes.
@@ -35,7 +37,7 @@ def describe_trainer(trainer: Any) -> Settings:
     """Return the constructor's arguments that decide what a training computes."""
     names = inspect.signature(type(trainer)).parameters
     kept = [name for name in names if name not in _FREE | _OBJECTS]
-    settings = {f"trainer.{name}": _plain(getattr(trainer, name)) for name in kept}
+    settings = {f"trainer.{name}": describe(getattr(trainer, name)) for name in kept}
     return {**settings, "trainer.pool": None if trainer.pool is None else repr(trainer.pool)}
 
 
@@ -52,7 +54,7 @@ def describe_model(model: Any, *, saved: bool) -> Settings:
         if saved:
             raise
         description = {"class": type(model).__name__}
-    return {f"model.{name}": _plain(value) for name, value in description.items()}
+    return {f"model.{name}": describe(value) for name, value in description.items()}
 
 
 def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
@@ -80,47 +82,30 @@ def _constants(prefix: str, values: Mapping[str, Any]) -> Settings:
             for i, inner in enumerate(value):
                 settings |= _constants(f"{prefix}.{i}", inner)
         elif name not in _MOVING and not name.startswith("_") and _is_plain(value):
-            settings[f"{prefix}.{name}"] = _plain(value)
+            settings[f"{prefix}.{name}"] = describe(value)
     return settings
 
 
-def describe_data(loader: DataLoader[Any], *, validated: bool) -> Settings:
-    """Return what decides the batches of an epoch."""
-    sized = hasattr(loader.dataset, "__len__")
+def describe_data(loader: DataLoader[Any], val: DataLoader[Any] | None) -> Settings:
+    """Return what decides the batches of an epoch, and how much it is validated on."""
     inner = getattr(loader.batch_sampler, "sampler", loader.sampler)
     return {
-        "data.samples": len(loader.dataset) if sized else None,  # type: ignore[arg-type]  # sized
+        "data.samples": _count(loader),
         "data.batch_size": loader.batch_size,
         "data.drop_last": loader.drop_last,
         "data.sampler": type(inner).__name__,
-        "data.validated": validated,
+        "data.validated": val is not None,
+        "data.val_samples": None if val is None else _count(val),
     }
+
+
+def _count(loader: DataLoader[Any]) -> int | None:
+    """Return the number of samples; None where the data set cannot tell."""
+    dataset: Any = loader.dataset
+    return len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value if _is_plain(value) else repr(value)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Name every setting that two runs do not share.
-
-    >>> differences({"trainer.lr": 0.1, "data.samples": 8}, {"trainer.lr": 0.2, "data.samples": 8})
-    ['trainer.lr: 0.1 -> 0.2']
-    """
-    absent = "not set"
-    names = [*old, *(name for name in new if name not in old)]
-    return [
-        f"{name}: {old.get(name, absent)} -> {new.get(name, absent)}"
-        for name in names
-        if old.get(name, absent) != new.get(name, absent)
-    ]

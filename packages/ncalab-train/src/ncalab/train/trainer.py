@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,6 +15,7 @@ from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_choice, check_int
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
+from ncalab.train.arguments import check_decays, check_positive, check_type
 from ncalab.train.distributed import OneProcess, find_processes
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.history import TrainingHistory
@@ -116,32 +117,37 @@ class BasicNCATrainer:
         skip_nonfinite: bool = False,
         accelerator: "Accelerator | None" = None,
     ) -> None:
-        if not isinstance(nca, AbstractNCAModel):
-            raise TypeError(f"nca must be an AbstractNCAModel, got {type(nca).__name__}")
+        check_type("nca", nca, AbstractNCAModel)
         self.nca = nca
         self.model_path = None if model_path is None else Path(model_path)
         self.gradient_clipping = gradient_clipping
-        self.optimizer_method = optimizer_method.lower()
+        self.optimizer_method = str(optimizer_method).lower()
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
-        self.lr = default_lr(self.optimizer_method) if lr is None else lr
-        for name, value in (("lr", self.lr), ("lr_gamma", lr_gamma)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
-        self.lr_gamma = lr_gamma
+        self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
+        self.lr_gamma = check_positive("lr_gamma", lr_gamma)
+        if not isinstance(adam_betas, tuple | list) or len(adam_betas) != 2:
+            raise TypeError(f"adam_betas must be a pair of numbers, got {adam_betas!r}")
+        check_decays("adam_betas", adam_betas)
         self.adam_betas = adam_betas
         self.batch_repeat = check_int("batch_repeat", batch_repeat, minimum=1)
         self.max_epochs = check_int("max_epochs", max_epochs, minimum=1)
+        check_type("pool", pool, Pool, optional=True)
         self.pool = pool
         if isinstance(lr_scheduler, LRScheduler):
             check_scheduled_parameters(lr_scheduler, nca)
+        elif lr_scheduler is not None and not callable(lr_scheduler):
+            raise TypeError(
+                "lr_scheduler must be a scheduler or a function from optimiser to scheduler, "
+                f"got {lr_scheduler!r}"
+            )
         self.lr_scheduler = lr_scheduler
         self.gradient_normalization = gradient_normalization
         check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
         self.scheduler_interval = scheduler_interval
         self.progress = progress
         self.warmup_steps = check_int("warmup_steps", warmup_steps, minimum=0)
-        if ema_decay is not None and not 0 <= ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        if ema_decay is not None:
+            check_decays("ema_decay", [ema_decay])
         self.ema_decay = ema_decay
         check_choice("precision", precision, ("float32", "bf16"))
         self.precision = precision
@@ -171,11 +177,15 @@ class BasicNCATrainer:
                 "lr_scheduler must be a function from optimiser to scheduler for a trainer to be "
                 f"cloned, got a {type(self.lr_scheduler).__name__} of one optimiser"
             )
-        names = list(inspect.signature(type(self)).parameters)
-        settings = {name: getattr(self, name) for name in names if name not in _OF_ONE_RUN}
+        settings = self.settings()
         if self.pool is not None:
             settings["pool"] = self.pool.clone()
         return type(self)(nca, model_path, **settings)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of the constructor other than model and folder, as they are now."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name not in _OF_ONE_RUN}
 
     def info(self) -> str:
         """Describe the training in Markdown.
@@ -290,7 +300,8 @@ class BasicNCATrainer:
         if save_every is not None:
             check_int("save_every", save_every, minimum=1)
         processes = find_processes(self.accelerator, self.nca.device)
-        self._check_before(dataloader_train, dataloader_val, overwrite=overwrite, resume=resume)
+        loaders = {"train": dataloader_train, "val": dataloader_val, "test": dataloader_test}
+        self._check_before(loaders, overwrite=overwrite, resume=resume)
         if processes.device is not None:
             self.nca.to(processes.device)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
@@ -338,8 +349,7 @@ class BasicNCATrainer:
 
     def _check_before(
         self,
-        dataloader_train: DataLoader[Any],
-        dataloader_val: DataLoader[Any] | None,
+        loaders: Mapping[str, DataLoader[Any] | None],
         *,
         overwrite: bool,
         resume: bool,
@@ -349,16 +359,14 @@ class BasicNCATrainer:
             raise ValueError("resume and overwrite must not both be True: go on, or start anew")
         if resume and self.model_path is None:
             raise ValueError("model_path must be a run folder to resume, got None")
-        for name, loader in (
-            ("dataloader_train", dataloader_train),
-            ("dataloader_val", dataloader_val),
-        ):
+        for name, loader in loaders.items():
+            check_type(f"dataloader_{name}", loader, DataLoader, optional=name != "train")
             if loader is not None and hasattr(loader.dataset, "__len__") and len(loader) == 0:
                 raise ValueError(
-                    f"{name} must yield at least one batch, got none "
+                    f"dataloader_{name} must yield at least one batch, got none "
                     f"({len(loader.dataset)} samples, drop_last={loader.drop_last})"
                 )
-        if dataloader_val is not None and str(self.nca.validation_metric) not in self.nca.metrics:
+        if loaders["val"] is not None and str(self.nca.validation_metric) not in self.nca.metrics:
             known = ", ".join(self.nca.metrics) or "none"
             raise ValueError(
                 f"validation_metric must be a metric of the model ({known}), "

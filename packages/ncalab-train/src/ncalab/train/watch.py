@@ -63,6 +63,12 @@ class FiniteWatch:
             return torch.zeros(3 + len(self.names))
         return torch.cat([self._seen.float().reshape(1), self._record])
 
+    def weights_are_finite(self) -> Tensor:
+        """Return whether all weights are finite, 1.0 or 0.0, shape ``(1,)``."""
+        return (
+            torch.stack([p.detach().isfinite().all() for p in self.parameters]).all()[None].float()
+        )
+
     def problem(self, report: Sequence[float]) -> str | None:
         """Say what a report tells; None if all was finite."""
         seen, step, loss, *norms = report
