@@ -170,7 +170,9 @@ for column, place in enumerate(places):
         axis.imshow(x, vmin=low, vmax=high, cmap=cmap)
         axis.set(xticks=[], yticks=[])
     condition = list(inputs)[i // len(truth)]
-    axes[0, column].set_title(f"{condition}\nNQM {score[i]:.3f}, Dice {1 - error[i]:.3f}")
+    axes[0, column].set_title(
+        f"{condition}\nNQM {score[i]:.3f}, Dice {1 - error[i]:.3f}", fontsize=9
+    )
 for axis, name in zip(axes[:, 0], rows, strict=True):
     axis.set_ylabel(name)
 figure.savefig(output / "crops.png", dpi=120)
