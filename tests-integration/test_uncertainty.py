@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,13 @@ def make(task: str, *, cascade: bool) -> AbstractNCAModel:
     torch.manual_seed(0)
     common: dict[str, Any] = {"num_hidden_channels": 4, "hidden_size": 8}
     common["inference_timesteps"] = 12
-    models = {
+    models: dict[str, Callable[[], AbstractNCAModel]] = {
         "growing": lambda: GrowingNCAModel(CPU, use_alive_mask=True, **common),
         "depth": lambda: DepthNCAModel(CPU, depth_scale=5.0, **common),
         "mask": lambda: SegmentationNCAModel(CPU, **common),
         "classes": lambda: SegmentationNCAModel(CPU, num_classes=3, **common),
     }
-    model: AbstractNCAModel = models[task]()
+    model = models[task]()
     nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.2)
     return CascadeNCA(model, [4, 2, 1], [4, 4, 4], single_model=False) if cascade else model
 
