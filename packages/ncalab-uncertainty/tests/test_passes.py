@@ -50,8 +50,8 @@ def test_passes_run_as_one_batch_where_memory_allows(batches: list[int]) -> None
 def test_batches_stay_within_the_memory(batches: list[int]) -> None:
     model = make("mask")
     x = images(model, batch=2)
-    # Image, hidden and output channels five times, perception, and neurons twice; in bytes.
-    one = 2 * 7 * 5 * (5 * 6 + model.input_vector_size + 2 * 8) * 4
+    # Two grids of 6 channels ten times, of perception twice, and of 8 neurons twice; in bytes.
+    one = 2 * 7 * 5 * (10 * 6 + 2 * model.input_vector_size + 2 * 8) * 4
 
     NQM(model, N=5, memory=2 * one)(x)
     NQM(model, N=2, memory=1)(x)

@@ -107,8 +107,9 @@ def run_passes(
 def _working_memory(nca: AbstractNCAModel, state: Tensor) -> int:
     """Estimate the bytes that a rollout of these states works on, whatever its engine."""
     batch, channels, *grid = state.shape
-    # Old and new states in two layouts, what cells perceive, and their neurons before and after.
-    cell = 5 * channels + nca.input_vector_size + 2 * nca.hidden_size
+    # States, updates and masks of a step in two layouts, what cells perceive before and after it is
+    # joined, and their neurons likewise: measured for the reference engine, which takes the most.
+    cell = 10 * channels + 2 * nca.input_vector_size + 2 * nca.hidden_size
     return batch * grid[0] * grid[1] * cell * state.element_size()
 
 
