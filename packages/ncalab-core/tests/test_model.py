@@ -319,3 +319,13 @@ def test_bad_images_are_named(
 ) -> None:
     with pytest.raises(error, match=message):
         make_model().predict(image, 1)
+
+
+def test_going_on_is_as_if_the_rollout_had_not_ended(make_model: MakeModel) -> None:
+    model = make_model(use_temporal_encoding=True)
+    x = torch.rand(2, model.num_channels, 6, 9)
+    first = rollout(model, x, 3, seed=4, samples=[2, 5])
+
+    whole = model._go_on(first, 2, start=3, seed=4, samples=[2, 5])
+
+    assert torch.equal(whole, rollout(model, x, 5, seed=4, samples=[2, 5]))

@@ -329,6 +329,31 @@ def test_rollout_of_a_cascade_runs_its_scales() -> None:
         rollout(cascade, x, 9, start=3)
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_cascade_goes_on_at_its_last_scale(separate: bool) -> None:
+    cascade = cascade_of("scores", separate=separate)
+    x = torch.rand(2, cascade.num_channels, 7, 5)
+
+    state = cascade._go_on(x, 3, start=9, seed=1, samples=[4, 6])
+
+    want = rollout(cascade.models[-1], x, 3, start=9, seed=1, samples=[4, 6])
+    assert torch.equal(state, want)
+
+
+def test_a_cascade_that_ends_coarse_goes_on_coarse() -> None:
+    cascade = cascade_of("scores", scales=[4, 1, 2])
+    x = torch.rand(1, cascade.num_channels, 8, 6)
+
+    state = cascade._go_on(x, 2, start=9, seed=1, samples=[0])
+
+    fixed = cascade.num_image_channels
+    image = torch.nn.functional.interpolate(x[:, :fixed], size=(4, 3), mode="area")
+    small = torch.cat([image, x[:, fixed:, 1::2, 1::2]], dim=1)
+    small = rollout(cascade.models[-1], small, 2, start=9, seed=1, samples=[0])
+    cells = torch.nn.functional.interpolate(small[:, fixed:], size=(8, 6), mode="bilinear")
+    torch.testing.assert_close(state, torch.cat([x[:, :fixed], cells], 1), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("tile", [3, "auto"])
 @pytest.mark.parametrize("scales", [[4, 2, 1], [1, 2, 4]])
 def test_a_tiled_prediction_is_the_same(tile: Any, scales: list[int]) -> None:

@@ -294,6 +294,26 @@ class AbstractNCAModel(SavableModel, ABC):
         """Count the steps, out of ``steps``, that are taken before the grid has its last size."""
         return 0
 
+    def _go_on(
+        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int]
+    ) -> Tensor:
+        """Go on from the states that a rollout of ``start`` steps ended with.
+
+        A chain of rollouts, which goes through all of them from its first step on, goes on with
+        its last one.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``; not changed.
+            steps: Number of steps to take.
+            start: Number of steps that were taken before.
+            seed: Seed of the fire masks.
+            samples: Index of each sample in the fire masks.
+
+        Returns:
+            States after the last step, shape ``(B, C, W, H)``.
+        """
+        return rollout(self, x, steps, start=start, seed=seed, samples=samples)
+
     def forward(
         self,
         x: Tensor,

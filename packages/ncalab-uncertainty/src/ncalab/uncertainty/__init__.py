@@ -1,5 +1,33 @@
-"""How sure a neural cellular automaton is. Nothing is here yet."""
+"""How sure a neural cellular automaton is, and how far that can be trusted."""
 
 from ncalab.uncertainty.__about__ import __version__
+from ncalab.uncertainty.augmentation import TestTimeAugmentation
+from ncalab.uncertainty.calibration import expected_calibration_error
+from ncalab.uncertainty.entropy import mutual_information, predictive_entropy
+from ncalab.uncertainty.estimator import UncertaintyEstimator, reduce_heatmap
+from ncalab.uncertainty.mcmc import MCMC
+from ncalab.uncertainty.nqm import NQM
+from ncalab.uncertainty.perturbation import Perturbation
+from ncalab.uncertainty.sampling import SamplingEstimator
+from ncalab.uncertainty.selective import aurc, excess_aurc, failure_auroc, risk_coverage_curve
+from ncalab.uncertainty.spread import Spread, nqm_score
 
-__all__ = ["__version__"]
+__all__ = [
+    "MCMC",
+    "NQM",
+    "Perturbation",
+    "SamplingEstimator",
+    "Spread",
+    "TestTimeAugmentation",
+    "UncertaintyEstimator",
+    "__version__",
+    "aurc",
+    "excess_aurc",
+    "expected_calibration_error",
+    "failure_auroc",
+    "mutual_information",
+    "nqm_score",
+    "predictive_entropy",
+    "reduce_heatmap",
+    "risk_coverage_curve",
+]

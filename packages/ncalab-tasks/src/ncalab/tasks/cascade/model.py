@@ -169,8 +169,19 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
     ) -> tuple[Tensor, int]:
         """Run the steps of a plan; return the states at full size and the steps taken."""
         stages = [Stage(*stage) for stage in zip(self.models, self.scales, plan, strict=True)]
-        fixed = self.num_image_channels if self.immutable_image_channels else 0
-        return run_stages(x, stages, fixed, options, tile)
+        return run_stages(x, stages, self._num_fixed_channels, options, tile)
+
+    @property
+    def _num_fixed_channels(self) -> int:
+        return self.num_image_channels if self.immutable_image_channels else 0
+
+    def _go_on(
+        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int]
+    ) -> Tensor:
+        stage = Stage(self.models[-1], self.scales[-1], steps)
+        options = _options(x, seed, samples, "auto")
+        options["start"] = start
+        return run_stages(x, [stage], self._num_fixed_channels, options)[0]
 
     def _forward_step(
         self,
