@@ -36,10 +36,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_folder_of_images_and_masks_is_trained_on(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--cascade"]], ids=["plain", "cascade"])
+def test_a_folder_of_images_and_masks_is_trained_on(
+    folder: Path, tmp_path: Path, options: list[str]
+) -> None:
     output = tmp_path / "run"
 
-    result = run("train.py", "--short", "--data", str(folder), "--output", str(output))
+    result = run("train.py", "--short", *options, "--data", str(folder), "--output", str(output))
 
     assert result.returncode == 0, result.stderr
     assert re.search(r"test: dice=\d\.\d{4} iou=\d\.\d{4}\n$", result.stdout)
@@ -76,10 +79,31 @@ def test_without_the_nuclei_the_package_is_named(tmp_path: Path) -> None:
 
 @needs_nuclei
 def test_the_pretrained_models_find_nuclei_that_they_never_saw(tmp_path: Path) -> None:
-    result = run("evaluate.py", "--output", str(tmp_path / "evaluation"))
+    result = run("evaluate.py", "--rounds", "1", "--output", str(tmp_path / "evaluation"))
 
     assert result.returncode == 0, result.stderr
-    scores = [float(score) for score in re.findall(r" dice=(\d\.\d+)", result.stdout)]
-    weights = [int(count) for count in re.findall(r"(\d+) parameters", result.stdout)]
-    assert scores[0] >= 0.92 and scores[1] >= 0.80
-    assert max(weights) < 30_000
+    of_the_right_half = r"(\w+): (\d+) parameters, dice=(\d\.\d+)"
+    found = re.findall(of_the_right_half, result.stdout)
+    scores = {name: float(score) for name, _, score in found}
+    assert scores.keys() == {"nucleus", "border"}
+    assert scores["nucleus"] >= 0.92 and scores["border"] >= 0.80
+    assert max(int(weights) for _, weights, _ in found) < 30_000
+
+
+def test_cascade_steps_below_one_are_refused(tmp_path: Path) -> None:
+    steps = ("--cascade-steps", "8", "0", "6")
+
+    result = run("train.py", "--cascade", *steps, "--output", str(tmp_path / "run"))
+
+    assert result.returncode == 2
+    assert "--cascade-steps must be at least 1 each, got [8, 0, 6]" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.safetensors"
+
+    result = run("evaluate.py", "--model", str(missing), "--output", str(tmp_path / "evaluation"))
+
+    assert result.returncode == 2
+    assert "missing.safetensors" in result.stderr and "Traceback" not in result.stderr

@@ -11,27 +11,25 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ncalab.tasks import SegmentationNCAModel, SegmentationPrediction
+from ncalab.tasks import CascadeNCA, SegmentationNCAModel, SegmentationPrediction
 from ncalab.tasks.images import read_image, read_labels
 from ncalab.viz import Animator, show_image_row
 
 HERE = Path(__file__).parent
 Pair = tuple[Tensor, Tensor]
+Segmentation = SegmentationNCAModel | CascadeNCA
 # Rows of the left half that the weights are learned from; the other rows choose among them.
 TRAIN_ROWS = 384
 SURROUNDINGS = 15  # standard deviation of what a pixel is compared with, in pixels
 BORDER = 3  # width of a nucleus's border in pixels
 
 
-def load_nuclei(classes: int) -> tuple[Pair, Pair, Pair]:
-    """Read the picture of 125 labelled nuclei that comes with the package stardist, and split it.
-
-    Args:
-        classes: 1 to tell nuclei from background, 3 for background, interior and border.
+def read_nuclei() -> tuple[Tensor, Tensor]:
+    """Read the picture of 125 labelled nuclei that comes with the package stardist.
 
     Returns:
-        Upper three quarters of the left half (to train), its lower quarter (to validate) and the
-        right half (to test): each an image ``(2, W, H)``, float32, and labels ``(W, H)``, int64.
+        Counts of fluorescence, shape ``(512, 512)``, float32, and the number of each pixel's
+        nucleus, 0 for none, ``(512, 512)``, int64.
     """
     package = find_spec("stardist")
     if package is None or not package.submodule_search_locations:
@@ -41,7 +39,30 @@ def load_nuclei(classes: int) -> tuple[Pair, Pair, Pair]:
         )
     folder = Path(package.submodule_search_locations[0]) / "data" / "images"
     raw = torch.from_numpy(read_image(folder / "img2d.tif")[..., 0].astype(np.float32))
-    numbers = torch.from_numpy(read_labels(folder / "mask2d.tif")[0].astype(np.int64))
+    return raw, torch.from_numpy(read_labels(folder / "mask2d.tif")[0].astype(np.int64))
+
+
+def whole_nuclei(classes: int) -> Pair:
+    """Return the picture as one, also what was trained on: ``(2, 512, 512)``, and its labels.
+
+    Args:
+        classes: As in :func:`load_nuclei`.
+    """
+    raw, numbers = read_nuclei()
+    return to_channels(raw), instance_classes(numbers, classes)
+
+
+def load_nuclei(classes: int) -> tuple[Pair, Pair, Pair]:
+    """Read the picture, and split it.
+
+    Args:
+        classes: 1 to tell nuclei from background, 3 for background, interior and border.
+
+    Returns:
+        Upper three quarters of the left half (to train), its lower quarter (to validate) and the
+        right half (to test): each an image ``(2, W, H)``, float32, and labels ``(W, H)``, int64.
+    """
+    raw, numbers = read_nuclei()
     middle = raw.shape[1] // 2
     left, right = (slice(0, middle), slice(middle, None))
     places = [(slice(0, TRAIN_ROWS), left), (slice(TRAIN_ROWS, None), left), (slice(None), right)]
@@ -134,7 +155,7 @@ class Crops(Dataset[Pair]):
         return (image.flip(1), labels.flip(0)) if mirrored else (image, labels)
 
 
-def draw(nca: SegmentationNCAModel, image: Tensor, labels: Tensor, path: Path) -> None:
+def draw(nca: Segmentation, image: Tensor, labels: Tensor, path: Path) -> None:
     """Write a picture of a prediction, and an animation of how it comes about.
 
     Args:
