@@ -60,6 +60,22 @@ if TYPE_CHECKING:
     from ncalab.train import SplitDefinition as SplitDefinition
     from ncalab.train import TrainingHistory as TrainingHistory
     from ncalab.train import TrainValRecord as TrainValRecord
+    from ncalab.uncertainty import MCMC as MCMC
+    from ncalab.uncertainty import NQM as NQM
+    from ncalab.uncertainty import Perturbation as Perturbation
+    from ncalab.uncertainty import SamplingEstimator as SamplingEstimator
+    from ncalab.uncertainty import Spread as Spread
+    from ncalab.uncertainty import TestTimeAugmentation as TestTimeAugmentation
+    from ncalab.uncertainty import UncertaintyEstimator as UncertaintyEstimator
+    from ncalab.uncertainty import aurc as aurc
+    from ncalab.uncertainty import excess_aurc as excess_aurc
+    from ncalab.uncertainty import expected_calibration_error as expected_calibration_error
+    from ncalab.uncertainty import failure_auroc as failure_auroc
+    from ncalab.uncertainty import mutual_information as mutual_information
+    from ncalab.uncertainty import nqm_score as nqm_score
+    from ncalab.uncertainty import predictive_entropy as predictive_entropy
+    from ncalab.uncertainty import reduce_heatmap as reduce_heatmap
+    from ncalab.uncertainty import risk_coverage_curve as risk_coverage_curve
     from ncalab.viz import Animator as Animator
     from ncalab.viz import AnimatorStyle as AnimatorStyle
     from ncalab.viz import Visual as Visual
@@ -74,6 +90,7 @@ if TYPE_CHECKING:
     from ncalab.viz import animator_style_dark as animator_style_dark
     from ncalab.viz import animator_styles as animator_styles
     from ncalab.viz import draw_segmentation_overlay as draw_segmentation_overlay
+    from ncalab.viz import export_html as export_html
     from ncalab.viz import plot_confusion_matrix as plot_confusion_matrix
     from ncalab.viz import plot_filters as plot_filters
     from ncalab.viz import plot_hidden_channels as plot_hidden_channels
@@ -139,6 +156,24 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TrainValRecord",
         "TrainingHistory",
     ),
+    "uncertainty": (
+        "MCMC",
+        "NQM",
+        "Perturbation",
+        "SamplingEstimator",
+        "Spread",
+        "TestTimeAugmentation",
+        "UncertaintyEstimator",
+        "aurc",
+        "excess_aurc",
+        "expected_calibration_error",
+        "failure_auroc",
+        "mutual_information",
+        "nqm_score",
+        "predictive_entropy",
+        "reduce_heatmap",
+        "risk_coverage_curve",
+    ),
     "viz": (
         "Animator",
         "AnimatorStyle",
@@ -154,6 +189,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "animator_style_dark",
         "animator_styles",
         "draw_segmentation_overlay",
+        "export_html",
         "plot_confusion_matrix",
         "plot_filters",
         "plot_hidden_channels",
