@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from headless import CHROMIUM, WHY_NOT, decode, run_in_page
 
-from ncalab import GrowingNCAModel, export_html
+from ncalab.tasks import GrowingNCAModel
+from ncalab.viz import export_html
 
 PRETRAINED = Path(__file__).parent.parent / "examples" / "growing_emoji" / "pretrained"
 SCRIPT = """

@@ -88,12 +88,12 @@ def test_a_title_cannot_break_out_of_the_page(tmp_path: Path) -> None:
 
 def test_the_start_is_that_of_predict(tmp_path: Path) -> None:
     model = make_plain(pad_noise=True, fire_rate=0.0)
-    image = torch.rand(1, 3, 5, 6)
+    image = torch.rand(1, 3, 7, 8)
 
     start = description(export(model, tmp_path, image, seed=9))["start"]
 
     expected = model.predict(image, 1, seed=9).output_image[0].numpy()
-    assert np.array_equal([floats(channel["floats"]) for channel in start], expected.reshape(9, 30))
+    assert np.array_equal([floats(channel["floats"]) for channel in start], expected.reshape(9, 56))
 
 
 @pytest.mark.parametrize("kind", ["cells", "bytes", "floats"])
@@ -157,7 +157,11 @@ class OtherPerception(BasicNCAPerception):
 class OtherHead(AbstractNCAHead):
     """A head."""
 
-    def freeze(self, freeze_last: bool = False) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean of each hidden channel."""
+        return x.mean(dim=(2, 3))
+
+    def freeze(self, freeze_last: bool = True) -> None:
         """Do nothing."""
 
 

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def export_html(
     path: PathLike,
     image: Tensor | None = None,
     *,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     seed: int = 0,
     title: str | None = None,
     speed: int = 30,
@@ -117,7 +118,7 @@ def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
 
 
 def _first_state(
-    model: AbstractNCAModel, image: Tensor | None, size: tuple[int, int] | None, seed: int
+    model: AbstractNCAModel, image: Tensor | None, size: Sequence[int] | None, seed: int
 ) -> Tensor:
     """Return the state that ``predict`` would start from, shape ``(C, W, H)``, on the CPU."""
     if image is not None and size is not None:
@@ -126,8 +127,10 @@ def _first_state(
         make_seed = getattr(model, "make_seed", None)
         if make_seed is None:
             raise ValueError(f"image must be given for {type(model).__name__}, got None")
-        width, height = (check_int("size", length, minimum=1) for length in size or _DEFAULT_SIZE)
-        image = make_seed(width, height)
+        lengths = _DEFAULT_SIZE if size is None else tuple(size)
+        if len(lengths) != 2:
+            raise ValueError(f"size must be a pair (W, H), got {size}")
+        image = make_seed(*(check_int("size", length, minimum=1) for length in lengths))
     check_batch("image", image)
     if len(image) != 1:
         raise ValueError(f"image must be a batch of one, got {len(image)} samples")
