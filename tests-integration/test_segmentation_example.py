@@ -85,9 +85,12 @@ def test_the_pretrained_models_find_nuclei_that_they_never_saw(tmp_path: Path) -
     of_the_right_half = r"(\w+): (\d+) parameters, dice=(\d\.\d+)"
     found = re.findall(of_the_right_half, result.stdout)
     scores = {name: float(score) for name, _, score in found}
-    assert scores.keys() == {"nucleus", "border"}
+    assert scores.keys() == {"nucleus", "border", "cascade"}
     assert scores["nucleus"] >= 0.92 and scores["border"] >= 0.80
+    assert scores["cascade"] > scores["nucleus"] - 0.02
     assert max(int(weights) for _, weights, _ in found) < 30_000
+    of_all = dict(re.findall(r"whole picture, (\w+): dice=(\d\.\d+)", result.stdout))
+    assert float(of_all["cascade"]) > float(of_all["nucleus"]) - 0.02
 
 
 def test_cascade_steps_below_one_are_refused(tmp_path: Path) -> None:

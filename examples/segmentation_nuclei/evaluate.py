@@ -22,7 +22,7 @@ from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.tasks import CascadeNCA
 
 HERE = Path(__file__).parent
-PRETRAINED = [HERE / "pretrained" / name for name in ("nucleus", "border")]
+PRETRAINED = [HERE / "pretrained" / name for name in ("nucleus", "border", "cascade")]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--model", type=Path, nargs="+", default=PRETRAINED, help="weights or folders")
