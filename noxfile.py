@@ -38,6 +38,8 @@ def environment(session: nox.Session) -> None:
     """Pass on what uv does not read from pip's settings."""
     # Importing torch without .pyc files takes five seconds.
     session.env["PYTHONDONTWRITEBYTECODE"] = None
+    # On a busy machine, threads that wait by spinning keep those from working that they wait for.
+    session.env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     wheels = os.environ.get("PIP_FIND_LINKS")
     if wheels:
         session.env["UV_FIND_LINKS"] = wheels

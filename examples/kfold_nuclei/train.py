@@ -70,7 +70,7 @@ for row in range(0, image.shape[0], CROP):
 def mirror(*, image: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """Mirror image (W, H, C) and mask (W, H) at random along both axes."""
     axes = [axis for axis in (0, 1) if torch.rand(()) < 0.5]
-    return {"image": np.flip(image, axes).copy(), "mask": np.flip(mask, axes).copy()}
+    return {"image": np.flip(image, tuple(axes)).copy(), "mask": np.flip(mask, tuple(axes)).copy()}
 
 
 # Neighbouring crops share nuclei: a random split would validate on what it has seen.

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # they ship no types
+from sklearn.metrics import confusion_matrix
 
 from ncalab.viz import plot_confusion_matrix
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # they ship no types
+from sklearn.metrics import f1_score
 from viz_models import SegmentationModel, make, random_images, state_of
 
 from ncalab.viz import VisualBinaryImageSegmentation

@@ -107,12 +107,12 @@ def test_every_encoding_of_a_channel_is_exact(kind: str) -> None:
 
     found = encode_channel(channel)
 
-    restored = np.zeros(99, dtype=np.float32)
+    restored: np.ndarray = np.zeros(99, dtype=np.float32)
     if kind == "cells":
         restored[found["cells"]] = found["values"]
     elif kind == "bytes":
         raw = base64.b64decode(found["bytes"])
-        restored = np.frombuffer(raw, dtype=np.uint8) / np.float32(255)
+        restored = np.frombuffer(raw, dtype=np.uint8).astype(np.float32) / np.float32(255)
     else:
         restored = floats(found["floats"])
     assert np.array_equal(restored, channel.ravel())
