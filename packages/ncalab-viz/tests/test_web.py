@@ -107,7 +107,7 @@ def test_every_encoding_of_a_channel_is_exact(kind: str) -> None:
 
     found = encode_channel(channel)
 
-    restored = np.zeros(99, dtype=np.float32)
+    restored: np.ndarray = np.zeros(99, dtype=np.float32)
     if kind == "cells":
         restored[found["cells"]] = found["values"]
     elif kind == "bytes":
