@@ -282,7 +282,9 @@ def test_a_function_among_the_settings_is_known_by_its_name(tmp_path: Path) -> N
         history = trainer.train(loader(), resume=True)
 
     assert history.current_epoch == 2
-    with pytest.raises(ValueError, match="trainer.weighting was .*make.*, is 'builtins.len'"):
+    with pytest.raises(
+        ValueError, match="trainer.weighting was .*test_resume.*, is 'builtins.len'"
+    ):
         WeightedTrainer(make_tiny(), tmp_path, weighting=len, max_epochs=3).train(
             loader(), resume=True
         )
