@@ -40,7 +40,7 @@ parser.add_argument("--hidden-size", type=int, default=48, help="neurons of the 
 parser.add_argument("--steps", type=int, default=16, help="of a prediction; trained around it")
 parser.add_argument("--cascade", action="store_true", help="predict from coarse to fine")
 parser.add_argument(
-    "--cascade-steps", type=int, nargs=3, default=[8, 6, 6], help="at scales 4, 2, 1"
+    "--cascade-steps", type=int, nargs=3, default=[8, 6, 3], help="at scales 4, 2, 1"
 )
 parser.add_argument("--lr", type=float, default=6e-3, help="highest learning rate of the cycle")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
