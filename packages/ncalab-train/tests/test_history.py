@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from train_models import equal, loader, make_tiny, weights
 
-import ncalab.train.history
+import ncalab.train.visuals
 from ncalab.train import BasicNCATrainer, TrainingHistory
 
 
@@ -51,7 +51,7 @@ def test_a_plot_comes_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(wanted)
         return EntryPoints([point])
 
-    monkeypatch.setattr(ncalab.train.history, "entry_points", find)
+    monkeypatch.setattr(ncalab.train.visuals, "entry_points", find)
     history = filled()
 
     assert history.plot() == id(history)
@@ -59,7 +59,7 @@ def test_a_plot_comes_from_what_is_installed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_a_package_that_plots_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ncalab.train.history, "entry_points", lambda **_: EntryPoints())
+    monkeypatch.setattr(ncalab.train.visuals, "entry_points", lambda **_: EntryPoints())
 
     with pytest.raises(ImportError, match="install ncalab-viz"):
         filled().plot()

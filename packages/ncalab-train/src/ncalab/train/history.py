@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ncalab.core import AbstractNCAModel
 from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
 from ncalab.train.json_file import write_json
+from ncalab.train.visuals import find_plot
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,6 @@ LAST_NAME = "last_model.safetensors"
 BEST_NAME = "best_model.safetensors"
 AVERAGE_NAME = "average_model.safetensors"
 CSV_NAME = "history.csv"
-
-PLOTS = "ncalab.plots"
-"""Entry-point group: name of a record ("history") to a function that draws it."""
 
 
 def _now() -> str:
@@ -190,12 +187,7 @@ class TrainingHistory:
         Raises:
             ImportError: If no installed package offers it.
         """
-        for entry_point in entry_points(group=PLOTS, name="history"):
-            return entry_point.load()(self)
-        raise ImportError(
-            "history.plot() needs a package that draws histories, and none is installed: "
-            "install ncalab-viz"
-        )
+        return find_plot("history")(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all recorded values as data that JSON can hold."""

@@ -33,7 +33,7 @@ from ncalab.train.settings import (
     describe_trainer,
 )
 from ncalab.train.step import Step
-from ncalab.train.visuals import Visual
+from ncalab.train.visuals import Estimator, Visual, find_plot
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -68,6 +68,7 @@ class Run:
         self.group = Group(trainer, self.step, processes)
         self.average = self._make_average()
         self.visual: Visual | None = None
+        self.uncertainty: Estimator | None = None
         self.progress: Progress | None = None
         self.interrupts = HeldInterrupts()
         higher = val is not None and self._metric_direction()
@@ -277,6 +278,19 @@ class Run:
         x, y = (tensor.detach().cpu().numpy() for tensor in (self.last_batch.x, self.last_batch.y))
         figure = self.visual.show(self.nca, x, self.last_batch.prediction, y)
         writer.add_figure("Training batch", figure, self.history.current_epoch)
+
+    def draw_uncertainty(self) -> None:
+        """Write a figure of how sure the model is of the first validation batch."""
+        writer = self.records.writer
+        if writer is None or self.val is None or self.uncertainty is None:
+            return
+        # Nothing that is looked at may change what is trained.
+        with torch.random.fork_rng():
+            image, label, *_ = next(iter(self.val))
+            heatmap, predictions, _ = self.uncertainty.estimate(image)
+        plot = find_plot("uncertainty")
+        figure = plot(self.nca, image, predictions[-1], heatmap.detach().cpu(), label)
+        writer.add_figure("Uncertainty", figure, self.history.current_epoch)
 
     def finish(self, test: DataLoader[Any] | None) -> TrainingHistory:
         """Save, measure the best weights, and save what was measured."""

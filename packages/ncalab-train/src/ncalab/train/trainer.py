@@ -34,7 +34,7 @@ from ncalab.train.records import Records
 from ncalab.train.run import Run
 from ncalab.train.run_folder import prepare_folder
 from ncalab.train.step import Step
-from ncalab.train.visuals import Visual, find_visual
+from ncalab.train.visuals import Estimator, Visual, find_plot, find_visual
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -260,6 +260,7 @@ class BasicNCATrainer:
         *,
         overwrite: bool = False,
         resume: bool = False,
+        uncertainty: Estimator | None = None,
     ) -> TrainingHistory:
         """Train the model.
 
@@ -285,6 +286,9 @@ class BasicNCATrainer:
             earlystopping: Ends the training when the metric (or training loss) stops improving.
             overwrite: Whether a run that the folder already holds may be replaced.
             resume: Whether to go on with the run in the folder; an empty folder starts one.
+            uncertainty: Estimator of the model's uncertainty (ncalab-uncertainty has some), whose
+                heat maps of the first validation batch go to TensorBoard along with the figures.
+                It changes nothing about the training. ncalab-viz draws them.
 
         Returns:
             History. The model has the last weights, ``history.best_model`` the best ones.
@@ -302,6 +306,8 @@ class BasicNCATrainer:
         processes = find_processes(self.accelerator, self.nca.device)
         loaders = {"train": dataloader_train, "val": dataloader_val, "test": dataloader_test}
         self._check_before(loaders, overwrite=overwrite, resume=resume)
+        if uncertainty is not None:
+            self._check_uncertainty(uncertainty, dataloader_val, summary_writer)
         if processes.device is not None:
             self.nca.to(processes.device)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
@@ -318,6 +324,7 @@ class BasicNCATrainer:
         if summary_writer is not None and processes.is_main:
             summary_writer.add_text("Training", self.info())
             run.visual = plot_function or find_visual(self.nca)
+            run.uncertainty = uncertainty
         try:
             with run.interrupts:
                 self._train_epochs(run, processes, save_every)
@@ -327,6 +334,20 @@ class BasicNCATrainer:
                 raise
             return run.interrupt()
         return run.finish(dataloader_test)
+
+    def _check_uncertainty(
+        self,
+        uncertainty: Estimator,
+        dataloader_val: DataLoader[Any] | None,
+        summary_writer: "SummaryWriter | None",
+    ) -> None:
+        """Raise unless heat maps can be drawn."""
+        if getattr(uncertainty, "nca", None) is not self.nca:
+            raise ValueError("uncertainty must be an estimator of the trained model")
+        for name, value in (("dataloader_val", dataloader_val), ("summary_writer", summary_writer)):
+            if value is None:
+                raise ValueError(f"{name} must be given for heat maps of uncertainty, got None")
+        find_plot("uncertainty")
 
     def _train_epochs(self, run: Run, processes: OneProcess, save_every: int | None) -> None:
         """Train from where the run stands to its end."""
@@ -346,6 +367,7 @@ class BasicNCATrainer:
                 if run.saver.is_due(epoch, save_every):
                     run.saver.save()
                     run.draw()
+                    run.draw_uncertainty()
 
     def _check_before(
         self,

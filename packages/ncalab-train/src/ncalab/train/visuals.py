@@ -1,10 +1,12 @@
 """Find the picture of a task without knowing who draws it."""
 
 import logging
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
 
@@ -12,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 GROUP = "ncalab.visuals"
 """Entry-point group: task name to a class without constructor arguments."""
+
+PLOTS = "ncalab.plots"
+"""Entry-point group: what is drawn ("history", "uncertainty") to a function that draws it."""
 
 
 class Visual(Protocol):
@@ -25,6 +30,29 @@ class Visual(Protocol):
         label: np.ndarray,
     ) -> Any:
         """Return a matplotlib figure of images ``(B, C, W, H)``, prediction and labels."""
+
+
+class Estimator(Protocol):
+    """What says how sure a model is; ncalab-uncertainty has some."""
+
+    nca: AbstractNCAModel
+
+    def estimate(self, image: Tensor) -> tuple[Tensor, Sequence[Prediction], Tensor]:
+        """Return heat maps of images ``(B, C, W, H)``, predictions (the final one last), scores."""
+
+
+def find_plot(name: str) -> Callable[..., Any]:
+    """Return the function that draws what is called ``name``, of an installed package.
+
+    Raises:
+        ImportError: If no installed package offers one.
+    """
+    for entry_point in entry_points(group=PLOTS, name=name):
+        found: Callable[..., Any] = entry_point.load()
+        return found
+    raise ImportError(
+        f"a package that draws {name!r} is needed, and none is installed: install ncalab-viz"
+    )
 
 
 def find_visual(model: AbstractNCAModel) -> Visual | None:
