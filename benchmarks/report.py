@@ -64,9 +64,10 @@ def plot_cases(report: dict[str, Any], path: Path) -> None:
     for kind, axes in zip(("forward", "training"), figure.subplots(1, 2), strict=True):
         rows = [row for row in report["times"] if row["kind"] == kind]
         for place, row in enumerate(rows):
-            count = len(row["ms_per_step"])
-            for i, (name, value) in enumerate(row["ms_per_step"].items()):
-                height = 0.8 / count
+            names = [name for name in COLOURS if name in row["ms_per_step"]]
+            height = 0.8 / len(names)
+            for i, name in enumerate(names):
+                value = row["ms_per_step"][name]
                 axes.barh(place - 0.4 + (i + 0.5) * height, value, height, color=COLOURS[name])
         axes.set_yticks(range(len(rows)), [row["case"] for row in rows])
         axes.set_xscale("log")
