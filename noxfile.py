@@ -38,14 +38,20 @@ def environment(session: nox.Session) -> None:
     """Pass on what uv does not read from pip's settings."""
     # Importing torch without .pyc files takes five seconds.
     session.env["PYTHONDONTWRITEBYTECODE"] = None
-    # On a busy machine, threads that wait by spinning keep those from working that they wait for.
-    session.env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     wheels = os.environ.get("PIP_FIND_LINKS")
     if wheels:
         session.env["UV_FIND_LINKS"] = wheels
     elif "UV_TORCH_BACKEND" not in os.environ and not shutil.which("nvidia-smi"):
         # The default on Linux is a build for CUDA of several gigabytes.
         session.env["UV_TORCH_BACKEND"] = "cpu"
+
+
+def wait_passively(session: nox.Session) -> None:
+    """Let waiting threads sleep: on a busy machine, spinning ones keep others from working.
+
+    Not for trainings and benchmarks: on a machine of one's own, it doubles their time.
+    """
+    session.env["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def install(session: nox.Session, *arguments: str) -> None:
@@ -62,6 +68,7 @@ def tests(session: nox.Session, part: str) -> None:
     if part == "ncalab":
         installed, module, folder = EVERYTHING, "ncalab", "packages/ncalab/tests"
     install(session, *installed, *TEST_TOOLS, *REFERENCES.get(part, []))
+    wait_passively(session)
     # The facade's modules are the parts' own: their doctests run in their sessions.
     doctests = [] if part == "ncalab" else ["--pyargs", module]
     session.run("pytest", *doctests, folder, *session.posargs)
@@ -76,6 +83,7 @@ def integration(session: nox.Session) -> None:
     install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS)
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
+    wait_passively(session)
     session.run("pytest", "tests-integration", *session.posargs)
 
 
