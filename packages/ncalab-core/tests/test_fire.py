@@ -12,7 +12,6 @@ from ncalab.core.fire import (
     current_clock,
     draw_seed,
     fire_keys,
-    fire_mask,
     hash_cells,
 )
 
@@ -55,7 +54,7 @@ def test_hash_equals_a_transcription_in_unbounded_integers(
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.8, 1.0])
 def test_share_of_firing_cells_is_the_fire_rate(rate: float) -> None:
-    mask = fire_mask(fire_keys(5, [0], range(4))[0], 128, 128, rate)
+    mask = FireClock(5, rate, range(4), 0, 1, torch.device("cpu")).mask(0, 128, 128)
 
     deviation = (rate * (1 - rate) / mask.numel()) ** 0.5
     assert abs(mask.float().mean().item() - rate) <= 5 * deviation

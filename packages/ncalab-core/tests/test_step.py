@@ -9,7 +9,7 @@ from core_models import MakeModel
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.fire import fire_keys, fire_mask
+from ncalab.core.fire import FireClock
 from ncalab.core.rollout import Engine, rollout
 
 ENGINES: list[Engine] = ["reference", "fused"]
@@ -40,9 +40,9 @@ def transcribed_rollout(model: AbstractNCAModel, x: Tensor, steps: int, seed: in
     w1, b1, w2 = (model.rule.get_parameter(name).detach().squeeze().numpy() for name in names)
     states = []
     for sample, state in enumerate(x.numpy()):
-        keys = fire_keys(seed, range(steps), [sample])
+        clock = FireClock(seed, model.fire_rate, [sample], 0, steps, x.device)
         for step in range(steps):
-            fire = fire_mask(keys[step], state.shape[1], state.shape[2], model.fire_rate)[0].numpy()
+            fire = clock.mask(step, *state.shape[1:])[0].numpy()
             state = transcribed_step(state, fire, w1, b1, w2, model.use_alive_mask)
         states.append(state)
     return np.stack(states)

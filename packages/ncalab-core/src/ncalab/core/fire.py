@@ -113,25 +113,6 @@ def fire_threshold(fire_rate: float) -> int:
     return round(fire_rate * (1 << _THRESHOLD_BITS))
 
 
-def fire_mask(keys: Tensor, width: int, height: int, fire_rate: float) -> Tensor:
-    """Decide which cells fire at one step.
-
-    Args:
-        keys: Keys of :func:`fire_keys` for one step, shape ``(B, 2)``, int32.
-        width: Grid width W.
-        height: Grid height H.
-        fire_rate: Probability that a cell fires, in [0, 1].
-
-    Returns:
-        Mask, shape ``(B, 1, W, H)``, bool, on the device of ``keys``.
-
-    >>> fire_mask(fire_keys(7, [0], [0])[0], 2, 6, 0.5)[0, 0].int().tolist()
-    [[1, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]]
-    """
-    cells = torch.arange(width * height, dtype=torch.int32, device=keys.device)
-    return cells_fire(keys, cells, fire_rate).view(-1, 1, width, height)
-
-
 def cells_fire(keys: Tensor, cells: Tensor, fire_rate: float) -> Tensor:
     """Decide which of the given cells fire; shape ``(B, N)``, bool (see :func:`hash_cells`)."""
     bits = _shift_right(hash_cells(cells, keys), 32 - _THRESHOLD_BITS)
@@ -192,7 +173,12 @@ class FireClock:
         return (columns[:, None] * height + lines).flatten()
 
     def mask(self, step: int, width: int, height: int) -> Tensor:
-        """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool."""
+        """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool.
+
+        >>> clock = FireClock(7, 0.5, range(1), 0, 1, torch.device("cpu"))
+        >>> clock.mask(0, 2, 6)[0, 0].int().tolist()
+        [[1, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]]
+        """
         cells = self.cells(range(width), range(height), height)
         fires = cells_fire(self.keys[step - self.start], cells, self.fire_rate)
         return fires.view(-1, 1, width, height)
