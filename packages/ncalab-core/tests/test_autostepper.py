@@ -99,7 +99,7 @@ def test_verbose_logs_the_last_step(
         ({"min_steps": 0}, "min_steps must be at least 1, got 0"),
         ({"max_steps": 5}, "max_steps must be at least 10, got 5"),
         ({"plateau": 0}, "plateau must be at least 1, got 0"),
-        ({"threshold": -1.0}, "threshold must be at least 0, got -1.0"),
+        ({"threshold": -1.0}, "threshold must be at least 0 and finite, got -1.0"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:

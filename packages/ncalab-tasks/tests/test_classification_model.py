@@ -421,7 +421,7 @@ def test_fine_tuning_spares_the_last_layer_and_the_head() -> None:
         ({"lambda_hidden": -1}, ValueError, "lambda_hidden must be at least 0 and finite, got -1"),
         ({"loss_type": "l1"}, ValueError, "loss_type must be one of cross_entropy, focal, mse"),
         ({"avg_pool_size": 0}, ValueError, "avg_pool_size must be at least 1, got 0"),
-        ({"focal_gamma": -1.0}, ValueError, "gamma must be at least 0, got -1"),
+        ({"focal_gamma": -1.0}, ValueError, "gamma must be at least 0 and finite, got -1"),
     ],
 )
 def test_bad_arguments_are_named(

@@ -110,5 +110,5 @@ def test_a_configuration_survives_json(arguments: dict[str, Any]) -> None:
 
 
 def test_a_negative_lambda_is_refused() -> None:
-    with pytest.raises(ValueError, match="lambda_hidden must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="lambda_hidden must be at least 0 and finite, got -1"):
         GrowingNCAModel(CPU, lambda_hidden=-1)

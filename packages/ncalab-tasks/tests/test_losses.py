@@ -231,7 +231,7 @@ def test_labels_that_do_not_fit_are_named(
 
 
 def test_a_negative_smooth_is_refused() -> None:
-    with pytest.raises(ValueError, match="smooth must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="smooth must be at least 0 and finite, got -1"):
         soft_dice(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), -1)
 
 

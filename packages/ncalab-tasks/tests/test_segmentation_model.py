@@ -309,7 +309,7 @@ def test_a_model_survives_saving(tmp_path: Any, arguments: dict[str, Any]) -> No
     [
         ({"num_classes": 0}, ValueError, "num_classes must be at least 1, got 0"),
         ({"num_classes": 1.5}, TypeError, "num_classes must be an integer, got 1.5"),
-        ({"lambda_hidden": -1}, ValueError, "lambda_hidden must be at least 0, got -1"),
+        ({"lambda_hidden": -1}, ValueError, "lambda_hidden must be at least 0 and finite, got -1"),
         ({"ignore_index": "void"}, TypeError, "ignore_index must be an integer or None"),
     ],
 )

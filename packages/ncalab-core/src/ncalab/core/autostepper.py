@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_non_negative
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.prediction import Prediction
 
@@ -35,8 +35,7 @@ class AutoStepper:
         self.min_steps = check_int("min_steps", min_steps, minimum=1)
         self.max_steps = check_int("max_steps", max_steps, minimum=min_steps)
         self.plateau = check_int("plateau", plateau, minimum=1)
-        if not threshold >= 0:
-            raise ValueError(f"threshold must be at least 0, got {threshold}")
+        check_non_negative("threshold", threshold)
         self.verbose = verbose
         self.threshold = threshold
         self.cooldown = 0

@@ -1,5 +1,6 @@
 """Checks of arguments at the public edge: each names the argument, the rule and the value."""
 
+import math
 from collections.abc import Collection, Sequence
 from numbers import Integral
 from typing import Any
@@ -35,6 +36,12 @@ def check_fraction(name: str, value: float) -> None:
     """Raise a ValueError unless ``value`` is in [0, 1] (so NaN is refused, too)."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def check_non_negative(name: str, value: float) -> None:
+    """Raise a ValueError unless ``value`` is at least 0 and finite (so NaN is refused, too)."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be at least 0 and finite, got {value}")
 
 
 def check_timesteps(name: str, value: Any) -> int | tuple[int, int]:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
+from ncalab.core.checks import check_non_negative
 from ncalab.tasks.labels import as_classes, check_range, class_targets
 
 
@@ -46,8 +47,7 @@ def soft_dice(
     >>> soft_dice(mask, torch.tensor([[[1, 1, 0]]]), smooth=0).item()
     0.5
     """
-    if not smooth >= 0:
-        raise ValueError(f"smooth must be at least 0, got {smooth}")
+    check_non_negative("smooth", smooth)
     target, valid = class_targets(x, y, ignore_index, validate_args=validate_args)
     if validate_args and not x.is_floating_point():
         check_range("x", x, 1)
@@ -277,8 +277,7 @@ class FocalLoss(_WeightedLoss):
             if weight.ndim != 1 or not bool((weight >= 0).all()):
                 raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
             weight = weight.to(device)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be at least 0, got {gamma}")
+        check_non_negative("gamma", gamma)
         super().__init__(weight)
         self.gamma = gamma
         self.device = device

@@ -2,7 +2,7 @@
 
 import math
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_non_negative
 from ncalab.train.arguments import check_number, check_type
 
 
@@ -44,8 +44,7 @@ class EarlyStopping:
     ) -> None:
         self.patience = check_int("patience", patience, minimum=1)
         check_number("min_delta", min_delta)
-        if not min_delta >= 0:
-            raise ValueError(f"min_delta must be at least 0, got {min_delta}")
+        check_non_negative("min_delta", min_delta)
         self.min_delta = min_delta
         self.higher_is_better = higher_is_better
         self.reset()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import check_choice, check_fraction, check_int
+from ncalab.core.checks import check_choice, check_fraction, check_int, check_non_negative
 from ncalab.uncertainty.passes import DEFAULT_MEMORY, Start, pass_seed, run_passes, start_pass
 from ncalab.uncertainty.sampling import Run, SamplingEstimator, Visit
 from ncalab.uncertainty.spread import cell_values
@@ -73,8 +73,8 @@ class Perturbation(SamplingEstimator):
         check_choice("disturbance", disturbance, get_args(Disturbance))
         if disturbance == "erase":
             check_fraction("strength", strength)
-        elif not 0 <= strength < float("inf"):
-            raise ValueError(f"strength must be at least 0 and finite, got {strength}")
+        else:
+            check_non_negative("strength", strength)
         self.N = check_int("N", N, minimum=1)
         self.disturbance: Disturbance = disturbance
         self.strength = strength

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_choice, check_int
+from ncalab.core.checks import check_choice, check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.targets import (
@@ -130,8 +130,7 @@ class ClassificationNCAModel(AbstractNCAModel):
         from ncalab.tasks.classification.metrics import make_metrics
 
         self._num_classes = check_int("num_classes", num_classes, minimum=2)
-        if not 0 <= lambda_hidden < math.inf:
-            raise ValueError(f"lambda_hidden must be at least 0 and finite, got {lambda_hidden}")
+        check_non_negative("lambda_hidden", lambda_hidden)
         check_choice("loss_type", loss_type, ("cross_entropy", "focal", "mse"))
         check_int("avg_pool_size", avg_pool_size, minimum=1)
         has_head = use_classifier and not pixel_wise_loss

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.checks import check_non_negative
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import label_range, masked_ssim
 from ncalab.tasks.depth.valid import valid_depth
@@ -111,8 +112,7 @@ class DepthNCAModel(AbstractNCAModel):
     def _check_numbers(self) -> None:
         weights = self._weights()
         for name, value in weights.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"lambda_{name} must be at least 0 and finite, got {value}")
+            check_non_negative(f"lambda_{name}", value)
         if not any(weights.values()):
             raise ValueError("one of lambda_mse, _scale_shift, _gradient, _ssim must be above 0")
         for name in ("depth_scale", "data_range"):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_non_negative
 
 
 def seed_state(num_channels: int, num_image_channels: int, width: int, height: int) -> Tensor:
@@ -78,8 +78,7 @@ class GrowingNCAModel(AbstractNCAModel):
         # Imported here, because torchmetrics imports matplotlib where that is installed.
         from torchmetrics import MeanSquaredError
 
-        if not lambda_hidden >= 0:
-            raise ValueError(f"lambda_hidden must be at least 0, got {lambda_hidden}")
+        check_non_negative("lambda_hidden", lambda_hidden)
         kwargs.setdefault("validation_metric", "mse")
         super().__init__(
             device,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.labels import check_range
 from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy
@@ -67,8 +67,7 @@ class SegmentationNCAModel(AbstractNCAModel):
         **kwargs: Any,
     ) -> None:
         check_int("num_classes", num_classes, minimum=1)
-        if not lambda_hidden >= 0:
-            raise ValueError(f"lambda_hidden must be at least 0, got {lambda_hidden}")
+        check_non_negative("lambda_hidden", lambda_hidden)
         if not (ignore_index is None or isinstance(ignore_index, int)):
             raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
         kwargs.setdefault("validation_metric", "dice")
