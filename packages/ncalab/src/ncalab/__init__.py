@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ncalab.core import print_mascot as print_mascot
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import unwrap as unwrap
+    from ncalab.estimators import NCAClassifier as NCAClassifier
+    from ncalab.estimators import NCASegmenter as NCASegmenter
     from ncalab.tasks import CascadeNCA as CascadeNCA
     from ncalab.tasks import ClassificationDataset as ClassificationDataset
     from ncalab.tasks import ClassificationNCAHead as ClassificationNCAHead
@@ -122,6 +124,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "print_mascot",
         "unwrap",
     ),
+    "estimators": ("NCAClassifier", "NCASegmenter"),
     "tasks": (
         "CascadeNCA",
         "ClassificationDataset",
