@@ -24,7 +24,7 @@ from ncalab.train import BasicNCATrainer, EarlyStopping
 _ARRAYS: dict[str, Any] = {"dtype": np.float32, "allow_nd": True}
 
 
-class NCAEstimator(BaseEstimator):
+class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # untyped base
     """An estimator that trains a cellular automaton on images.
 
     A subclass has the parameters as attributes, as scikit-learn wants it, and builds the model.
@@ -42,6 +42,7 @@ class NCAEstimator(BaseEstimator):
     random_state: Any
     device: str
     verbose: int
+    model_: Any
 
     @abstractmethod
     def _build(self, channels: int, size: tuple[int, int]) -> AbstractNCAModel:
@@ -60,12 +61,12 @@ class NCAEstimator(BaseEstimator):
         multi_output: bool = False,
     ) -> tuple[Images, NDArray[Any]]:
         """Check samples and labels, remember how they look, and arrange samples as images."""
-        X, y = validate_data(self, X, y, multi_output=multi_output, **_ARRAYS)  # noqa: N806
-        return as_images(X, self.image_shape), y
+        samples, labels = validate_data(self, X, y, multi_output=multi_output, **_ARRAYS)
+        return as_images(samples, self.image_shape), labels
 
     def _images(self, X: ArrayLike) -> Images:  # noqa: N803
         """Check samples and arrange them as images."""
-        if np.ndim(X) > 2:
+        if np.asarray(X).ndim > 2:
             # An automaton runs on a grid of any size: only rows need their number of features.
             return as_images(check_array(X, **_ARRAYS), self.image_shape)
         return as_images(validate_data(self, X, reset=False, **_ARRAYS), self.image_shape)

@@ -170,8 +170,9 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # unt
             self.model_.class_probabilities(prediction).cpu().numpy()
             for prediction in self._predictions(X)
         ]
-        probabilities = np.concatenate(batches).astype(np.float64)
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        probabilities: NDArray[np.float64] = np.concatenate(batches).astype(np.float64)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable class of each image, shape ``(N,)``."""

@@ -137,7 +137,7 @@ class NCASegmenter(NCAEstimator):
         """
         self._check_parameters()
         # scikit-learn checks labels of up to two axes.
-        flat = y if np.ndim(y) < 3 else np.reshape(y, (len(np.asarray(y)), -1))
+        flat = y if np.asarray(y).ndim < 3 else np.reshape(y, (len(np.asarray(y)), -1))
         images, _ = self._pairs(X, flat, multi_output=True)
         masks = self._as_masks(y, images)
         self.classes_, labels = np.unique(masks, return_inverse=True)
@@ -171,7 +171,9 @@ class NCASegmenter(NCAEstimator):
                 probabilities = np.concatenate([1 - foreground, foreground], axis=1)
             batches.append(probabilities.transpose(0, 2, 3, 1))
         joined = np.concatenate(batches)
-        return joined.reshape(len(joined), -1, joined.shape[-1]) if np.ndim(X) == 2 else joined
+        return (
+            joined.reshape(len(joined), -1, joined.shape[-1]) if np.asarray(X).ndim == 2 else joined
+        )
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the most probable label of each cell, shape ``(N, W, H)``; rows of rows."""
