@@ -44,7 +44,7 @@ nitpick_ignore = [
 PARTS = ("core", "tasks", "train", "uncertainty", "viz")
 
 
-def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:
+def warn_of_missing_names(_: Sphinx, env: BuildEnvironment) -> None:
     """Warn, which ends the build, of public names that the reference lacks."""
     documented = {name for name, *_ in env.get_domain("py").get_objects()}
     public = {
@@ -62,4 +62,5 @@ def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> None:
     """Check the reference whenever the documentation is built."""
-    app.connect("env-check-consistency", warn_of_missing_names)
+    # Not "env-check-consistency": a build in which no page has changed would skip it.
+    app.connect("env-updated", warn_of_missing_names)
