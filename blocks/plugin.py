@@ -155,6 +155,8 @@ def importable(folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder))
     yield
     sys.path[:] = path
+    # Relative entries of another page's path are remembered with its folder.
+    sys.path_importer_cache.clear()
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
