@@ -247,8 +247,12 @@ class _Recorder:
 
 def commands_of_session(name: str, posargs: list[str], root: Path) -> list[list[str]]:
     """Return the commands that a nox session would run with these arguments."""
-    noxfile = runpy.run_path(str(root / "noxfile.py"))
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(root):
+    with (
+        mock.patch.dict("nox.registry._REGISTRY", clear=True),
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(root),
+    ):
+        noxfile = runpy.run_path(str(root / "noxfile.py"))
         recorder = _Recorder(posargs, folder)
         if name in noxfile:  # a variant, such as tests(core), hands all arguments to pytest
             noxfile[name](recorder)

@@ -104,7 +104,7 @@ class Runner:
             self._place.use_an_empty_environment()
         done = self._place.shell(code)
         if self.long:
-            print(done.stdout)
+            sys.stdout.write(done.stdout)
         if done.returncode == 0:
             return None
         return f"{code}\nended with exit code {done.returncode}:\n{done.stdout}"
