@@ -8,7 +8,7 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["tests", "lint", "typing", "integration", "docs"]
+nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "blocks"]
 
 ROOT = Path(__file__).parent
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
@@ -21,6 +21,9 @@ REFERENCES: dict[str, list[str]] = {
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
     "viz": ["scikit-learn>=1.4"],
 }
+# What pages ask their readers to install, beyond the parts.
+PAGE_TOOLS = ["albumentations>=2.0", "nox[uv]", "pip"]
+BLOCK_TOOLS = ["pytest>=8.2", "sybil>=9.0", "markdown-it-py>=3.0", "packaging>=24.0"]
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
@@ -120,6 +123,8 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "packages/ncalab/src/ncalab/__init__.py")
     for folder in ("packages/ncalab/tests", "tests-integration"):
         session.run("mypy", folder)
+    install(session, *BLOCK_TOOLS)
+    session.run("mypy", "blocks", env={"MYPYPATH": "blocks"})
     # A script finds the modules beside it.
     session.run("mypy", "benchmarks", env={"MYPYPATH": "benchmarks"})
     for example in sorted(script.parent for script in ROOT.glob("examples/*/train.py")):
@@ -134,6 +139,18 @@ def docs(session: nox.Session) -> None:
     tools = ["sphinx>=8", "furo", "myst-parser>=4", "sphinx-copybutton"]
     install(session, *tools, *EVERYTHING)
     session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def blocks(session: nox.Session) -> None:
+    """Run the code blocks of all pages; pages after `--` choose, `--long` runs them in full."""
+    extras = [*paths(*PARTS[:2]), "./packages/ncalab-train[distributed,optuna]", *EVERYTHING[3:]]
+    install(session, *extras, *BLOCK_TOOLS, *PAGE_TOOLS)
+    for data in sorted(ROOT.glob("examples/*/data.txt")):
+        install(session, "--no-deps", "-r", str(data))
+    if not session.posargs:
+        session.run("pytest", "blocks/tests")
+    session.run("python", "blocks", *session.posargs)
 
 
 @nox.session
@@ -184,7 +201,7 @@ def evaluate(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """Create .venv with all parts editable (without the umbrella) and all tools."""
     install(session, "uv")
-    session.run("uv", "venv", "--clear", ".venv")
+    session.run("uv", "venv", "--clear", "--seed", ".venv")
     editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
     tools = [*TEST_TOOLS, "mypy", RUFF, "import-linter", "types-tqdm", "nox[uv]"]
     session.run("uv", "pip", "install", "--python", ".venv", *CONSTRAINED, *editable, *tools)

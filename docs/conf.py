@@ -1,6 +1,11 @@
 """Settings of the documentation."""
 
+from importlib import import_module
 from importlib.metadata import version as version_of
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.logging import getLogger
 
 project = "ncalab"
 author = "The ncalab authors"
@@ -35,3 +40,27 @@ nitpick_ignore = [
     ("py:class", "ncalab.core.rollout.tiled.States"),
     ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
 ]
+
+PARTS = ("core", "tasks", "train", "uncertainty", "viz")
+
+
+def warn_of_missing_names(_: Sphinx, env: BuildEnvironment) -> None:
+    """Warn, which ends the build, of public names that the reference lacks."""
+    documented = {name for name, *_ in env.get_domain("py").get_objects()}
+    public = {
+        f"ncalab.{part}.{name}"
+        for part in PARTS
+        for name in import_module(f"ncalab.{part}").__all__
+        if name != "__version__"
+    }
+    # The umbrella's names are those of the parts, or of modules of its own.
+    short = {name.rpartition(".")[2] for name in documented}
+    public |= {f"ncalab.{name}" for name in import_module("ncalab").__all__ if name not in short}
+    for name in sorted(public - documented - {"ncalab.__version__"}):
+        getLogger(__name__).warning("%s is public, and not in the reference", name)
+
+
+def setup(app: Sphinx) -> None:
+    """Check the reference whenever the documentation is built."""
+    # Not "env-check-consistency": a build in which no page has changed would skip it.
+    app.connect("env-updated", warn_of_missing_names)
