@@ -45,6 +45,12 @@ def load_digits(folder: Path | None) -> tuple[ClassificationDataset, Classificat
         raise SystemExit(f"--data must be a folder with MNIST's IDX files: {error}") from None
 
 
+def examples_of_each(digits: ClassificationDataset) -> Tensor:
+    """Return the first digit of each class, shape ``(10, 1, W, H)``."""
+    first = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(10)]
+    return torch.stack([digits[index][0] for index in first])
+
+
 class Distorted(Dataset[tuple[Tensor, Tensor]]):
     """Digits that are turned, sheared, scaled and moved a little, each time in another way.
 

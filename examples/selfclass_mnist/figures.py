@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from digits import load_digits
-from torch import Tensor
+from digits import examples_of_each, load_digits
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, interpret_range_parameter
@@ -38,18 +37,12 @@ def measure(
 
 def measure_pretrained(folder: Path) -> dict[str, float]:
     """Measure cells of pretrained/, under the names of their card."""
-    return measure(CascadeNCA.from_pretrained(folder), load_digits(None)[1])
-
-
-def first_of_each(digits: ClassificationDataset) -> Tensor:
-    """Return the first digit of each class, shape ``(10, 1, W, H)``."""
-    first = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(10)]
-    return torch.stack([digits[index][0] for index in first])
+    return measure(CascadeNCA.from_pretrained(folder), load_digits(None)[1], times=(1, 4))
 
 
 def draw(nca: AbstractNCAModel, digits: ClassificationDataset, folder: Path) -> None:
     """Write how cells of some digits agree, what they say in the end, and an animation."""
-    some = first_of_each(digits)[2:]  # (8, 1, W, H)
+    some = examples_of_each(digits)[2:]  # (8, 1, W, H)
     plot_rollout(nca, some, count=7, style="dark", rollout_seed=0).savefig(folder / "rollout.png")
     prediction = nca.predict(some, seed=0)
     figure = VisualImageClassification().show(nca, some.numpy(), prediction, np.arange(2, 10))
