@@ -1,6 +1,10 @@
 """Settings of the documentation."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
 
 project = "ncalab"
 author = "The ncalab authors"
@@ -13,6 +17,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "repository_links",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
