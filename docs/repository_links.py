@@ -1,4 +1,4 @@
-"""Links from pages to files of the repository: of the clone in an editor, downloads in the build."""
+"""Links from pages to files of the repository: those of a clone, in the build downloads."""
 
 import re
 
