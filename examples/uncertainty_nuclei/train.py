@@ -141,7 +141,7 @@ score, error, area = torch.cat(scores), torch.cat(errors), torch.cat(areas)
 total = summary(score, error, area)
 print(f"{'all':24}" + "".join(f"{value:8.4f}" for value in total.values()))
 
-rankings = {"NQM": score, "area of the mask": -area, "best": error}
+rankings = {"NQM": score, "area of the mask": -area}
 output.mkdir(parents=True, exist_ok=True)
 plot_risk_coverage(error, rankings, error_name="1 - Dice").savefig(output / "risk_coverage.png")
 
