@@ -27,26 +27,25 @@ FIELDS = {
 SECTIONS = ["Data", "Training", "Figures", "Use and limits", "Licence"]
 LARGEST = 100_000  # bytes
 
-# How far a figure may be from its card by rounding alone. Another processor, engine or number of
-# threads adds up in another order: states differ by 1e-6, which decides what was all but equal.
-# Between the engines of the CPU, that changed no class, 2e-5 of a Dice score and 1e-4 of an error.
-# Each limit adds half of the last digit that the card gives.
+# How far a figure may be from its card by rounding alone: half of the card's last digit, and what
+# another order of adding up can do. In float64 instead of float32, and in the reference engine, no
+# class, vote or pixel changed, and errors by less than 1e-6 of themselves. So one image in a
+# thousand, or two cells, may change at worst.
 TOLERANCES = {  # relative, absolute
-    "mse": (0.02, 5e-7),
-    # One image of a thousand is 1e-3.
-    "accuracy": (0, 2e-3),
-    "f1": (0, 2e-3),
-    "total_agreement": (0, 3e-3),
-    "roc_auc": (0, 5e-4),
-    # One of some 20,000 pixels of nuclei is 5e-5.
-    "dice": (0, 3e-4),
-    "iou": (0, 5e-4),
-    # Continuous in the state, but for the share of cells within a factor: one is 4e-4.
-    "ssim": (0, 2e-4),
-    "mae": (0, 2e-4),
-    "rmse": (0, 2e-4),
-    "abs_rel": (0, 2e-4),
-    "delta1": (0, 1e-3),
+    "mse": (1e-4, 6e-7),
+    "accuracy": (0, 1.1e-3),
+    "f1": (0, 1.1e-3),
+    "total_agreement": (0, 1.1e-3),
+    "roc_auc": (0, 1.5e-4),
+    # One of some 20,000 cells of nuclei is 5e-5.
+    "dice": (0, 1.5e-4),
+    "iou": (0, 1.5e-4),
+    "ssim": (0, 6e-5),
+    "mae": (0, 6e-5),
+    "rmse": (0, 6e-5),
+    "abs_rel": (0, 6e-5),
+    # One of 2,000 cells is 5e-4.
+    "delta1": (0, 1.1e-3),
 }
 
 
@@ -124,7 +123,7 @@ def test_a_small_file_rebuilds_the_model(folder: Path) -> None:
 
     assert model.to_dict() == json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (folder / "model.safetensors").stat().st_size < LARGEST
-    text = read_card(folder)[1]
+    text = " ".join(read_card(folder)[1].split())  # a line may end anywhere
     assert f"{model.num_trainable_parameters():,} parameters" in text
     assert type(model).__name__ in text
 
