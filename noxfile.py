@@ -83,7 +83,7 @@ def integration(session: nox.Session) -> None:
     wheels = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     build_wheels(session, wheels)
-    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS)
+    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS, "pyyaml>=6")
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
     wait_passively(session)
@@ -115,7 +115,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types strictly, package by package, tests included."""
-    tools = ["mypy>=1.15", "types-tqdm", *TEST_TOOLS]
+    tools = ["mypy>=1.15", "types-pyyaml", "types-tqdm", *TEST_TOOLS]
     install(session, *tools, *EVERYTHING)
     for part in PARTS:
         session.run("mypy", "-p", f"ncalab.{part}")
@@ -203,5 +203,14 @@ def dev(session: nox.Session) -> None:
     install(session, "uv")
     session.run("uv", "venv", "--clear", "--seed", ".venv")
     editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
-    tools = [*TEST_TOOLS, "mypy", RUFF, "import-linter", "types-tqdm", "nox[uv]"]
+    tools = [
+        *TEST_TOOLS,
+        "mypy",
+        RUFF,
+        "import-linter",
+        "types-tqdm",
+        "types-pyyaml",
+        "pyyaml",
+        "nox[uv]",
+    ]
     session.run("uv", "pip", "install", "--python", ".venv", *CONSTRAINED, *editable, *tools)

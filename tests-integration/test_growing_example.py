@@ -46,30 +46,3 @@ def test_weights_that_are_none_are_named(tmp_path: Path, damage: str) -> None:
 
     assert result.returncode != 0
     assert "model.safetensors is no whole safetensors file" in result.stderr
-
-
-def pretrained_errors(*steps: int) -> list[float]:
-    """Return the mean squared error of the pretrained lizard after some numbers of steps."""
-    script = "; ".join(
-        [
-            f"import sys; sys.path.insert(0, {str(EXAMPLE)!r})",
-            "from pathlib import Path; import picture",
-            "from ncalab import GrowingNCADataset, GrowingNCAModel",
-            f"here = Path({str(EXAMPLE)!r})",
-            "nca = GrowingNCAModel.from_pretrained(here / 'pretrained')",
-            "image = picture.load_emoji(here / 'lizard.png', 40, 4)",
-            "target = GrowingNCADataset(image, nca.num_channels).image",
-            f"print(*(picture.mse_from_seed(nca, target, n) for n in {steps}))",
-        ]
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    return [float(error) for error in result.stdout.split()]
-
-
-def test_the_pretrained_lizard_grows_and_lasts() -> None:
-    at_64, at_96, at_500 = pretrained_errors(64, 96, 500)
-
-    assert max(at_64, at_96) <= 0.002
-    assert at_500 <= 0.006

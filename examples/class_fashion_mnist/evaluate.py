@@ -11,10 +11,8 @@ Debian's package dataset-fashion-mnist has, or which --data names.
 import argparse
 from pathlib import Path
 
-import numpy as np
-import torch
+from figures import check_classes, measure, recognised
 from images import load_images
-from torch.utils.data import DataLoader
 
 from ncalab.core import get_compute_device
 from ncalab.tasks import ClassificationNCAModel
@@ -32,19 +30,9 @@ nca = ClassificationNCAModel.from_pretrained(
     arguments.model, device=get_compute_device(arguments.device)
 )
 images = load_images(arguments.data, arguments.medmnist, 10_000)
-if images.class_names != nca.class_names:
-    raise SystemExit(
-        f"the images must be of the classes that the model was trained on, {nca.class_names}, "
-        f"got {images.class_names} ({images.name}); name others by --data or --medmnist"
-    )
-loader = DataLoader(images.test, 100)
+check_classes(nca, images)
 print(f"{images.name}: {len(images.test)} test images, {nca.num_trainable_parameters()} parameters")
-torch.manual_seed(0)
-values, _ = nca.validate(loader, keep_predictions=False)
-for name, value in values.items():
-    print(f"  {name}={value:.4f}")
-
-classes = [nca.classify(batch, reduce=True, seed=0).cpu() for batch, _ in loader]
-right = torch.cat(classes).numpy() == images.test.labels
-for index, class_name in enumerate(images.class_names):
-    print(f"  {class_name:>12}: {np.mean(right[images.test.labels == index]):.1%} recognised")
+for name, value in measure(nca, images.test).items():
+    print(f"{name}={value:.4f}")
+for class_name, share in zip(images.class_names, recognised(nca, images.test), strict=True):
+    print(f"  {class_name:>12}: {share:.1%} recognised")

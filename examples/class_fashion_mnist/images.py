@@ -2,7 +2,6 @@
 
 import gzip
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,9 +105,3 @@ def medmnist_images(path: Path, num_train: int) -> Images:
     train, val, test = (MedMNISTDataset(path, split=part) for part in ("train", "val", "test"))
     names = numbered(train)
     return Images(f"MedMNIST file {path}", at_most(num_train, train), val, test, names)
-
-
-def free_folder(wanted: Path) -> Path:
-    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
-    names = (wanted.with_name(f"{wanted.name}-{n}") for n in count(2))
-    return wanted if not wanted.exists() else next(name for name in names if not name.exists())

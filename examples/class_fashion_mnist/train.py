@@ -4,7 +4,7 @@
     python examples/class_fashion_mnist/train.py --medmnist bloodmnist.npz --output runs/blood
 
 Cells spread what they see for a few steps; a head pools their hidden channels and names the
-image. Writes the run folder (weights and history), pictures and an animation, and prints the
+image. Writes the run folder (weights and history), a picture and an animation, and prints the
 figures on test images, measured with the weights that were best on the validation images.
 """
 
@@ -13,17 +13,15 @@ import time
 from pathlib import Path
 
 import torch
-from images import at_most, free_folder, load_images
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from figures import draw, measure
+from images import at_most, load_images
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from ncalab.core import fix_random_seed, get_compute_device, unwrap
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import ClassificationNCAModel
 from ncalab.train import BasicNCATrainer
-from ncalab.viz import Animator
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with IDX files, such as Fashion-MNIST's")
@@ -86,27 +84,9 @@ print(f"training: {minutes:.1f} minutes, {cpu_minutes:.1f} of them on the CPU")
 print(f"parameters={nca.num_trainable_parameters()} best_epoch={history.best_epoch}")
 
 nca.load_state_dict(unwrap(history.best_model).state_dict())
-torch.manual_seed(0)
-values, _ = nca.validate(DataLoader(test, 100), keep_predictions=False)
 print(f"{len(test)} test images")
-for name, value in values.items():
+for name, value in measure(nca, test).items():
     print(f"  {name}={value:.4f}")
-
-shown = [test[index] for index in range(min(16, len(test)))]
-stack = torch.stack([image for image, _ in shown])  # (16, C, W, H)
-probabilities, classes = nca.classify(stack, seed=0).cpu().max(dim=1)
-figure = Figure(figsize=(9, 10), layout="constrained")
-for axes, (image, label), p, c in zip(
-    figure.subplots(4, 4).flat, shown, probabilities, classes, strict=False
-):
-    axes.imshow(image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=1)
-    axes.set_title(
-        f"{images.class_names[c]} ({p:.0%})", color="green" if c == label else "firebrick"
-    )
-    axes.axis("off")
-FigureCanvasAgg(figure).print_png(output / "predictions.png")
-Animator(nca, stack[:1], 2 * arguments.steps, hidden=True, rollout_seed=0).save(
-    output / "hidden.gif"
-)
+draw(nca, test, output)
 nca.save_pretrained(output / "pretrained")
 print(f"model, history, predictions.png and hidden.gif: {output}")

@@ -9,17 +9,10 @@ Without options, it shows the pretrained model on the right 40 % of the scene.
 import argparse
 from pathlib import Path
 
-from pictures import save_animation, save_pictures
-from scene import (
-    constant_metrics,
-    folder_parts,
-    known_depths,
-    model_metrics,
-    motorcycle_parts,
-    table,
-)
+from figures import FACTOR, comparison, draw
+from scene import folder_parts, motorcycle_parts
 
-from ncalab.core import get_compute_device, unwrap
+from ncalab.core import get_compute_device
 from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import DepthNCAModel
 
@@ -29,7 +22,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--model", type=Path, default=HERE / "pretrained", help="weights or folder")
 parser.add_argument("--data", type=Path, help="folder of your own with images/ and depths/")
 parser.add_argument("--scale", type=float, default=1.0, help="depth of one count in integer files")
-parser.add_argument("--factor", type=int, default=8, help="images are shrunk by it, as in training")
+parser.add_argument("--factor", type=int, default=FACTOR, help="as in training")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--output", type=Path, default=Path("runs/depth_evaluation"), help="folder")
 arguments = parser.parse_args()
@@ -48,13 +41,6 @@ try:
 except (ValueError, FileNotFoundError) as error:
     parser.error(str(error))
 
-median = float(known_depths(train).median())
-rows = {
-    f"constant {median:.2f}": constant_metrics(test, median, unwrap(nca.data_range)),
-    f"model, {nca.num_trainable_parameters()} weights": model_metrics(nca, test),
-}
-print(table(rows))
-arguments.output.mkdir(parents=True, exist_ok=True)
-save_pictures(nca, test, arguments.output / "pictures.png")
-save_animation(nca, test[0], arguments.output / "depth.gif")
+print(comparison(nca, train, test))
+draw(nca, test, arguments.output)
 print(f"pictures and animation: {arguments.output}")

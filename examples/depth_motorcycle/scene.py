@@ -1,9 +1,9 @@
-"""What training and evaluation of the depth example share: the pairs, and their metrics."""
+"""What training and evaluation of the depth example share: the pairs."""
 
 import importlib.util
 from collections.abc import Sequence
 from functools import partial
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ncalab.tasks import DepthDataset, DepthNCAModel
+from ncalab.tasks import DepthDataset
 from ncalab.tasks.depth.files import read_image
-from ncalab.tasks.depth.metrics import depth_metrics
 
 Pair = tuple[Tensor, Tensor]  # image (4, W, H) in [0, 1], depth (W, H)
 
@@ -207,43 +206,6 @@ def known_depths(pairs: Pairs) -> Tensor:
     return depths
 
 
-def free_folder(wanted: Path) -> Path:
-    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
-    names = (wanted.with_name(f"{wanted.name}-{n}") for n in count(2))
-    return wanted if not wanted.exists() else next(name for name in names if not name.exists())
-
-
-def constant_metrics(pairs: Pairs, depth: float, data_range: float) -> dict[str, float]:
-    """Measure what always predicts the same depth."""
-    metrics = depth_metrics(data_range)
-    for number in range(len(pairs)):
-        label = pairs[number][1][None, None]
-        for metric in metrics.values():
-            metric.update(torch.full_like(label, depth), label)
-    return {name: float(metric.compute()) for name, metric in metrics.items()}
-
-
 def loader(pairs: Pairs) -> DataLoader[Pair]:
     """Load one pair at a time, since each may have a size of its own."""
     return DataLoader(pairs)  # type: ignore[arg-type]  # whatever has a length and items
-
-
-def model_metrics(nca: DepthNCAModel, pairs: Pairs) -> dict[str, float]:
-    """Measure a model, with fixed seeds."""
-    torch.manual_seed(0)
-    return nca.validate(loader(pairs), keep_predictions=False)[0]
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Return metrics as a table in Markdown."""
-    heads = {
-        "ssim": "SSIM",
-        "delta1": "delta<1.25",
-        "mae": "MAE",
-        "rmse": "RMSE",
-        "abs_rel": "AbsRel",
-    }
-    lines = [f"| | {' | '.join(heads.values())} |", "|---|" + "---|" * len(heads)]
-    for name, values in rows.items():
-        lines.append(f"| {name} | " + " | ".join(f"{values[key]:.4f}" for key in heads) + " |")
-    return "\n".join(lines)

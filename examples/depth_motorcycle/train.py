@@ -11,31 +11,21 @@ an animation, and prints the metrics beside those of a constant depth.
 import argparse
 from pathlib import Path
 
-from pictures import save_animation, save_pictures
-from scene import (
-    Crops,
-    constant_metrics,
-    folder_parts,
-    free_folder,
-    known_depths,
-    loader,
-    model_metrics,
-    motorcycle_parts,
-    table,
-)
+from figures import FACTOR, comparison, draw
+from scene import Crops, folder_parts, known_depths, loader, motorcycle_parts
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import DepthNCAModel
 from ncalab.train import BasicNCATrainer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder of your own with images/ and depths/")
 parser.add_argument("--scale", type=float, default=1.0, help="depth of one count in integer files")
-parser.add_argument("--factor", type=int, default=8, help="images are shrunk by it")
+parser.add_argument("--factor", type=int, default=FACTOR, help="images are shrunk by it")
 parser.add_argument("--epochs", type=int, default=12)
 parser.add_argument("--crops", type=int, default=100, help="random crops in an epoch")
 parser.add_argument("--batch-size", type=int, default=4)
@@ -67,8 +57,7 @@ except (ValueError, FileNotFoundError) as error:
     parser.error(str(error))
 fix_random_seed(arguments.seed)
 
-depths = known_depths(train)
-largest, median = float(depths.max()), float(depths.median())
+largest = float(known_depths(train).max())
 nca = DepthNCAModel(
     get_compute_device(arguments.device),
     num_image_channels=4,  # red, green, blue, and how far down
@@ -106,11 +95,7 @@ trainer = BasicNCATrainer(
 history = trainer.train(loader_train, loader(val), loader(test))
 best = DepthNCAModel.from_pretrained(output / "best_model.safetensors", device=nca.device)
 
-save_pictures(best, test, output / "pictures.png")
-save_animation(best, test[0], output / "depth.gif")
+draw(best, test, output)
+best.save_pretrained(output / "pretrained")
 print(f"model, history and pictures: {output} (best epoch: {history.best_epoch})")
-rows = {
-    f"constant {median:.2f}": constant_metrics(test, median, largest),
-    f"model, {best.num_trainable_parameters()} weights": model_metrics(best, test),
-}
-print(table(rows))
+print(comparison(best, train, test))

@@ -11,12 +11,13 @@ steps.
 import argparse
 from pathlib import Path
 
-from picture import EVAL_STEPS, free_folder, load_emoji, mse_from_seed
+from figures import EVAL_STEPS, mse_from_seed
+from picture import load_emoji
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.viz import Animator, export_html
@@ -82,6 +83,7 @@ with SummaryWriter(str(output / "tensorboard")) as writer:
         DataLoader(dataset, arguments.batch_size), save_every=100, summary_writer=writer
     )
 
+nca.save_pretrained(output / "pretrained")
 animation = output / f"{arguments.image.stem}.gif"
 Animator(nca, nca.make_seed(*target.shape[:2]), steps=96, interval=50).save(animation)
 page = animation.with_suffix(".html")

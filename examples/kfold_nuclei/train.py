@@ -3,28 +3,26 @@
     python examples/kfold_nuclei/train.py
     python examples/kfold_nuclei/train.py --folds 5 --epochs 60 --output runs/five
 
-Prints mean and standard deviation of every metric over the folds. Run again with the same --output
-after an interruption: folds that are finished are not trained again.
+Prints mean and standard deviation of every metric over the folds, and leaves the best model of each
+in pretrained/. Run again with the same --output after an interruption: folds that are finished are
+not trained again.
 """
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from crops import load_crops
+from figures import FOLDS
 
-from ncalab.core import fix_random_seed, get_compute_device
+from ncalab.core import fix_random_seed, get_compute_device, unwrap
 from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import SegmentationNCADataset, SegmentationNCAModel
-from ncalab.train import BasicNCATrainer, KFoldCrossValidationTrainer, SplitDefinition
-
-HERE = Path(__file__).parent
-CROP, REGION = 64, 128  # sides in pixels; crops of one region are kept in one fold
+from ncalab.train import BasicNCATrainer, KFoldCrossValidationTrainer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--folds", type=int, default=3)
+parser.add_argument("--folds", type=int, default=FOLDS)
 parser.add_argument("--epochs", type=int, default=30, help="for each fold")
 parser.add_argument("--batch-size", type=int, default=6)
 parser.add_argument("--lr", type=float, default=4e-3, help="learning rate; a tenth at the end")
@@ -37,34 +35,15 @@ parser.add_argument("--short", action="store_true", help="one epoch of few steps
 arguments = parser.parse_args()
 if arguments.short:
     arguments.epochs, arguments.steps = 1, 4
+crops = load_crops()
 try:
     check_writable_folder(arguments.output, name="--output")
 except ValueError as error:
     parser.error(str(error))
 
-package = find_spec("stardist")  # only its pictures are needed: nothing of it is imported
-if package is None or not package.submodule_search_locations:
-    parser.error(
-        "the image is part of the package stardist: "
-        f"python -m pip install --no-deps -r {HERE / 'data.txt'}"
-    )
-pictures = Path(package.submodule_search_locations[0]) / "data" / "images"
-counts = np.asarray(Image.open(pictures / "img2d.tif"))  # (512, 512), uint16, up to 235
-nuclei = np.asarray(Image.open(pictures / "mask2d.tif")) > 0  # (512, 512)
-# The noise of counts is that of their root: dim and bright nuclei become alike in it.
-image = (np.sqrt(counts) * 16).astype(np.uint8)
-
-crops = arguments.output / "crops"
-names, regions = [], []
-for folder in ("images", "masks"):
-    (crops / folder).mkdir(parents=True, exist_ok=True)
-for row in range(0, image.shape[0], CROP):
-    for column in range(0, image.shape[1], CROP):
-        names.append(f"{row:03d}_{column:03d}.png")
-        regions.append((row // REGION, column // REGION))
-        place = (slice(row, row + CROP), slice(column, column + CROP))
-        Image.fromarray(image[place]).save(crops / "images" / names[-1])
-        Image.fromarray(nuclei[place]).save(crops / "masks" / names[-1])
+crops.write(arguments.output / "crops")
+split = crops.split(arguments.folds)
+split.write(arguments.output / "splits.json", overwrite=True)
 
 
 def mirror(*, image: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,10 +51,6 @@ def mirror(*, image: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     axes = [axis for axis in (0, 1) if torch.rand(()) < 0.5]
     return {"image": np.flip(image, tuple(axes)).copy(), "mask": np.flip(mask, tuple(axes)).copy()}
 
-
-# Neighbouring crops share nuclei: a random split would validate on what it has seen.
-split = SplitDefinition.group(names, regions, arguments.folds)
-split.write(arguments.output / "splits.json", overwrite=True)
 
 fix_random_seed(arguments.seed)
 nca = SegmentationNCAModel(
@@ -99,7 +74,7 @@ trainer = BasicNCATrainer(
 )
 histories = KFoldCrossValidationTrainer(trainer, split).train(
     SegmentationNCADataset,
-    crops,
+    arguments.output / "crops",
     mirror,
     {"train": arguments.batch_size, "val": 16},
     save_every=10,
@@ -107,6 +82,9 @@ histories = KFoldCrossValidationTrainer(trainer, split).train(
     threads=arguments.threads,
 )
 
+for number, history in enumerate(histories):
+    best = unwrap(history.best_model)
+    best.save_pretrained(arguments.output / "pretrained" / f"fold_{number:02d}")
 print(histories.table().to_string(index=False))
 print(histories.info())
 print(f"weights, histories and splits: {arguments.output}")

@@ -14,11 +14,11 @@ import time
 from itertools import product
 from pathlib import Path
 
-from nuclei import Segmentation, Whole, draw, load_nuclei, show, whole_nuclei
+from figures import Segmentation, draw, measure, show
+from nuclei import Pair, load_nuclei, whole_nuclei
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
+from ncalab.core import AbstractNCAModel, get_compute_device
 from ncalab.tasks import CascadeNCA
 
 HERE = Path(__file__).parent
@@ -35,18 +35,16 @@ if arguments.rounds < 1:
     parser.error(f"--rounds must be at least 1, got {arguments.rounds}")
 
 
-def measure(nca: Segmentation, image: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the metrics of one image, with the cells that the seed lets fire."""
-    fix_random_seed(arguments.seed)
-    metrics, _ = nca.validate(DataLoader(Whole((image, labels))), keep_predictions=False)
-    return metrics
-
-
 def seconds(nca: Segmentation, image: Tensor) -> float:
     """Time one prediction, until its probabilities are on the CPU."""
     start = time.perf_counter()
     nca.interpret(nca.predict(image[None], seed=arguments.seed)).cpu()
     return time.perf_counter() - start
+
+
+def figures(nca: Segmentation, pair: Pair) -> str:
+    """Return the metrics of one image and its labels, as text."""
+    return show(measure(nca, pair, seed=arguments.seed))
 
 
 models: list[tuple[str, Segmentation]] = []
@@ -62,7 +60,7 @@ for path in arguments.model:
 
 for name, nca in models:
     right = load_nuclei(nca.num_classes)[2]
-    print(f"{name}: {nca.num_trainable_parameters()} parameters, {show(measure(nca, *right))}")
+    print(f"{name}: {nca.num_trainable_parameters()} parameters, {figures(nca, right)}")
     draw(nca, *right, arguments.output / name)
 print(f"pictures and animations: {arguments.output}")
 
@@ -77,5 +75,5 @@ for (name, plain), (coarse, cascade) in product(plain_models, cascades):
         (seconds(plain, picture[0]), seconds(cascade, picture[0])) for _ in range(arguments.rounds)
     ]
     ratio = statistics.median(of_cascade / of_plain for of_plain, of_cascade in times)
-    print(f"whole picture, {name}: {show(measure(plain, *picture))}")
-    print(f"whole picture, {coarse}: {show(measure(cascade, *picture))}, {ratio:.2f} of its time")
+    print(f"whole picture, {name}: {figures(plain, picture)}")
+    print(f"whole picture, {coarse}: {figures(cascade, picture)}, {ratio:.2f} of its time")

@@ -1,23 +1,18 @@
-"""What training and evaluation of the nuclei share: the picture, its halves, and figures."""
+"""The picture of nuclei, its parts, and crops of them."""
 
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ncalab.tasks import CascadeNCA, SegmentationNCAModel, SegmentationPrediction
 from ncalab.tasks.images import read_image, read_labels
-from ncalab.viz import Animator, show_image_row
 
 HERE = Path(__file__).parent
 Pair = tuple[Tensor, Tensor]
-Segmentation = SegmentationNCAModel | CascadeNCA
 # Rows of the left half that the weights are learned from; the other rows choose among them.
 TRAIN_ROWS = 384
 SURROUNDINGS = 15  # standard deviation of what a pixel is compared with, in pixels
@@ -153,39 +148,3 @@ class Crops(Dataset[Pair]):
         quarters, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
         image, labels = image.rot90(quarters, (1, 2)), labels.rot90(quarters)
         return (image.flip(1), labels.flip(0)) if mirrored else (image, labels)
-
-
-def draw(nca: Segmentation, image: Tensor, labels: Tensor, path: Path) -> None:
-    """Write a picture of a prediction, and an animation of how it comes about.
-
-    Args:
-        nca: Trained model.
-        image: Image ``(C, W, H)`` in [0, 1].
-        labels: Labels ``(W, H)``.
-        path: File to write, without suffix: ".png" and ".gif" are appended.
-    """
-    prediction = nca.predict(image[None], seed=0)
-    assert isinstance(prediction, SegmentationPrediction)
-    picture = image[: 3 if len(image) >= 3 else 1].permute(1, 2, 0).clamp(0, 1).numpy()
-    overlays = [np.zeros(labels.shape), labels.numpy(), prediction.mask[0].cpu().numpy()]
-    height = 4 * picture.shape[0] / picture.shape[1]
-    figure = Figure(figsize=(12, height), layout="constrained")
-    axes = figure.subplots(1, 3)
-    top = max(2, nca.num_classes - 1)
-    show_image_row(axes, [picture] * 3, overlays=overlays, overlay_vmin=0, overlay_vmax=top)
-    for axis, title in zip(axes, ["image", "labels", "prediction"], strict=True):
-        axis.set_title(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(f"{path}.png", dpi=120)
-    Animator(nca, image[None], overlay=True, every=2, rollout_seed=0).save(f"{path}.gif")
-
-
-def show(metrics: dict[str, float]) -> str:
-    """Return metrics as text, such as "dice=0.9312 iou=0.8713"."""
-    return " ".join(f"{name}={value:.4f}" for name, value in metrics.items())
-
-
-def free_folder(wanted: Path) -> Path:
-    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
-    names = (wanted.with_name(f"{wanted.name}-{n}") for n in count(2))
-    return wanted if not wanted.exists() else next(name for name in names if not name.exists())

@@ -13,15 +13,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from figures import Segmentation, draw, show
 from folder import folder_splits
-from nuclei import Crops, Segmentation, Whole, draw, free_folder, load_nuclei, show
+from nuclei import Crops, Whole, load_nuclei
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import CascadeNCA, SegmentationNCAModel
 from ncalab.train import BasicNCATrainer
 
@@ -120,6 +121,7 @@ best = history.best_model
 assert isinstance(best, Segmentation)
 image, labels = test_set[0]
 draw(best, image, labels, output / "prediction")
+best.save_pretrained(output / "pretrained")
 fix_random_seed(arguments.seed)
 metrics, _ = best.validate(test, keep_predictions=False)
 print(f"model, history, picture and animation: {output}")

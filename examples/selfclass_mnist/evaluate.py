@@ -4,15 +4,16 @@
     python examples/selfclass_mnist/evaluate.py --model runs/mnist/pretrained --data MNIST/raw
 
 Without options, it measures the pretrained cells on the 1,000 digits that they were not trained
-on. Writes a picture and an animation.
+on, as trained and after up to ten times as many steps. Writes two pictures and an animation.
 """
 
 import argparse
 from pathlib import Path
 
-from digits import animate, examples_of_each, load_digits, measure, show
+from digits import load_digits
+from figures import draw, measure
 
-from ncalab.core import get_compute_device, interpret_range_parameter
+from ncalab.core import get_compute_device
 from ncalab.core.saving import check_writable_folder
 from ncalab.tasks import CascadeNCA
 
@@ -31,15 +32,8 @@ except ValueError as error:
 
 nca = CascadeNCA.from_pretrained(arguments.model, device=get_compute_device(arguments.device))
 _, test = load_digits(arguments.data)
-trained = interpret_range_parameter(nca.inference_timesteps)
 print(f"{nca.num_trainable_parameters()} parameters, {len(test)} test digits")
-for steps in (trained, 2 * trained, 4 * trained, 10 * trained):
-    values = measure(nca, test, steps)
-    print(f"after {steps} steps ({steps // trained} times the trained number)")
-    for name, value in values.items():
-        print(f"  {name}={value:.4f}")
-
-examples = examples_of_each(test)
-show(nca, examples, trained, arguments.output / "digits.png")
-animate(nca, examples, 2 * trained, arguments.output / "digits.gif")
-print(f"digits.png and digits.gif: {arguments.output}")
+for name, value in measure(nca, test, times=(1, 2, 4, 10)).items():
+    print(f"{name}={value:.4f}")
+draw(nca, test, arguments.output)
+print(f"rollout.png, digits.png and digits.gif: {arguments.output}")

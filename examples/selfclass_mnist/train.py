@@ -5,8 +5,8 @@
 
 Every pixel of a digit is a cell that sees its neighbours only, and has to name the whole. They do
 so at three scales: first every 4x4 pixels are one cell, then every 2x2, at last each for itself.
-Writes the run folder (weights and history), a picture and an animation, and prints the figures on
-test digits that it has never seen.
+Writes the run folder (weights and history), two pictures and an animation, and prints the figures
+on test digits that it has never seen.
 """
 
 import argparse
@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 import torch
-from digits import Distorted, animate, examples_of_each, free_folder, load_digits, measure, show
+from digits import Distorted, load_digits
+from figures import draw, measure
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import CascadeNCA, ClassificationNCAModel
 from ncalab.train import BasicNCATrainer
 
@@ -96,14 +97,10 @@ print(f"parameters={cascade.num_trainable_parameters()} best_epoch={history.best
 # Not the best epoch: 400 digits tell epochs apart to one percent only, and the learning rate has
 # fallen to zero.
 cascade = CascadeNCA.from_pretrained(output / "average_model.safetensors", device=nca.device)
-for steps in (TRAINED, 4 * TRAINED):
-    print(f"{len(test)} test digits after {steps} steps")
-    for name, value in measure(cascade, test, steps).items():
-        print(f"  {name}={value:.4f}")
-
-examples = examples_of_each(test)
-show(cascade, examples, TRAINED, output / "digits.png")
-animate(cascade, examples, 2 * TRAINED, output / "digits.gif")
 cascade.inference_timesteps = TRAINED
+print(f"{len(test)} test digits")
+for name, value in measure(cascade, test, times=(1, 4)).items():
+    print(f"  {name}={value:.4f}")
+draw(cascade, test, output)
 cascade.save_pretrained(output / "pretrained")
-print(f"model, history, digits.png and digits.gif: {output}")
+print(f"model, history, rollout.png, digits.png and digits.gif: {output}")

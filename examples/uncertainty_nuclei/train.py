@@ -23,15 +23,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import check_writable_folder
+from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import SegmentationNCAModel, SegmentationPrediction
 from ncalab.uncertainty import (
     NQM,
     aurc,
     expected_calibration_error,
     failure_auroc,
-    risk_coverage_curve,
 )
+from ncalab.viz import plot_risk_coverage
 
 HERE = Path(__file__).parent
 SEGMENTATION = HERE.parent / "segmentation_nuclei"
@@ -52,7 +52,7 @@ if arguments.passes < 1:
     parser.error(f"--passes must be at least 1, got {arguments.passes}")
 # What the model sees is prepared as it was for its training.
 nuclei = runpy.run_path(str(SEGMENTATION / "nuclei.py"))
-output = arguments.output or nuclei["free_folder"](Path("runs/uncertainty_nuclei"))
+output = arguments.output or free_folder(Path("runs/uncertainty_nuclei"))
 try:
     check_writable_folder(output, name="--output")
 except ValueError as problem:
@@ -141,18 +141,9 @@ score, error, area = torch.cat(scores), torch.cat(errors), torch.cat(areas)
 total = summary(score, error, area)
 print(f"{'all':24}" + "".join(f"{value:8.4f}" for value in total.values()))
 
-curves = Figure(figsize=(6, 4), layout="constrained")
-axis = curves.subplots()
-rankings = {"NQM": score, "area of the mask": -area, "best": error}
-for (name, ranking), style in zip(rankings.items(), ["-", "--", ":"], strict=True):
-    coverage, risk = risk_coverage_curve(ranking, error)
-    axis.plot(coverage, risk, style, label=f"{name}: AURC {aurc(ranking, error):.4f}")
-axis.axhline(total["random"], color="grey", label=f"random: AURC {total['random']:.4f}")
-axis.set(xlabel="share of crops kept, the surest first", ylabel="mean of 1 - Dice", xlim=(0, 1))
-axis.set_ylim(bottom=0)
-axis.legend()
+rankings = {"NQM": score, "area of the mask": -area}
 output.mkdir(parents=True, exist_ok=True)
-curves.savefig(output / "risk_coverage.png", dpi=120)
+plot_risk_coverage(error, rankings, error_name="1 - Dice").savefig(output / "risk_coverage.png")
 
 image, heatmap = torch.cat(images), torch.cat(heatmaps)
 wrong = torch.cat([mask != truth for mask in masks])

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.saving import atomic_write, check_writable_folder, save_weights
+from ncalab.core.saving import atomic_write, check_writable_folder, free_folder, save_weights
 
 CONFIGURATIONS: list[dict[str, Any]] = [
     {},
@@ -224,3 +224,13 @@ def test_a_header_of_a_gigabyte_is_refused_unread(make_model: MakeModel, tmp_pat
 
     with pytest.raises(ValueError, match="huge is no whole safetensors file: .*large"):
         AbstractNCAModel.load(make_model(), path)
+
+
+def test_a_free_folder_is_the_first_name_that_nothing_has(tmp_path: Path) -> None:
+    assert free_folder(tmp_path / "v1.5_run") == tmp_path / "v1.5_run"
+
+    (tmp_path / "v1.5_run").mkdir()
+    (tmp_path / "v1.5_run-2").write_text("a file is not free either")
+
+    assert free_folder(tmp_path / "v1.5_run") == tmp_path / "v1.5_run-3"
+    assert not (tmp_path / "v1.5_run-3").exists()

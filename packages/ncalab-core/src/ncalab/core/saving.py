@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,25 @@ def check_writable_folder(path: PathLike, *, name: str = "path", size: int = 0) 
     except OSError as error:
         raise ValueError(f"{name} must be a writable folder, got {folder} ({error})") from error
     return folder
+
+
+def free_folder(path: PathLike) -> Path:
+    """Return a name that nothing has yet, so that a new run cannot mix with an older one.
+
+    Args:
+        path: Wanted folder. It is not created.
+
+    Returns:
+        ``path``, or the first of ``path-2``, ``path-3``... that does not exist.
+
+    >>> free_folder("runs/of/nobody").as_posix()
+    'runs/of/nobody'
+    """
+    wanted = Path(path)
+    if not wanted.exists():
+        return wanted
+    names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return next(name for name in names if not name.exists())
 
 
 def encode_config(config: Mapping[str, Any]) -> dict[str, Any]:
