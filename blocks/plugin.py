@@ -90,8 +90,9 @@ class Runner:
         assert self._place is not None
         if block.file is not None:
             return None
-        if block.long and not self.long:
-            self.remarks.append(f"{where}: checked, not run")
+        lacking = block.needs == "cuda" and not has_cuda()
+        if lacking or (block.long and not self.long):
+            self.remarks.append(f"{where}: checked, not run{': needs cuda' if lacking else ''}")
             try:
                 check_script(code, self._place.clone)
             except CheckError as error:
