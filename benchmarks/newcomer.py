@@ -34,7 +34,7 @@ PROMISED = {
     ],
 }
 BLOCK = re.compile(
-    r"^<!-- newcomer: (?P<part>[\w ]+) -->\n(?:<!-- .* -->\n)*```bash\n(?P<code>.*?)^```$",
+    r"^<!-- newcomer: (?P<part>[\w ]+) -->\n(?:<!-- [^\n]* -->\n)*```bash\n(?P<code>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 
