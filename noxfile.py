@@ -149,7 +149,7 @@ def blocks(session: nox.Session) -> None:
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
     if not session.posargs:
-        session.run("pytest", "blocks/tests")
+        session.run("pytest", "-c", "blocks/pytest.ini", "--rootdir", ".", "blocks/tests")
     session.run("python", "blocks", *session.posargs)
 
 

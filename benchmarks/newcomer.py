@@ -1,7 +1,7 @@
 """Take the newcomer's path: the commands of the README, in a fresh clone, timed.
 
     python benchmarks/newcomer.py
-    python benchmarks/newcomer.py --cold --only "first lizard"
+    python benchmarks/newcomer.py --cold --until "first lizard"
 
 Clones the repository into an empty folder, makes an empty virtual environment, and runs what
 stands in the README's blocks that are marked `<!-- newcomer: ... -->`, word for word. Prints the
@@ -34,7 +34,7 @@ PROMISED = {
     ],
 }
 BLOCK = re.compile(
-    r"^<!-- newcomer: (?P<part>[\w ]+) -->\n(?:<!-- .* -->\n)*```bash\n(?P<code>.*?)^```$",
+    r"^<!-- newcomer: (?P<part>[\w ]+) -->\n(?:<!-- [^\n]* -->\n)*```bash\n(?P<code>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 
@@ -85,7 +85,7 @@ def run(command: str, clone: Path, variables: dict[str, str]) -> float:
 
 
 def walk(part: str, clone: Path, variables: dict[str, str]) -> list[str]:
-    """Run a part of the path, print its times, and return what the page promised but did not keep."""
+    """Run a part of the path, print its times, and return what the page promised in vain."""
     commands = list(marked_commands((clone / "README.md").read_text(encoding="utf-8"), part))
     if not commands:
         return [f"README.md has no block marked newcomer: {part}"]
@@ -106,7 +106,7 @@ def main() -> None:
     """Clone, make an environment, take the path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", default=str(ROOT), help="what is cloned; path or address")
-    parser.add_argument("--only", choices=list(LIMITS), help="one part; the second needs the first")
+    parser.add_argument("--until", choices=list(LIMITS), help="last part of the path; default: all")
     parser.add_argument("--cold", action="store_true", help="with empty caches of pip and uv")
     parser.add_argument("--keep", type=Path, help="empty folder to work in, and to leave there")
     arguments = parser.parse_args()
@@ -120,7 +120,9 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", arguments.repository, str(clone)], check=True)
         print(f"  {time.perf_counter() - begin:7.1f} s  git clone")
         variables = newcomers_environment(folder.resolve() / "environment", cold=arguments.cold)
-        parts = [arguments.only] if arguments.only else list(LIMITS)
+        parts = list(LIMITS)
+        if arguments.until:
+            parts = parts[: parts.index(arguments.until) + 1]
         broken = [fault for part in parts for fault in walk(part, clone, variables)]
     finally:
         if arguments.keep is None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from checking import CheckError, check_script
 from reading import Block, blocks
 from repository import Workplace, snapshot
@@ -91,8 +90,9 @@ class Runner:
         assert self._place is not None
         if block.file is not None:
             return None
-        if block.long and not self.long:
-            self.remarks.append(f"{where}: checked, not run")
+        lacking = block.needs == "cuda" and not has_cuda()
+        if lacking or (block.long and not self.long):
+            self.remarks.append(f"{where}: checked, not run{': needs cuda' if lacking else ''}")
             try:
                 check_script(code, self._place.clone)
             except CheckError as error:
@@ -116,7 +116,7 @@ class Runner:
         compiled = compile("\n" * (block.line - 1) + code, example.path, "exec")
         if block.file is not None:
             return None
-        if block.needs == "cuda" and not torch.cuda.is_available():
+        if block.needs == "cuda" and not has_cuda():
             self.remarks.append(f"{where}: compiled, not run: needs cuda")
         elif block.long and not self.long:
             self.remarks.append(f"{where}: compiled, not run")
@@ -134,6 +134,13 @@ class Runner:
             if wrong:
                 return wrong
         return None
+
+
+def has_cuda() -> bool:
+    """Return whether there is a device for the blocks that need one."""
+    import torch  # only here: most pages import it anyway, and it takes a second
+
+    return torch.cuda.is_available()
 
 
 def invalid(language: str, code: str) -> str | None:

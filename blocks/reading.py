@@ -5,7 +5,8 @@ A mark is an HTML comment right before a block; readers do not see it:
     <!-- long -->                          run by `nox -s blocks -- --long` only, else checked
     <!-- long: empty environment -->       the same, and from here on in a virtual environment
                                            of the page's own, which is empty at first
-    <!-- needs: cuda -->                   run where there is such a device, else compiled
+    <!-- needs: cuda -->                   run where there is such a device, else compiled or
+                                           checked
     <!-- shorten: epochs=800 -> epochs=3 -->  replaced, unless everything is run as written
     <!-- file: train.py -->                saved under this name instead of run
 

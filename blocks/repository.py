@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -41,14 +42,18 @@ class Workplace:
         self.clone = folder / "ncalab"
         self._state = folder / STATE
         self._environment = folder / "environment"
+        self._put_first(Path(sys.executable).parent)
         git(folder, "clone", "--quiet", str(template), str(self.clone))
 
     def use_an_empty_environment(self) -> None:
         """Let later shell commands run in a new virtual environment with nothing but pip."""
         venv.create(self._environment, with_pip=True, symlinks=os.name != "nt")
-        binaries = self._environment / ("Scripts" if os.name == "nt" else "bin")
+        self._put_first(self._environment / ("Scripts" if os.name == "nt" else "bin"))
+
+    def _put_first(self, binaries: Path) -> None:
+        """Let `python` and its tools be those of a folder."""
         self._state.write_text(
-            f'export VIRTUAL_ENV="{self._environment}" PATH="{binaries}:$PATH"\n', encoding="utf-8"
+            f'export VIRTUAL_ENV="{binaries.parent}" PATH="{binaries}:$PATH"\n', encoding="utf-8"
         )
 
     def shell(self, code: str) -> subprocess.CompletedProcess[str]:
