@@ -23,7 +23,10 @@ def tidy(model: Any) -> None:
 
 
 def name_axes(graph: Any) -> None:
-    """Call the open axes of all values what they are, where torch numbered them.
+    """Call the open axes of inputs, outputs and loops what they are, where torch numbered them.
+
+    What torch says of the shapes within is dropped: its translations of operations give one name
+    to axes of different sizes, which makes onnxruntime share memory that it must not share.
 
     Args:
         graph: Graph of onnx_ir, changed in place; its input "image" has the axes.
@@ -32,16 +35,16 @@ def name_axes(graph: Any) -> None:
     image = next(value for value in graph.inputs if value.name == "image")
     known = {str(image.shape[axis]): name for axis, name in AXES.items()}
     symbol = re.compile("|".join(rf"\b{re.escape(old)}\b" for old in known))
-    values = [*graph.inputs]
+    bodies = [v for n in graph.all_nodes() for a in n.attributes.values() for v in _inputs(a)]
+    outside = [*graph.inputs, *graph.outputs, *bodies]
+    for value in outside:
+        sizes = [n if isinstance(n, int) else str(n) for n in value.shape]
+        named = [n if isinstance(n, int) else symbol.sub(lambda m: known[m[0]], n) for n in sizes]
+        value.shape = ir.Shape(named)
     for node in graph.all_nodes():
-        values += [*node.outputs, *(v for a in node.attributes.values() for v in _inputs(a))]
-    for value in values:
-        if value.shape is not None:
-            sizes = [n if isinstance(n, int) else str(n) for n in value.shape]
-            named = [
-                n if isinstance(n, int) else symbol.sub(lambda m: known[m[0]], n) for n in sizes
-            ]
-            value.shape = ir.Shape(named)
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
 
 
 def _inputs(attribute: Any) -> list[Any]:

@@ -21,7 +21,7 @@ BATCH, WIDTH, HEIGHT = 3, 101, 103
 
 def open_sizes() -> dict[int, Any]:
     """Say that batch, width and height of a tensor are open."""
-    return {0: Dim("batch", min=1), 2: Dim("width", min=1), 3: Dim("height", min=1)}
+    return {0: Dim.DYNAMIC(min=1), 2: Dim.DYNAMIC(min=1), 3: Dim.DYNAMIC(min=1)}
 
 
 @contextmanager
@@ -40,7 +40,9 @@ def record(module: nn.Module, inputs: dict[str, Tensor]) -> ExportedProgram:
     """
     shapes = {name: open_sizes() if x.ndim == 4 else {} for name, x in inputs.items()}
     try:
-        with torch.no_grad(), quietly():
+        # Oblivious to sizes: a grid of one cell is no special case.
+        oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
+        with torch.no_grad(), quietly(), oblivious:
             return torch.export.export(
                 module,
                 (),
