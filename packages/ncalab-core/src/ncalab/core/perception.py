@@ -51,7 +51,7 @@ def padded_index(size: int, radius: int, padding: FilterPadding) -> Tensor:
 
 
 def _margins(size: int, radius: int, padding: FilterPadding) -> tuple[Tensor, Tensor]:
-    """Return the parts of :func:`padded_index` beyond both borders, of a size that may be a symbol."""
+    """Return the parts of :func:`padded_index` beyond the borders; the size may be open."""
     last = torch.full((), size, dtype=torch.int64) - 1
     before, after = torch.arange(-radius, 0), last + torch.arange(1, radius + 1)
     if padding == "circular":

@@ -13,7 +13,7 @@ from ncalab.core.checks import check_int
 from ncalab.core.export.onnx_graph import name_axes, set_defaults, tidy
 from ncalab.core.export.program import Start, as_rollout, choose_start, example_inputs
 from ncalab.core.export.rollout import ExportedRollout
-from ncalab.core.export.steps import quietly, record
+from ncalab.core.export.steps import quietly
 from ncalab.core.export.translations import translation_table
 from ncalab.core.extras import require
 from ncalab.core.model import AbstractNCAModel
@@ -132,18 +132,24 @@ def _silent_loggers() -> Iterator[None]:
 
 def _translate(rollout: ExportedRollout, inputs: dict[str, torch.Tensor], opset: int) -> Any:
     """Record a rollout and return it as a model of onnx_ir."""
-    program = record(rollout, inputs)
+    program = rollout.record(inputs)
     # What the program returns is a dictionary.
     names: list[str] = program.call_spec.out_spec.context
-    with torch.no_grad(), quietly(), _silent_loggers():
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            verbose=False,
-            output_names=names,
-            opset_version=opset,
-            custom_translation_table=translation_table(),
-        )
+    try:
+        with torch.no_grad(), quietly(), _silent_loggers():
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                output_names=names,
+                opset_version=opset,
+                custom_translation_table=translation_table(),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        while isinstance(error.__cause__, torch.onnx.OnnxExporterError):
+            error = error.__cause__
+        reason = str(error).split("See the stack trace")[0].strip()
+        raise ValueError(f"model must be made of operations that ONNX has: {reason}") from error
     if exported is None:
         raise RuntimeError("torch.onnx.export must return a model, got None")
     return exported.model

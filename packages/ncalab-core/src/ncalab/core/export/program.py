@@ -8,8 +8,11 @@ from torch.export import ExportedProgram
 
 from ncalab.core.checks import check_choice, check_fraction, check_int
 from ncalab.core.export.rollout import ExportedRollout
-from ncalab.core.export.steps import BATCH, HEIGHT, WIDTH, record
+from ncalab.core.export.steps import BATCH, HEIGHT, WIDTH
 from ncalab.core.model import AbstractNCAModel
+
+# The first that was seen to record loops over grids of any size.
+OLDEST_TORCH = (2, 13)
 
 Start = Literal["image", "state"]
 
@@ -51,7 +54,16 @@ def export_program(
 
     """
     rollout = as_rollout(model, steps=steps, start=start, fire_rate=fire_rate, unroll=unroll)
-    return record(rollout, example_inputs(rollout, choose_start(model, start)))
+    return rollout.record(example_inputs(rollout, choose_start(model, start)))
+
+
+def parse_version(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version.
+
+    >>> parse_version("2.13.0+cpu")
+    (2, 13)
+    """
+    return tuple(int(number) for number in version.split(".")[:2])
 
 
 def choose_start(model: AbstractNCAModel, start: Start | None) -> Start:
@@ -81,6 +93,9 @@ def as_rollout(
     unroll: bool,
 ) -> ExportedRollout:
     """Check the arguments of an export, and copy the model into what can be recorded."""
+    if parse_version(torch.__version__) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise ImportError(f"an export needs torch {oldest} or later, got {torch.__version__}")
     if not isinstance(model, AbstractNCAModel):
         raise TypeError(f"model must be a model of ncalab, got {type(model).__name__}")
     choose_start(model, start)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.while_loop import while_loop_op
+from torch.export import ExportedProgram
 
-from ncalab.core.export.steps import RecordedStep, Step
+from ncalab.core.export.steps import RecordedStep, Step, record
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.tracing import tracing
 
@@ -35,6 +36,11 @@ class ExportedRollout(nn.Module):
         self.steps = nn.ModuleList(map(Step, self.plan.models, rates))
         self.recorded = nn.ModuleList() if unroll else self._record_steps()
         self.counts = None if steps is None else self._share(torch.tensor(steps))
+
+    def record(self, inputs: dict[str, Tensor]) -> ExportedProgram:
+        """Record :meth:`forward`, given examples of its arguments."""
+        # The coarsest grid of a chain has fewer cells: 128 leave some of any sensible scale.
+        return record(self, inputs, smallest=2 if len(self.steps) == 1 else 128)
 
     def _record_steps(self) -> nn.ModuleList:
         """Record the step of every place; where a model occurs again, take it from there."""
@@ -93,14 +99,12 @@ class ExportedRollout(nn.Module):
         first, last = (self._as_tensor(number, state) for number in (start, stop))
         seeds = [] if seed is None else [seed]
 
-        def goes_on(step: Tensor, state: Tensor, last: Tensor, *others: Tensor) -> Tensor:
+        def goes_on(step: Tensor, _state: Tensor, last: Tensor, *_: Tensor) -> Tensor:
             return step < last
 
-        def advance(
-            step: Tensor, state: Tensor, last: Tensor, *others: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            weights = others[len(seeds) :]
-            return step + 1, recorded.run(weights, state, step, *others[: len(seeds)])
+        def advance(step: Tensor, state: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+            seed, weights = others[1 : 1 + len(seeds)], others[1 + len(seeds) :]
+            return step + 1, recorded.run(weights, state, step, *seed)
 
         # torch's function of that name would compile them first; they are recorded already.
         outside = (last, *seeds, *recorded.weights(self.steps[place]))

@@ -1,9 +1,10 @@
 """One step of a model, recorded once and run as often as an exported model needs it."""
 
+import itertools
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -32,30 +33,74 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def record(module: nn.Module, inputs: dict[str, Tensor]) -> ExportedProgram:
+def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -> ExportedProgram:
     """Record a module, for any batch, width and height of the inputs that are grids.
+
+    Args:
+        module: Module to record.
+        inputs: Examples of its arguments.
+        smallest: Width and height from which on all sizes must take the same way through it.
+
+    Returns:
+        Program without conditions on sizes.
 
     Raises:
         ValueError: If what it does depends on values in a way that cannot be recorded.
     """
     shapes = {name: open_sizes() if x.ndim == 4 else {} for name, x in inputs.items()}
+    # Oblivious to sizes: a grid of one cell is no special case.
+    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
     try:
-        # Oblivious to sizes: a grid of one cell is no special case.
-        oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
         with torch.no_grad(), quietly(), oblivious:
-            return torch.export.export(
-                module,
-                (),
-                inputs,
-                dynamic_shapes=shapes,
-                strict=False,
-                prefer_deferred_runtime_asserts_over_guards=True,
-            )
+            program = torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ValueError(
-            "model must be made of operations on tensors that do not depend on the size of the "
-            f"grid, or on the step, by Python's if or for, got: {error}"
+            "model must be made of operations on tensors, and must not decide by Python's if or "
+            "for on values, the size of the grid or the number of the step (for the latter, give "
+            f"steps and unroll=True), got: {error}"
         ) from error
+    _drop_conditions(program, smallest)
+    for part in program.graph_module.modules():
+        if isinstance(part, torch.fx.GraphModule):
+            _spell_out_sums(part)
+    return program
+
+
+def _drop_conditions(program: ExportedProgram, smallest: int) -> None:
+    """Remove what torch asks of sizes, after a check that it does so for the smallest ones only.
+
+    It notes each question that it asked itself, such as whether memory is contiguous, which has
+    another answer where a size is 1, and would refuse those sizes.
+
+    Raises:
+        ValueError: If a condition does not hold for other sizes: then the model asked.
+    """
+    sizes = [smallest, smallest + 1, 2 * smallest + 3, 37 * smallest, 1024 * smallest]
+    for condition in program._guards_code:
+        for width, height in [*itertools.product(sizes, sizes)]:
+            names = ("image", "x")
+            grids = {name: torch.empty(2, 1, width, height, device="meta") for name in names}
+            # Written by torch, in terms of L['image'].size() alone.
+            if "size()" in condition and not eval(condition, {"L": grids}):
+                raise ValueError(
+                    "model must treat grids of all sizes alike, got one that decides on "
+                    f"{condition.replace('L', '')}"
+                )
+    program._guards_code = []
+
+
+def _spell_out_sums(part: torch.fx.GraphModule) -> None:
+    """Replace the sums of sizes that torch made, but cannot write to a file."""
+    for node in list(part.graph.nodes):
+        if node.op == "call_function" and node.target is torch.sym_sum:
+            total = node.args[0][0]
+            for term in node.args[0][1:]:
+                with part.graph.inserting_before(node):
+                    total = part.graph.call_function(operator.add, (total, term))
+                total.meta = dict(node.meta)
+            node.replace_all_uses_with(total)
+            part.graph.erase_node(node)
+    part.recompile()
 
 
 class Step(nn.Module):
@@ -122,9 +167,10 @@ class RecordedStep(nn.Module):
                 self._names.append(spec.target)
 
     def weights(self, step: Step) -> list[Tensor]:
-        """Return parameters, buffers and constants, in the order in which :meth:`run` wants them."""
+        """Return parameters, buffers and constants in the order of :meth:`run`."""
         return [
-            attrgetter(name)(self if name.startswith("constant_") else step) for name in self._names
+            operator.attrgetter(name)(self if name.startswith("constant_") else step)
+            for name in self._names
         ]
 
     def run(self, weights: Sequence[Tensor], *inputs: Tensor) -> Tensor:
