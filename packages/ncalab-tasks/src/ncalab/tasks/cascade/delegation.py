@@ -121,6 +121,10 @@ class Delegation(nn.Module):
         """Return a prediction in the unit of the wrapped model's task."""
         return self.wrapped.interpret(prediction)
 
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Name what an exported cascade returns, as the wrapped model does."""
+        return self.wrapped.export_outputs(prediction)
+
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         self.wrapped._update_metrics(prediction, label)
 

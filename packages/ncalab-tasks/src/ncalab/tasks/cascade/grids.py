@@ -1,7 +1,6 @@
 """Grids of several scales: how large they are, and how cells get from one to another."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,8 @@ def coarse_size(size: Sequence[int], scale: int) -> Size:
     >>> coarse_size((31, 3), 4)
     (8, 1)
     """
-    width, height = (-(-length // scale) for length in size)
+    # Not -(-length // scale): an exported model divides positive numbers only.
+    width, height = ((length + scale - 1) // scale for length in size)
     return width, height
 
 
@@ -42,19 +42,23 @@ def resize(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def _blocks(length: int, count: int) -> list[list[int]]:
-    """Cut an axis into blocks; return the indices of each, those near its middle first.
+def _blocks(length: int, count: int, longest: int) -> Tensor:
+    """Cut an axis into blocks that differ by one in length at most.
 
-    Blocks differ by one in length; the shorter ones repeat their middle.
+    Made of operations on tensors, for an exported model, in which length and count are open.
+
+    Returns:
+        Indices of the cells of each block, those near its middle first, shape
+        ``(count, longest)``; shorter blocks repeat their middle.
     """
-    bounds = [-(-i * length // count) for i in range(count + 1)]
-    longest = max(end - start for start, end in pairwise(bounds))
-    blocks = []
-    for start, end in pairwise(bounds):
-        middle = (start + end) // 2
-        block = sorted(range(start, end), key=lambda cell: abs(cell - middle))
-        blocks.append(block + [middle] * (longest - len(block)))
-    return blocks
+    blocks = torch.full((), count)
+    bounds = (torch.arange(count + 1) * length + blocks - 1) // blocks
+    start, end = bounds[:-1, None], bounds[1:, None]
+    middle = (start + end) // 2
+    # Away from the middle: 0, -1, 1, -2, 2, ...
+    place = torch.arange(longest)
+    offset = torch.where(place % 2 == 1, -1, 1) * ((place + 1) // 2)
+    return torch.where(place < end - start, middle + offset, middle)
 
 
 def sample_cells(x: Tensor, size: Size) -> Tensor:
@@ -76,17 +80,32 @@ def sample_cells(x: Tensor, size: Size) -> Tensor:
     >>> sample_cells(seed, (2, 2))[0, 0].tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    width, height = x.shape[2:]
-    if (width, height) == size:
+    if (x.shape[2], x.shape[3]) == size:
         return x
-    along_w = torch.tensor(_blocks(width, size[0]), device=x.device)[:, None, :, None]
-    along_h = torch.tensor(_blocks(height, size[1]), device=x.device)[None, :, None, :]
+    longest = max(-(-old // new) for old, new in zip(x.shape[2:], size, strict=True))
+    return sample_blocks(x, size, longest)
+
+
+def sample_blocks(x: Tensor, size: Size, longest: int) -> Tensor:
+    """Do what :func:`sample_cells` does where the sizes of both grids are open.
+
+    Args:
+        x: Cells, shape ``(B, C, W, H)``.
+        size: Number of blocks along W and H.
+        longest: Number of cells along either axis that no block exceeds.
+
+    Returns:
+        Cells, shape ``(B, C, *size)``.
+    """
+    width, height = x.shape[2:]
+    along_w = _blocks(width, size[0], longest).to(x.device)[:, None, :, None]
+    along_h = _blocks(height, size[1], longest).to(x.device)[None, :, None, :]
     # Indices of the cells of each block, (w * h, cells per block): from its middle outwards.
     cells = (along_w * height + along_h).flatten(2).flatten(0, 1)
     is_empty = (x.detach() == 0).all(dim=1).flatten(1)  # (B, W * H)
     # The first of equals wins, so a block that is empty gives its middle.
     chosen = (~is_empty[:, cells]).to(torch.uint8).argmax(dim=2, keepdim=True)
-    index = cells.expand(len(x), -1, -1).gather(2, chosen)[:, None, :, 0]  # (B, 1, w * h)
+    index = cells.expand(x.shape[0], -1, -1).gather(2, chosen)[:, None, :, 0]  # (B, 1, w * h)
     picked = x.flatten(2).gather(2, index.expand(-1, x.shape[1], -1))
     return picked.view(*x.shape[:2], *size)
 

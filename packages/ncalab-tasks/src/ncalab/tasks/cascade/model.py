@@ -12,7 +12,9 @@ from ncalab.core.checks import check_int, check_state, check_timesteps
 from ncalab.core.fire import draw_seed
 from ncalab.core.model import evaluating
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
+from ncalab.core.tracing import ExportPlan
 from ncalab.tasks.cascade.delegation import Delegation
+from ncalab.tasks.cascade.export import cascade_plan
 from ncalab.tasks.cascade.grids import share_steps
 from ncalab.tasks.cascade.stages import Stage, Tile, run_stages
 
@@ -195,6 +197,9 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
 
     def _coarse_steps(self, steps: int) -> int:
         return sum(self._plan(steps)[:-1])
+
+    def _export_plan(self) -> ExportPlan:
+        return cascade_plan(self.models, self.scales, self.steps, self._num_fixed_channels)
 
     def forward(
         self,

@@ -231,6 +231,19 @@ class ClassificationNCAModel(AbstractNCAModel):
         probabilities = self.interpret(prediction)
         return probabilities if living is None else mean_over_cells(probabilities, living)
 
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Return what an exported model adds to logits and state.
+
+        Args:
+            prediction: Prediction of this model.
+
+        Returns:
+            "probabilities", shape ``(B, K)``, and "class", the most probable one, shape ``(B,)``,
+            int64.
+        """
+        probabilities = self.class_probabilities(prediction)
+        return {"probabilities": probabilities, "class": probabilities.argmax(dim=1)}
+
     def _living(self, prediction: Prediction, mask: Tensor | None) -> Tensor | None:
         """Return the cells that count, None if the model does not classify cell by cell."""
         if self.pixel_wise_loss:

@@ -146,6 +146,17 @@ class DepthNCAModel(AbstractNCAModel):
         """Return the predicted depth, shape ``(B, 1, W, H)``, in the unit of the labels."""
         return prediction.logits * self.depth_scale
 
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Return what an exported model adds to logits and state.
+
+        Args:
+            prediction: Prediction of this model.
+
+        Returns:
+            "depth", shape ``(B, 1, W, H)``, in the unit of the labels.
+        """
+        return {"depth": self.interpret(prediction)}
+
     def _compared(self, prediction: Prediction, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return predicted and known depth, shape ``(B, 1, W, H)``, NaN where it does not count."""
         depth = self.interpret(prediction)

@@ -178,3 +178,14 @@ class SegmentationNCAModel(AbstractNCAModel):
         """
         logits = prediction.logits
         return logits.sigmoid() if self.num_classes == 1 else logits.softmax(dim=1)
+
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Return what an exported model adds to logits and state.
+
+        Args:
+            prediction: Prediction of this model.
+
+        Returns:
+            "probabilities" as of :meth:`interpret`, and "mask", shape ``(B, W, H)``, int64.
+        """
+        return {"probabilities": self.interpret(prediction), "mask": mask_of(prediction.logits)}
