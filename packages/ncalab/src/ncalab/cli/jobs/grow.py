@@ -27,9 +27,9 @@ from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.viz import Animator, export_html
 
-EVAL_STEPS = 64
 EVAL_ROLLOUTS = 8
-ANIMATION_STEPS = 96
+# Of the steps of a rollout: long enough to see whether it lasts.
+ANIMATION_LENGTH = 1.5
 SAVE_EVERY = 100
 # Seeds in each batch; the rest comes from the pool.
 SEEDS = 2
@@ -142,7 +142,7 @@ def _make_model(device: Any, settings: GrowSettings) -> GrowingNCAModel:
         num_hidden_channels=settings.hidden,
         use_alive_mask=True,
         training_timesteps=(settings.max_steps * 3 // 4, settings.max_steps + 1),
-        inference_timesteps=EVAL_STEPS,
+        inference_timesteps=settings.max_steps,
     )
 
 
@@ -200,9 +200,8 @@ def _show(nca: GrowingNCAModel, run: _Run) -> None:
     """Write the animation and the page, and say where everything is."""
     grid = run.target.shape[:2]
     animation = run.folder / f"{run.image.stem}.gif"
-    Animator(nca, nca.make_seed(*grid), ANIMATION_STEPS, interval=50, rollout_seed=0).save(
-        animation
-    )
+    steps = round(ANIMATION_LENGTH * run.settings.max_steps)
+    Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
     page = animation.with_suffix(".html")
     export_html(nca, page, size=grid, title=f"Growing {run.image.stem}")
     click.echo(f"weights: {run.folder / PRETRAINED}")
@@ -212,12 +211,12 @@ def _show(nca: GrowingNCAModel, run: _Run) -> None:
 
 
 def mse_from_seed(nca: GrowingNCAModel, target: Tensor) -> float:
-    """Grow 8 images from the seed in 64 steps and return their mean squared error.
+    """Grow 8 images from the seed and return their mean squared error after the usual steps.
 
     Args:
         nca: Trained model.
         target: Premultiplied target, shape ``(4, W, H)``, range [0, 1].
     """
     seeds = nca.make_seed(*target.shape[1:]).repeat(EVAL_ROLLOUTS, 1, 1, 1)
-    grown = nca.predict(seeds, EVAL_STEPS, seed=0).image_channels
+    grown = nca.predict(seeds, seed=0).image_channels
     return (grown - target.to(grown)).square().mean().item()

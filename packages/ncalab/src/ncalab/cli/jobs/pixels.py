@@ -58,7 +58,7 @@ def depth_counts(depth: Array, unit: float) -> Array:
             f"--depth-unit must be at least {depth.max() / _LARGEST_COUNT:.3g} for a depth of "
             f"{depth.max():.4g} in 16 bits, got {unit}"
         )
-    return counts.astype(np.uint16)
+    return np.asarray(counts, dtype=np.uint16)
 
 
 def straight(image: Array) -> Array:
