@@ -3,6 +3,7 @@
 from ncalab.core.__about__ import __version__
 from ncalab.core.autostepper import AutoStepper
 from ncalab.core.banner import print_mascot, print_NCALab_banner
+from ncalab.core.export import export_onnx, export_program
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.perception import BasicNCAPerception
@@ -34,6 +35,8 @@ __all__ = [
     "MLPNCARule",
     "Prediction",
     "__version__",
+    "export_onnx",
+    "export_program",
     "fix_random_seed",
     "get_compute_device",
     "intepret_range_parameter",

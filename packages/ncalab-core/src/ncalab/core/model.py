@@ -31,6 +31,7 @@ from ncalab.core.rollout import (
 )
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
+from ncalab.core.tracing import ExportPlan
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
 if TYPE_CHECKING:
@@ -313,6 +314,16 @@ class AbstractNCAModel(SavableModel, ABC):
             States after the last step, shape ``(B, C, W, H)``.
         """
         return rollout(self, x, steps, start=start, seed=seed, samples=samples)
+
+    def _export_plan(self) -> ExportPlan:
+        """Say in which order an exported model takes its steps; one that is no chain, as they come.
+
+        Raises:
+            TypeError: If the model is a chain of rollouts and does not say it.
+        """
+        if type(self)._run_stages is not AbstractNCAModel._run_stages:
+            raise TypeError(f"{type(self).__name__} runs a chain, so it must define _export_plan")
+        return ExportPlan([self])
 
     def forward(
         self,
@@ -612,6 +623,19 @@ class AbstractNCAModel(SavableModel, ABC):
             predicts for whole images.
         """
         return prediction.logits
+
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:  # noqa: ARG002
+        """Name what an exported model returns besides "logits" and "state"; nothing by default.
+
+        It is recorded, so it must be made of operations on tensors, for grids of any size.
+
+        Args:
+            prediction: Prediction of this model, finished by :meth:`post_prediction`.
+
+        Returns:
+            Outputs by name.
+        """
+        return {}
 
     def num_trainable_parameters(self) -> int:
         """Count the parameters that training changes."""

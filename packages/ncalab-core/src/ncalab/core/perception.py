@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ncalab.core.tracing import is_tracing
+
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
@@ -48,6 +50,28 @@ def padded_index(size: int, radius: int, padding: FilterPadding) -> Tensor:
     return (size - 1) - ((place % period) - (size - 1)).abs()
 
 
+def _margins(size: int, radius: int, padding: FilterPadding) -> tuple[Tensor, Tensor]:
+    """Return the parts of :func:`padded_index` beyond both borders, of a size that may be a symbol."""
+    last = torch.full((), size, dtype=torch.int64) - 1
+    before, after = torch.arange(-radius, 0), last + torch.arange(1, radius + 1)
+    if padding == "circular":
+        return before % (last + 1), after % (last + 1)
+    if padding == "replicate":
+        return before.clamp(min=0), torch.minimum(after, last)
+    # A single cell is repeated: its period would be 0.
+    period = (2 * last).clamp(min=1)
+    return last - (before % period - last).abs(), last - (after % period - last).abs()
+
+
+def _pad_any_size(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
+    """Do what :func:`pad_cells` does without looking at the size of the grid."""
+    for axis in (-2, -1):
+        before, after = _margins(x.shape[axis], radius, padding)
+        edges = [x.index_select(axis, index.to(x.device)) for index in (before, after)]
+        x = torch.cat([edges[0], x, edges[1]], dim=axis)
+    return x
+
+
 def pad_cells(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
     """Continue the grid beyond its border by ``radius`` cells.
 
@@ -67,6 +91,8 @@ def pad_cells(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
     """
     if padding == "zero":
         return F.pad(x, [radius] * 4)
+    if is_tracing():
+        return _pad_any_size(x, radius, padding)
     if min(x.shape[-2:]) > radius:
         return F.pad(x, [radius] * 4, mode=padding)
     for axis in (-2, -1):
@@ -141,7 +167,8 @@ class BasicNCAPerception(nn.Module):
         filters = self.filters.to(x.dtype)[:, :, None]  # (n, C, 1, k, k)
         seen = [x, *(F.conv2d(padded, kernel, groups=x.shape[1]) for kernel in filters)]
         if self.nca.use_temporal_encoding:
-            seen.append(x.new_full((x.shape[0], 1, *x.shape[2:]), self.time(step)))
+            # A sum, not new_full: an exported model has the step as a tensor.
+            seen.append(x.new_zeros(x.shape[0], 1, *x.shape[2:]) + self.time(step))
         return torch.cat(seen, dim=1)
 
     def forward(self, x: Tensor, step: int = 0) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.tracing import stands_for_module
+
 
 class AbstractNCARule(nn.Module, ABC):
     """Base class of update rules.
@@ -23,7 +25,8 @@ class AbstractNCARule(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        AbstractNCARule.registry[cls.__name__] = cls
+        if not stands_for_module(cls):
+            AbstractNCARule.registry[cls.__name__] = cls
 
     def __init__(
         self, device: torch.device, input_size: int, hidden_size: int, output_size: int

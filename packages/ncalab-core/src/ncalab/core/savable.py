@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ncalab.core import saving
+from ncalab.core.tracing import stands_for_module
 
 # Where it runs and how it is drawn is no part of what a model is.
 _NOT_SAVED = frozenset({"device", "plot_function"})
@@ -28,7 +29,8 @@ class SavableModel(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        SavableModel.registry[cls.__name__] = cls
+        if not stands_for_module(cls):
+            SavableModel.registry[cls.__name__] = cls
 
     def _to_dict(self) -> dict[str, Any]:
         """Collect the constructor's arguments from the attributes of the same names.
