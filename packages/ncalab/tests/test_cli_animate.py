@@ -1,9 +1,7 @@
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from cli_models import Run, Save, noise
 from PIL import Image, ImageSequence
 
@@ -97,58 +95,3 @@ def test_what_cannot_be_shown_is_said(
 
     assert result.exit_code == 2 and message in result.stderr
     assert Path("there.gif").read_text() == "precious" and not Path("a.gif").exists()
-
-
-def test_a_page_runs_the_model_from_its_seed(
-    run: Run, save: Save, growing: GrowingNCAModel
-) -> None:
-    result = run(
-        "export", save(growing), "--output", "a.html", "--size", 9, 7, "--title", "Lizard & co"
-    )
-
-    assert result.exit_code == 0, result.output
-    page = Path("a.html").read_text(encoding="utf-8")
-    assert "Lizard &amp; co" in page
-    assert re.search(r'"width": 9, .*"height": 7|"width": 9,|"shape": \[\d+, 9, 7\]', page)
-
-
-def test_a_page_looks_at_an_image(run: Run, save: Save, segmentation: SegmentationNCAModel) -> None:
-    noise(Path("a.png"), 8, 8, 3)
-    weights = save(segmentation)
-
-    assert run("export", weights, "--output", "a.html").exit_code == 2
-    assert run("export", weights, "--output", "a.html", "--image", "a.png").exit_code == 0
-    assert Path("a.html").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--output", "a.zip"], "--format must be given for a file that ends in none of"),
-        (["--format", "onnx", "--output", "a.html"], "--output must end in .onnx, got a.html"),
-        (["--output", "there.html"], "--output must not hold results yet"),
-        (["--output", "a.html", "--steps", "3"], "--steps must be left out for the format html"),
-        (["--output", "a.onnx", "--title", "A"], "--title must be left out for the format onnx"),
-        (["--format", "exe", "--output", "a"], "'exe' is not one of"),
-    ],
-)
-def test_what_cannot_be_exported_is_said(
-    run: Run, save: Save, growing: GrowingNCAModel, arguments: list[str], message: str
-) -> None:
-    Path("there.html").write_text("precious")
-
-    result = run("export", save(growing), *arguments)
-
-    assert result.exit_code == 2 and message in result.stderr
-    assert Path("there.html").read_text() == "precious"
-
-
-def test_a_model_that_no_page_can_run_is_refused_with_the_reason(
-    run: Run, save: Save, growing: GrowingNCAModel
-) -> None:
-    from ncalab.tasks import CascadeNCA
-
-    result = run("export", save(CascadeNCA(growing, [2, 1], [2, 1])), "--output", "a.html")
-
-    assert result.exit_code == 2 and "cascade" in result.stderr.lower()
-    assert torch.is_grad_enabled() and not Path("a.html").exists()

@@ -65,7 +65,9 @@ def test_several_classes_are_the_indices_of_a_palette(run: Run, save: Save) -> N
     mask = pixels_of(OUT / "a_mask.png")
     assert np.array_equal(mask, model.predict(tensor(image), seed=1337).mask[0].numpy())
     with Image.open(OUT / "a_mask.png") as file:
-        assert file.mode == "P" and len(set(file.convert("RGB").getdata())) == len(np.unique(mask))
+        assert file.mode == "P" and len(set(file.convert("RGB").get_flattened_data())) == len(
+            np.unique(mask)
+        )
 
 
 def test_an_overlay_tints_the_image_where_the_mask_is(

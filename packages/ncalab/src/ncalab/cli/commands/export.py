@@ -7,10 +7,10 @@ import click
 from ncalab.cli.options import (
     ANY_FILE,
     FILE,
+    POSITIVE,
     force_option,
     seed_option,
     size_option,
-    steps_option,
     traceback_option,
     weights_argument,
 )
@@ -25,12 +25,15 @@ from ncalab.cli.options import (
     help="What to write.  [default: by the suffix of the file: .onnx, .pt2, .html]",
 )
 @click.option("--output", type=ANY_FILE, required=True, help="File to write.")
-@steps_option
 @click.option(
-    "--fire-masks",
-    is_flag=True,
-    help="onnx, torch: which cells fire becomes an input, instead of being part of the file.",
+    "--steps", type=POSITIVE, help="onnx, torch: number of steps.  [default: an input of the file]"
 )
+@click.option(
+    "--fire-rate",
+    type=click.FloatRange(0, 1),
+    help="onnx, torch: instead of the model's; with 0 or 1 there is no input for the seed.",
+)
+@click.option("--unroll", is_flag=True, help="onnx, torch: --steps without a loop.")
 @click.option("--image", type=FILE, help="html: picture to start from, for all but growing models.")
 @size_option
 @click.option("--title", help="html: heading of the page.")
@@ -44,8 +47,11 @@ def export(weights: Path, kind: str | None, output: Path, force: bool, **setting
 
     \b
     html   one file in which the model lives, for any browser
-    onnx   for onnxruntime and others; width, height and batch are free (needs ncalab-core[onnx])
+    onnx   for onnxruntime and others (needs the extra onnx of ncalab-core)
     torch  a program of torch.export, read by torch.export.load
+
+    Programs take grids of any size and batches of any length, and compute what predict does: the
+    same cells fire for the same seed, which is an input.
 
     \b
     Examples:

@@ -72,7 +72,7 @@ def _placed(section: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         text = str(error)
-        joined = f"{section}.{text}" if text.split(" ")[0].isidentifier() else f"{section}: {text}"
+        joined = f"{section}.{text}" if text.split(" ")[1:2] == ["must"] else f"{section}: {text}"
         raise ValueError(joined) from error
 
 

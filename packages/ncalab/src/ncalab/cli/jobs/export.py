@@ -1,5 +1,6 @@
 """Write models for other programs."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from ncalab.cli.jobs.animate import start_of
 from ncalab.cli.jobs.files import check_output_file
 from ncalab.cli.jobs.weights import load_model
 from ncalab.core import AbstractNCAModel
+from ncalab.core.saving import atomic_write
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "html": ".html"}
 
@@ -19,7 +21,8 @@ class ExportSettings:
     """Options of ``ncalab export``, as their help describes them."""
 
     steps: int | None
-    fire_masks: bool
+    fire_rate: float | None
+    unroll: bool
     image: Path | None
     size: tuple[int, int] | None
     title: str | None
@@ -59,10 +62,16 @@ def export_model(
 def _check_options(kind: str, settings: ExportSettings) -> None:
     """Raise for options that say nothing about this format."""
     of_pages = {"image": settings.image, "size": settings.size, "title": settings.title}
-    of_programs = {"steps": settings.steps, "fire-masks": settings.fire_masks or None}
+    of_programs = {
+        "steps": settings.steps,
+        "fire-rate": settings.fire_rate,
+        "unroll": settings.unroll or None,
+    }
     for name, value in (of_programs if kind == "html" else of_pages).items():
         if value is not None:
             raise ValueError(f"--{name} must be left out for the format {kind}, got {value}")
+    if settings.unroll and settings.steps is None:
+        raise ValueError("--steps must be given with --unroll, got none")
 
 
 def _write_onnx(
@@ -70,19 +79,28 @@ def _write_onnx(
 ) -> None:
     from ncalab.core.export import export_onnx
 
-    export_onnx(model, output, steps=settings.steps, fire_masks=settings.fire_masks)
+    export_onnx(
+        model,
+        output,
+        steps=settings.steps,
+        fire_rate=settings.fire_rate,
+        unroll=settings.unroll,
+    )
 
 
 def _write_program(
     model: AbstractNCAModel, _weights: Path, output: Path, settings: ExportSettings
 ) -> None:
-    # Imported here: the compiler behind it takes seconds.
     import torch
 
     from ncalab.core.export import export_program
 
-    program = export_program(model, steps=settings.steps, fire_masks=settings.fire_masks)
-    torch.export.save(program, output)
+    program = export_program(
+        model, steps=settings.steps, fire_rate=settings.fire_rate, unroll=settings.unroll
+    )
+    data = io.BytesIO()
+    torch.export.save(program, data)
+    atomic_write(output, data.getvalue())
 
 
 def _write_html(
