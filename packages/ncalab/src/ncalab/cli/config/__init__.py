@@ -1,0 +1,1 @@
+"""Settings files of ``ncalab train``: read, checked against signatures, turned into objects."""

@@ -1,0 +1,104 @@
+"""From checked settings to what trains."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from ncalab.cli.config.sections import FILLED, Checked
+from ncalab.core import AbstractNCAModel
+from ncalab.tasks import CascadeNCA
+from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
+from ncalab.train.optimizers import make_optimizer, schedule
+
+# With fewer, the first phase of a one-cycle schedule would have no step.
+_SHORTEST_CYCLE = 10
+
+
+def build_model(checked: Checked, device: torch.device) -> AbstractNCAModel:
+    """Make the model, and the cascade around it if there is to be one.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If one is out of its range.
+    """
+    with _placed("model"):
+        model = AbstractNCAModel.from_dict(checked.model, device=device)
+    if checked.cascade is None:
+        return model
+    with _placed("cascade"):
+        return CascadeNCA(model, **checked.cascade)
+
+
+def build_trainer(
+    checked: Checked, model: AbstractNCAModel, folder: Path | None, batches: int
+) -> BasicNCATrainer:
+    """Make the trainer, with its pool and schedule; try the schedule out.
+
+    Args:
+        checked: The settings.
+        model: The model.
+        folder: Run folder.
+        batches: Number of batches in an epoch.
+    """
+    with _placed("pool"):
+        pool = None if checked.pool is None else Pool(**checked.pool)
+    with _placed("trainer"):
+        trainer = BasicNCATrainer(model, folder, pool=pool, **checked.trainer)
+    if checked.scheduler is not None:
+        trainer.lr_scheduler = _schedule(checked.scheduler, trainer, batches)
+        _try_schedule(trainer)
+    return trainer
+
+
+def build_early_stopping(checked: Checked) -> EarlyStopping | None:
+    """Make what ends the training early, if anything does."""
+    if checked.early_stopping is None:
+        return None
+    with _placed("early_stopping"):
+        return EarlyStopping(**checked.early_stopping)
+
+
+@contextmanager
+def _placed(section: str) -> Iterator[None]:
+    """Say in errors which section is wrong: model.fire_rate must be..., not fire_rate must be..."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        joined = f"{section}.{text}" if text.split(" ")[1:2] == ["must"] else f"{section}: {text}"
+        raise ValueError(joined) from error
+
+
+def _schedule(
+    settings: dict[str, Any], trainer: BasicNCATrainer, batches: int
+) -> Callable[[Optimizer], LRScheduler]:
+    """Return what makes the schedule of an optimiser; its length is the training's if not given."""
+    name = settings["class"]
+    arguments = {key: value for key, value in settings.items() if key != "class"}
+    per_epoch = math.ceil(batches / trainer.accumulate)
+    length = trainer.max_epochs * (per_epoch if trainer.scheduler_interval == "batch" else 1)
+    if name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys():
+        arguments[FILLED[name]] = max(length, _SHORTEST_CYCLE if name == "OneCycleLR" else 1)
+    if name == "OneCycleLR":
+        arguments.setdefault("max_lr", trainer.lr)
+
+    def make(optimizer: Optimizer) -> LRScheduler:
+        made: LRScheduler = getattr(lr_scheduler, name)(optimizer, **arguments)
+        return made
+
+    return make
+
+
+def _try_schedule(trainer: BasicNCATrainer) -> None:
+    """Make the schedule once, of an optimiser that trains nothing."""
+    parameters = [nn.Parameter(torch.zeros(1))]
+    optimizer = make_optimizer(trainer.optimizer_method, parameters, trainer.lr, trainer.adam_betas)
+    with _placed("scheduler"):
+        schedule(optimizer, trainer.lr_scheduler, trainer.lr_gamma)

@@ -1,0 +1,1 @@
+"""What the commands do; the parts of the library are imported here."""

@@ -1,0 +1,86 @@
+"""Animate a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from torch import Tensor
+
+from ncalab.cli.jobs.files import check_output_file
+from ncalab.cli.jobs.images import read_input
+from ncalab.cli.jobs.weights import grid_of, load_model
+from ncalab.core import AbstractNCAModel
+from ncalab.viz import Animator
+
+SUFFIXES = (".gif", ".mp4")
+
+
+@dataclass(frozen=True)
+class AnimateSettings:
+    """Options of ``ncalab animate``, as their help describes them."""
+
+    size: tuple[int, int] | None
+    steps: int | None
+    every: int
+    interval: int
+    hidden: bool
+    overlay: bool
+    show_input: bool
+    style: str
+    device: str
+    seed: int
+
+
+def start_of(
+    model: AbstractNCAModel, weights: Path, image: Path | None, size: tuple[int, int] | None
+) -> Tensor:
+    """Return what a rollout starts from, shape ``(1, C or image channels, W, H)``.
+
+    Args:
+        model: The model.
+        weights: Where it comes from.
+        image: Picture or array to start from; None for the seed of a growing model.
+        size: Grid of that seed.
+
+    Raises:
+        ValueError: If the model has no seed and there is no image, or both are given.
+    """
+    if image is not None:
+        if size is not None:
+            raise ValueError(f"--size must be left out with an image, got {size[0]} {size[1]}")
+        return read_input(model, image)[None]
+    make_seed = getattr(model, "make_seed", None)
+    if make_seed is None:
+        raise ValueError(f"IMAGE must be given for a model of {model.task or 'its kind'}, got none")
+    seed: Tensor = make_seed(*grid_of(weights, size))
+    return seed
+
+
+def animate_model(
+    weights: Path, image: Path | None, output: Path, settings: AnimateSettings, *, force: bool
+) -> None:
+    """Run a model once, and write what it shows after each step.
+
+    Args:
+        weights: As in :func:`ncalab.cli.jobs.weights.find_weights`.
+        image: Picture to start from; None for the seed of a growing model.
+        output: File to write.
+        settings: Options.
+        force: Whether to replace the file.
+    """
+    check_output_file(output, SUFFIXES, force=force)
+    model = load_model(weights, settings.device)
+    animation = Animator(
+        model,
+        start_of(model, weights, image, settings.size),
+        settings.steps,
+        settings.interval,
+        overlay=settings.overlay,
+        hidden=settings.hidden,
+        show_input=settings.show_input,
+        style=settings.style,
+        every=settings.every,
+        rollout_seed=settings.seed,
+    )
+    animation.save(output)
+    click.echo(f"{output}: {len(animation.frames)} frames of {animation.steps[-1]} steps")

@@ -1,0 +1,44 @@
+"""What every training of the command line leaves behind, and says at the end."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ncalab.viz import plot_history
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from ncalab.train import TrainingHistory
+
+CURVES = "history.png"
+
+
+@contextmanager
+def tensorboard_log(folder: Path, *, enabled: bool) -> "Iterator[SummaryWriter | None]":
+    """Open a TensorBoard log in a run folder, if there is to be one."""
+    if not enabled:
+        yield None
+        return
+    # Imported here: it takes seconds.
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        yield writer
+
+
+def save_curves(history: "TrainingHistory", folder: Path) -> None:
+    """Draw the curves of a training into its folder."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(plot_history(history)).print_png(str(folder / CURVES))
+
+
+def say_how_to_resume(folder: Path, epochs: int, command: Sequence[str]) -> None:
+    """Say what Ctrl-C has left, and the command that goes on."""
+    click.echo(f"Stopped after {epochs} whole epochs. What was trained is kept in {folder}.")
+    click.echo(f"To go on: {shlex.join(command)}")

@@ -1,0 +1,82 @@
+"""Where results go, and that nothing is lost there."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ncalab.core.saving import check_writable_folder
+from ncalab.train.run_folder import RUN_FILES
+
+GROW_FILE = "grow.json"
+"""What a run of ``ncalab grow`` was started with."""
+
+PRETRAINED = "pretrained"
+"""Folder within a run's, for the weights to keep."""
+
+
+def check_new(paths: Iterable[Path], *, force: bool) -> None:
+    """Raise a ValueError if a file is there that must not be replaced."""
+    there = [path for path in paths if path.exists()]
+    if there and not force:
+        others = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise ValueError(
+            f"--output must not hold results yet, got {there[0]}{others}; "
+            "choose another place, or replace them with --force"
+        )
+
+
+def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise a ValueError unless a file name ends in one of the suffixes."""
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"--output must end in {' or '.join(suffixes)}, got {path}")
+
+
+def check_output_file(path: Path, suffixes: Sequence[str], *, force: bool) -> None:
+    """Raise a ValueError unless a file may be written, before any work is done."""
+    check_suffix(path, suffixes)
+    check_new([path], force=force)
+    check_writable_folder(path.parent, name="--output")
+
+
+def free_folder(wanted: Path) -> Path:
+    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
+    names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return wanted if not wanted.exists() else next(name for name in names if not name.exists())
+
+
+def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
+    """Raise a ValueError unless a training may begin, or go on, in a folder.
+
+    Args:
+        folder: Run folder.
+        resume: Whether ``--resume`` was given.
+        force: Whether ``--force`` was given.
+    """
+    if resume and force:
+        raise ValueError("--resume and --force exclude each other: go on, or start anew")
+    there = [name for name in RUN_FILES if (folder / name).exists()]
+    if resume and not there:
+        raise ValueError(f"--resume needs a run to go on with, and there is none in {folder}")
+    if there and not (resume or force):
+        raise ValueError(
+            f"--output must not hold a run yet, got {folder}; choose another folder, go on with "
+            "--resume, or replace it with --force"
+        )
+    check_writable_folder(folder, name="--output")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON in UTF-8: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {data!r:.80}")
+    return data

@@ -1,0 +1,222 @@
+"""Train a model that grows a picture, with the settings of the growing example."""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, tensorboard_log
+from ncalab.cli.jobs.files import (
+    GROW_FILE,
+    PRETRAINED,
+    check_run_folder,
+    free_folder,
+    read_json,
+)
+from ncalab.cli.jobs.pictures import load_target
+from ncalab.core import fix_random_seed, get_compute_device
+from ncalab.core.saving import atomic_write
+from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
+from ncalab.train import BasicNCATrainer, Pool
+from ncalab.viz import Animator, export_html
+
+EVAL_ROLLOUTS = 8
+# Of the steps of a rollout: long enough to see whether it lasts.
+ANIMATION_LENGTH = 1.5
+SAVE_EVERY = 100
+# Seeds in each batch; the rest comes from the pool.
+SEEDS = 2
+# Where a run may go on for longer or elsewhere than it was started for.
+_FREE = frozenset({"epochs", "device"})
+
+
+@dataclass(frozen=True)
+class GrowSettings:
+    """Options of ``ncalab grow``, as their help describes them."""
+
+    size: int
+    padding: int
+    epochs: int
+    batch_size: int
+    damage: bool
+    hidden: int
+    lr: float
+    max_steps: int
+    device: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A training that is about to begin."""
+
+    image: Path
+    folder: Path
+    target: np.ndarray
+    settings: GrowSettings
+    # The schedule ends where the run was first meant to end.
+    lr_gamma: float
+
+    def write(self) -> None:
+        """Keep in the run folder what it was started with."""
+        height, width = self.target.shape[:2]
+        data = {
+            "image": str(self.image),
+            "digest": _digest(self.target),
+            "grid": [height, width],
+            "lr_gamma": self.lr_gamma,
+            "settings": asdict(self.settings),
+        }
+        atomic_write(self.folder / GROW_FILE, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def grow_picture(
+    image: Path,
+    output: Path | None,
+    settings: GrowSettings,
+    *,
+    given: Collection[str],
+    resume: bool,
+    force: bool,
+    tensorboard: bool,
+) -> bool:
+    """Train, write the run folder and print the error of what is grown.
+
+    Args:
+        image: Picture.
+        output: Run folder; a new one, called like the picture, if None.
+        settings: What was asked for, with defaults.
+        given: Names of the settings that were asked for.
+        resume: Whether to go on with the run in the folder.
+        force: Whether to replace that run.
+        tensorboard: Whether to write a TensorBoard log.
+
+    Returns:
+        Whether it went to its end, and was not stopped by Ctrl-C.
+    """
+    wanted = Path("runs") / image.stem
+    # Never one that is there already, unless told so.
+    folder = output or (wanted if resume or force else free_folder(wanted))
+    device = get_compute_device(settings.device)
+    if resume:
+        check_run_folder(folder, resume=True, force=force)
+        run = _continued(image, folder, settings, given)
+    else:
+        target = load_target(image, settings.size, settings.padding)
+        check_run_folder(folder, resume=False, force=force)
+        run = _Run(image, folder, target, settings, 0.1 ** (1 / settings.epochs))
+    fix_random_seed(run.settings.seed)
+    nca = _make_model(device, run.settings)
+    data = GrowingNCADataset(run.target, nca.num_channels, run.settings.batch_size)
+    trainer = _make_trainer(nca, run)
+    if not resume:
+        run.write()
+    loader = DataLoader(data, run.settings.batch_size)
+    with tensorboard_log(folder, enabled=tensorboard) as writer:
+        history = trainer.train(
+            loader, save_every=SAVE_EVERY, summary_writer=writer, resume=resume, overwrite=force
+        )
+    # Of a run that goes on, only now: it has been found to be that of these settings.
+    run.write()
+    nca.save_pretrained(folder / PRETRAINED)
+    if history.interrupted:
+        command = ["ncalab", "grow", str(image), "--output", str(folder), "--resume"]
+        say_how_to_resume(folder, history.current_epoch, command)
+        return False
+    save_curves(history, folder)
+    _show(nca, run)
+    click.echo(f"mse_from_seed={mse_from_seed(nca, data.image):.6f}")
+    return True
+
+
+def _make_model(device: Any, settings: GrowSettings) -> GrowingNCAModel:
+    return GrowingNCAModel(
+        device,
+        num_hidden_channels=settings.hidden,
+        use_alive_mask=True,
+        training_timesteps=(settings.max_steps * 3 // 4, settings.max_steps + 1),
+        inference_timesteps=settings.max_steps,
+    )
+
+
+def _make_trainer(nca: GrowingNCAModel, run: _Run) -> BasicNCATrainer:
+    settings = run.settings
+    seeds = min(SEEDS, settings.batch_size)
+    # Half of what is not grown anew, as in the batches of eight of the paper.
+    damaged = max(1, (settings.batch_size - seeds) // 2) if settings.damage else 0
+    return BasicNCATrainer(
+        nca,
+        run.folder,
+        lr=settings.lr,
+        lr_gamma=run.lr_gamma,
+        adam_betas=(0.9, 0.999),
+        batch_repeat=1,
+        max_epochs=settings.epochs,
+        pool=Pool(seeds, damage=settings.damage, p_damage=1.0, num_damaged=damaged),
+        gradient_normalization=True,
+    )
+
+
+def _continued(image: Path, folder: Path, asked: GrowSettings, given: Collection[str]) -> _Run:
+    """Return the run in a folder with the settings it was started with.
+
+    Raises:
+        ValueError: If another picture or another setting is asked for.
+    """
+    file = folder / GROW_FILE
+    if not file.is_file():
+        raise ValueError(f"--resume needs a run of ncalab grow, got {folder} without {GROW_FILE}")
+    stored = read_json(file)
+    try:
+        names = [field.name for field in fields(GrowSettings)]
+        settings = GrowSettings(**{name: stored["settings"][name] for name in names})
+        digest, lr_gamma = stored["digest"], float(stored["lr_gamma"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} must hold the settings of a run, but lacks {error}") from None
+    for name in sorted(set(given) - _FREE):
+        old, new = getattr(settings, name), getattr(asked, name)
+        if old != new:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} must be {old} to resume the run in {folder}, got {new}")
+    target = load_target(image, settings.size, settings.padding)
+    if _digest(target) != digest:
+        raise ValueError(f"IMAGE must be the picture of the run in {folder}, got another: {image}")
+    free = {name: getattr(asked, name) for name in _FREE & set(given)}
+    return _Run(image, folder, target, replace(settings, **free), lr_gamma)
+
+
+def _digest(target: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest()
+
+
+def _show(nca: GrowingNCAModel, run: _Run) -> None:
+    """Write the animation and the page, and say where everything is."""
+    grid = run.target.shape[:2]
+    animation = run.folder / f"{run.image.stem}.gif"
+    steps = round(ANIMATION_LENGTH * run.settings.max_steps)
+    Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
+    page = animation.with_suffix(".html")
+    export_html(nca, page, size=grid, title=f"Growing {run.image.stem}")
+    click.echo(f"weights: {run.folder / PRETRAINED}")
+    click.echo(f"history: {run.folder / 'history.json'}")
+    click.echo(f"animation: {animation}")
+    click.echo(f"web page: {page}")
+
+
+def mse_from_seed(nca: GrowingNCAModel, target: Tensor) -> float:
+    """Grow 8 images from the seed and return their mean squared error after the usual steps.
+
+    Args:
+        nca: Trained model.
+        target: Premultiplied target, shape ``(4, W, H)``, range [0, 1].
+    """
+    seeds = nca.make_seed(*target.shape[1:]).repeat(EVAL_ROLLOUTS, 1, 1, 1)
+    grown = nca.predict(seeds, seed=0).image_channels
+    return (grown - target.to(grown)).square().mean().item()

@@ -1,0 +1,169 @@
+"""Describe a model and its training."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ncalab.cli.jobs.files import PRETRAINED, read_json
+from ncalab.cli.jobs.weights import find_weights, load_model
+from ncalab.core import AbstractNCAModel
+from ncalab.core.rollout.standard import why_reach_unknown
+from ncalab.tasks import CascadeNCA
+from ncalab.train.history import HISTORY_NAME
+
+Facts = dict[str, Any]
+
+_SHOWN_LENGTH = 60
+
+
+def receptive_field(model: AbstractNCAModel) -> int | None:
+    """Return the side of the square of pixels that can reach a cell in a prediction.
+
+    Args:
+        model: Model or cascade.
+
+    Returns:
+        Number of pixels, for the largest number of steps of a prediction; for a cascade, about.
+        None if a step may look anywhere.
+    """
+    inner = model.wrapped if isinstance(model, CascadeNCA) else model
+    if why_reach_unknown(inner):
+        return None
+    # The second alive mask looks at the updates of the cells next to a cell.
+    reach = inner.perception.radius + int(inner.use_alive_mask)
+    if isinstance(model, CascadeNCA):
+        pairs = zip(model.scales, model._plan(_largest(model.inference_timesteps)), strict=True)
+        return 2 * reach * sum(scale * steps for scale, steps in pairs) + 1
+    return 2 * reach * _largest(model.inference_timesteps) + 1
+
+
+def _largest(steps: int | tuple[int, int]) -> int:
+    return steps if isinstance(steps, int) else steps[1] - 1
+
+
+def collect(weights: Path) -> Facts:
+    """Return what there is to know, as data.
+
+    Args:
+        weights: As in :func:`ncalab.cli.jobs.weights.find_weights`.
+
+    Returns:
+        "class", "task", "weights" (the file or folder read), "parameters" (their number), "bytes"
+        (of them), "steps", "receptive_field" (pixels, or None), "configuration", "history" (None
+        without one) and "next" (commands to go on with).
+    """
+    model = load_model(weights)
+    config = model.to_dict()
+    return {
+        "class": config.pop("class"),
+        "task": model.task,
+        "weights": str(find_weights(weights)),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": sum(p.nbytes for p in model.parameters()),
+        "steps": model.inference_timesteps,
+        "receptive_field": receptive_field(model),
+        "configuration": config,
+        "history": _history(weights),
+        "next": _suggestions(model, weights),
+    }
+
+
+def _history(weights: Path) -> Facts | None:
+    """Return how the training went whose folder this is, or lies in."""
+    folder = weights if weights.is_dir() else weights.parent
+    folder = folder.parent if folder.name == PRETRAINED else folder
+    file = folder / HISTORY_NAME
+    if not file.is_file():
+        return None
+    data = read_json(file)
+    try:
+        curves = data["curves"]
+        validated = bool(curves["metrics"])
+        return {
+            "epochs": data["current_epoch"],
+            "best_epoch": data["best_epoch"],
+            "decided_by": data["model"].get("validation_metric") if validated else "loss",
+            "best": data["best_accuracy"],
+            "higher_is_better": data["higher_is_better"],
+            "last_loss": curves["losses"]["total"][-1] if curves["losses"] else None,
+            "test_metrics": data["test_metrics"],
+            "seconds": sum(second or 0.0 for second in curves["seconds"]),
+            "interrupted": data["interrupted"],
+        }
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} must be the history of a training: {error!r}") from None
+
+
+def _suggestions(model: AbstractNCAModel, weights: Path) -> list[str]:
+    name = model.task or "model"
+    if model.task == "growing":
+        return [
+            f"ncalab animate {weights} --output {name}.gif",
+            f"ncalab export {weights} --output {name}.html",
+        ]
+    return [
+        f"ncalab predict {weights} IMAGE",
+        f"ncalab animate {weights} IMAGE --output {name}.gif",
+    ]
+
+
+def describe_as_json(weights: Path) -> str:
+    """Return :func:`collect` as JSON."""
+    return json.dumps(collect(weights), indent=2)
+
+
+def describe(weights: Path) -> str:
+    """Return :func:`collect` as text for people."""
+    facts = collect(weights)
+    side = facts["receptive_field"]
+    rows: Facts = {
+        "class": facts["class"],
+        "task": facts["task"] or "of its own",
+        "weights": facts["weights"],
+        "parameters": f"{facts['parameters']:,} ({facts['bytes'] / 1024:.1f} KiB)",
+        "steps": _steps(facts["steps"]),
+        "receptive field": "not known" if side is None else f"{side} x {side} pixels",
+    }
+    lines = _table(rows)
+    lines += ["", "configuration", *_table(_flat(facts["configuration"]), "  ")]
+    if facts["history"] is not None:
+        lines += ["", "training", *_table(_history_rows(facts["history"]), "  ")]
+    return "\n".join([*lines, "", "next", *(f"  {command}" for command in facts["next"])])
+
+
+def _steps(steps: Any) -> str:
+    return str(steps) if isinstance(steps, int) else f"{steps[0]} to {steps[1] - 1}"
+
+
+def _flat(config: Facts, prefix: str = "") -> Facts:
+    rows: Facts = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            rows |= _flat(value, f"{prefix}{name}.")
+        else:
+            rows[prefix + name] = value
+    return rows
+
+
+def _history_rows(history: Facts) -> Facts:
+    best = history["best"]
+    state = ", stopped by Ctrl-C" if history["interrupted"] else ""
+    rows: Facts = {
+        "epochs": f"{history['epochs']} in {history['seconds']:.0f} s{state}",
+        f"best {history['decided_by']}": (
+            f"{math.nan if best is None else best:.6g} (epoch {history['best_epoch']})"
+        ),
+    }
+    tests = history["test_metrics"].items()
+    return rows | {f"test {name}": "nan" if v is None else f"{v:.6g}" for name, v in tests}
+
+
+def _table(rows: Facts, indent: str = "") -> list[str]:
+    width = max(len(name) for name in rows)
+    return [f"{indent}{name:<{width}}  {_short(value)}" for name, value in rows.items()]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 3]}..."

@@ -1,0 +1,142 @@
+"""Train what a settings file describes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from ncalab.cli.config.build import build_early_stopping, build_model, build_trainer
+from ncalab.cli.config.data import Parts, read_parts
+from ncalab.cli.config.read import override, parse_override, read_config
+from ncalab.cli.config.sections import Checked, check_config
+from ncalab.cli.jobs.ending import save_curves, say_how_to_resume
+from ncalab.cli.jobs.files import PRETRAINED, check_run_folder
+from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
+from ncalab.core.saving import atomic_write
+from ncalab.train import TrainingHistory
+
+TRAIN_FILE = "train.json"
+"""The settings of a run, as they were used."""
+
+_SHORT_BATCHES = 2
+
+
+def train_model(
+    config: Path,
+    changes: Sequence[str],
+    texts: Mapping[str, str],
+    *,
+    resume: bool,
+    force: bool,
+    short: bool,
+) -> bool:
+    """Check everything, then train, and write the run folder.
+
+    Args:
+        config: Settings file.
+        changes: Settings to replace, as :func:`ncalab.cli.config.read.parse_override` takes them.
+        texts: Further settings of the top level to replace.
+        resume: Whether to go on with the run in the output folder.
+        force: Whether to replace that run.
+        short: Whether to try it out only, and to keep nothing.
+
+    Returns:
+        Whether it went to its end, and was not stopped by Ctrl-C.
+    """
+    replaced = [parse_override(change) for change in changes]
+    replaced += [([name], text) for name, text in texts.items()]
+    checked = check_config(override(read_config(config), replaced))
+    if short:
+        return _try_out(checked)
+    folder = Path(checked.top.output or Path("runs") / config.stem)
+    device = get_compute_device(checked.top.device)
+    check_run_folder(folder, resume=resume, force=force)
+    history = _train(checked, folder, device=str(device), resume=resume, force=force)
+    if history.interrupted:
+        command = ["ncalab", "train", str(folder / TRAIN_FILE), "--output", str(folder)]
+        say_how_to_resume(folder, history.current_epoch, [*command, "--resume"])
+        return False
+    _report(history, folder)
+    return True
+
+
+def _train(
+    checked: Checked,
+    folder: Path,
+    *,
+    device: str,
+    resume: bool = False,
+    force: bool = False,
+    samples: int | None = None,
+) -> TrainingHistory:
+    """Make everything that trains, and train.
+
+    Args:
+        checked: The settings.
+        folder: Run folder.
+        device: Where to train.
+        resume: Whether to go on with the run in the folder.
+        force: Whether to replace it.
+        samples: How many samples of each part to take; all if None.
+    """
+    fix_random_seed(checked.top.seed)
+    model = build_model(checked, get_compute_device(device))
+    parts = read_parts(checked, model)
+    _say_what_trains(model, parts)
+    if samples is not None:
+        parts = parts.shortened(samples)
+    train, val, test = parts.loaders(checked.loader)
+    trainer = build_trainer(checked, model, folder, len(train))
+    stopping = build_early_stopping(checked)
+    if not resume:
+        _keep_settings(checked, folder)
+    history = trainer.train(
+        train,
+        val,
+        test,
+        save_every=checked.save_every,
+        earlystopping=stopping,
+        resume=resume,
+        overwrite=force,
+    )
+    # Of a run that goes on, only now: it has been found to be that of these settings.
+    _keep_settings(checked, folder)
+    return history
+
+
+def _keep_settings(checked: Checked, folder: Path) -> None:
+    text = json.dumps(checked.source, indent=2, default=str) + "\n"
+    atomic_write(folder / TRAIN_FILE, text.encode())
+
+
+def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
+    sizes = {"train": parts.train, "validate": parts.val, "test": parts.test}
+    counted = [f"{len(part)} to {name}" for name, part in sizes.items() if part is not None]  # type: ignore[arg-type]
+    parameters = model.num_trainable_parameters()
+    click.echo(f"{type(model).__name__} with {parameters:,} parameters; {', '.join(counted)}")
+
+
+def _try_out(checked: Checked) -> bool:
+    """Train on a few batches, in a folder that is deleted then."""
+    trainer = {**checked.trainer, "max_epochs": 1}
+    short = Checked(**{**vars(checked), "trainer": trainer})
+    with TemporaryDirectory(prefix="ncalab-") as folder:
+        samples = _SHORT_BATCHES * checked.loader.batch_size
+        history = _train(short, Path(folder), device=checked.top.device, samples=samples)
+    click.echo(f"it runs: loss={history.loss[-1]:.4g} after {_SHORT_BATCHES} batches, nothing kept")
+    return not history.interrupted
+
+
+def _report(history: TrainingHistory, folder: Path) -> None:
+    """Write the weights to keep and the curves; say what came out."""
+    model = history.best_model or history.current_model
+    model.save_pretrained(folder / PRETRAINED)
+    save_curves(history, folder)
+    click.echo(f"weights: {folder / PRETRAINED}")
+    click.echo(f"history: {folder / 'history.json'}, {folder / 'history.png'}")
+    for name, value in history.test_metrics.items():
+        click.echo(f"test_{name}={value:.6g}")
+    metric = model.validation_metric if history.metric_curves else "loss"
+    click.echo(f"best_{metric}={history.best_accuracy:.6g} epoch={history.best_epoch}")

@@ -1,0 +1,75 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from ncalab.cli.failure import show_traceback
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Option(Protocol):
+    """Adds an option to a command."""
+
+    def __call__(self, command: Command, /) -> Command:
+        """Return the command with the option."""
+
+
+DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, without importing torch
+SEEDS = click.IntRange(0, 2**32 - 1)
+POSITIVE = click.IntRange(min=1)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+ANY_FILE = click.Path(dir_okay=False, path_type=Path)
+ANY_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def weights_argument(command: Command) -> Command:
+    """Add WEIGHTS: a weights file, a folder of ``save_pretrained``, or one of a training run."""
+    return click.argument("weights", type=EXISTING)(command)
+
+
+def device_option(command: Command) -> Command:
+    """Add --device."""
+    text = "cpu, cuda, cuda:1, mps, or auto for the best there is."
+    return click.option("--device", default="auto", show_default=True, help=text)(command)
+
+
+def seed_option(text: str) -> Option:
+    """Add --seed; ``text`` says what it decides."""
+    return click.option("--seed", type=SEEDS, default=DEFAULT_SEED, show_default=True, help=text)
+
+
+def steps_option(command: Command) -> Command:
+    """Add --steps."""
+    text = "Number of steps.  [default: what the model was made for]"
+    return click.option("--steps", type=POSITIVE, help=text)(command)
+
+
+def size_option(command: Command) -> Command:
+    """Add --size W H."""
+    text = "Grid to grow in, rows and columns.  [default: as it was trained, else 64 64]"
+    return click.option("--size", type=(POSITIVE, POSITIVE), metavar="ROWS COLUMNS", help=text)(
+        command
+    )
+
+
+def force_option(text: str = "Replace files that are there.") -> Option:
+    """Add --force."""
+    return click.option("--force", is_flag=True, help=text)
+
+
+def traceback_option(command: Command) -> Command:
+    """Add --traceback, which shows where an error comes from."""
+    return click.option(
+        "--traceback",
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show_traceback,
+        help="Show the whole traceback of an error.",
+    )(command)

@@ -1,0 +1,221 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli_models import Run
+from PIL import Image
+
+from ncalab.cli.jobs.pictures import load_target
+from ncalab.tasks import GrowingNCAModel
+
+SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]
+
+
+def grow(run: Run, picture: Path, *more: object, code: int = 0) -> str:
+    result = run("grow", picture, *SMALL, *more)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def history(folder: Path) -> dict[str, object]:
+    data: dict[str, object] = json.loads((folder / "history.json").read_text())
+    return data
+
+
+def test_a_run_leaves_weights_history_animation_and_page(run: Run, picture: Path) -> None:
+    output = grow(run, picture, "--epochs", 2)
+
+    folder = Path("runs/disc")
+    model = GrowingNCAModel.from_pretrained(folder / "pretrained")
+    assert model.num_hidden_channels == 3 and model.use_alive_mask
+    assert history(folder)["current_epoch"] == 2
+    with Image.open(folder / "disc.gif") as animation:
+        assert getattr(animation, "n_frames") == 10  # noqa: B009 - only of animations
+    assert "Growing disc" in (folder / "disc.html").read_text(encoding="utf-8")
+    assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert output.splitlines()[-1].startswith("mse_from_seed=")
+
+
+def test_the_last_line_is_the_error_of_pictures_grown_from_the_seed(
+    run: Run, picture: Path
+) -> None:
+    last = grow(run, picture, "--epochs", 1).splitlines()[-1]
+
+    model = GrowingNCAModel.from_pretrained("runs/disc/pretrained")
+    seeds = model.make_seed(12, 12).repeat(8, 1, 1, 1)
+    rgba = load_target(picture, 8, 2) / 255
+    target = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1)
+    grown = model.predict(seeds, 6, seed=0).image_channels_np
+    want = np.square(grown - np.moveaxis(target, -1, 0)).mean()
+    assert float(last.split("=")[1]) == pytest.approx(want, abs=2e-6)
+
+
+def test_training_brings_the_picture_nearer(run: Run, picture: Path) -> None:
+    first = grow(run, picture, "--epochs", 1, "--output", "short").splitlines()[-1]
+    later = grow(run, picture, "--epochs", 60, "--output", "long").splitlines()[-1]
+
+    assert float(later.split("=")[1]) < float(first.split("=")[1])
+
+
+def test_without_output_a_run_that_is_there_is_left_alone(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 1)
+    before = Path("runs/disc/history.json").read_bytes()
+
+    grow(run, picture, "--epochs", 1)
+
+    assert Path("runs/disc/history.json").read_bytes() == before
+    assert Path("runs/disc-2/history.json").is_file()
+
+
+def test_an_output_that_holds_a_run_is_refused_unless_forced(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 2, "--output", "here")
+
+    output = grow(run, picture, "--epochs", 1, "--output", "here", code=2)
+    assert "--output must not hold a run yet, got here" in output
+    assert history(Path("here"))["current_epoch"] == 2
+
+    grow(run, picture, "--epochs", 1, "--output", "here", "--force")
+    assert history(Path("here"))["current_epoch"] == 1
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 4, "--output", "whole")
+    # What a run of 4 epochs is after 2 of them: its schedule is that of 4.
+    grow(run, picture, "--epochs", 2, "--output", "halves")
+    settings = json.loads(Path("halves/grow.json").read_text())
+    assert settings["lr_gamma"] == pytest.approx(0.1**0.5)
+
+    result = run("grow", picture, "--output", "halves", "--resume", "--epochs", 4)
+    assert result.exit_code == 0, result.output
+    assert history(Path("halves"))["current_epoch"] == 4
+
+
+def test_resume_takes_the_settings_of_the_run(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 2, "--output", "here")
+
+    # None of SMALL is repeated.
+    result = run("grow", picture, "--output", "here", "--resume", "--epochs", 3)
+
+    assert result.exit_code == 0, result.output
+    assert GrowingNCAModel.from_pretrained("here/pretrained").num_hidden_channels == 3
+    assert json.loads(Path("here/grow.json").read_text())["settings"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", 9], "--size must be 8 to resume the run in here, got 9"),
+        (["--batch-size", 2], "--batch-size must be 4 to resume"),
+        (["--damage"], "--damage must be False to resume"),
+    ],
+)
+def test_resume_refuses_another_setting_by_name(
+    run: Run, picture: Path, options: list[object], message: str
+) -> None:
+    grow(run, picture, "--epochs", 1, "--output", "here")
+    before = Path("here/grow.json").read_bytes()
+
+    result = run("grow", picture, "--output", "here", "--resume", *options)
+
+    assert result.exit_code == 2 and message in result.stderr
+    assert Path("here/grow.json").read_bytes() == before
+
+
+def test_resume_refuses_another_picture(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 1, "--output", "here")
+    Image.new("RGBA", (9, 9), "blue").save("other.png")
+
+    result = run("grow", "other.png", "--output", "here", "--resume")
+
+    assert result.exit_code == 2
+    assert "IMAGE must be the picture of the run in here, got another: other.png" in result.stderr
+
+
+def test_resume_needs_a_run(run: Run, picture: Path) -> None:
+    result = run("grow", picture, "--output", "nothing", "--resume")
+
+    assert result.exit_code == 2 and "there is none in nothing" in result.stderr
+    assert not Path("nothing").exists()
+
+
+def test_a_picture_without_transparency_is_grown_as_a_rectangle_and_that_is_said(
+    run: Run, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8, 4), (255, 0, 0)).save("flat.png")
+
+    target = load_target(Path("flat.png"), 8, 1)
+
+    assert "flat.png has no transparency: the whole rectangle is grown" in capsys.readouterr().err
+    assert target.shape == (10, 10, 4)
+    # Eight cells wide, four high, in the middle: rows come first.
+    assert (target[3:7, 1:9] == (255, 0, 0, 255)).all()
+    assert target[..., 3].sum() == 255 * 32
+
+
+def test_a_figure_with_transparency_says_nothing(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = load_target(picture, 12, 0)
+
+    assert capsys.readouterr().err == ""
+    assert target[0, 0].tolist() == [0, 0, 0, 0] and target[6, 6].tolist() == [220, 40, 30, 255]
+
+
+def test_a_photograph_is_turned_as_its_camera_was(workplace: Path) -> None:
+    image = Image.new("RGB", (8, 4), (255, 0, 0))
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    image.save("photo.jpg", exif=exif)
+
+    target = load_target(Path("photo.jpg"), 8, 0)
+
+    assert (target[:, 2:6, 3] == 255).all() and target[..., 3].sum() == 255 * 32
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not a picture", "IMAGE must be a picture that can be read, got bad.png"),
+        (None, "IMAGE must show something, got a fully transparent bad.png"),
+    ],
+)
+def test_a_picture_that_cannot_be_grown_is_named_before_any_work(
+    run: Run, workplace: Path, content: bytes | None, message: str
+) -> None:
+    if content is None:
+        Image.new("RGBA", (4, 4)).save("bad.png")
+    else:
+        Path("bad.png").write_bytes(content)
+
+    result = run("grow", "bad.png")
+
+    assert result.exit_code == 2 and message in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_damage_cuts_holes_into_half_of_what_is_not_grown_anew(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ncalab.cli.jobs import grow as job
+
+    pools = []
+    original = job.Pool
+    monkeypatch.setattr(
+        job, "Pool", lambda *args, **kwargs: pools.append(original(*args, **kwargs)) or pools[-1]
+    )
+
+    grow(run, picture, "--epochs", 1, "--damage", "--batch-size", 8)
+
+    (pool,) = pools
+    assert (pool.n_seed, pool.damage, pool.num_damaged, pool.p_damage) == (2, True, 3, 1.0)
+
+
+def test_the_same_seed_trains_the_same_weights(run: Run, picture: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        grow(run, picture, "--epochs", 2, "--output", name, "--seed", seed)
+
+    models = [GrowingNCAModel.from_pretrained(f"{name}/pretrained") for name in "abc"]
+    a, b, c = (torch.cat([p.flatten() for p in model.parameters()]) for model in models)
+    assert torch.equal(a, b) and not torch.equal(a, c)

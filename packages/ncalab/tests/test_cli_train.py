@@ -1,0 +1,436 @@
+import gzip
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cli_models import Run, noise
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from ncalab.cli.config.build import build_model, build_trainer
+from ncalab.cli.config.data import read_parts
+from ncalab.cli.config.sections import Changes, check_config
+from ncalab.cli.config.transforms import Changed
+from ncalab.core import AbstractNCAModel
+from ncalab.tasks import CascadeNCA, SegmentationNCAModel
+
+Config = dict[str, Any]
+
+CPU = torch.device("cpu")
+FAST = {"max_epochs": 2, "batch_repeat": 1, "progress": False}
+
+
+def segmentation_folder(count: int = 6, rows: int = 8) -> None:
+    for n in range(count):
+        noise(Path(f"data/images/{n}.png"), rows, 6, 3, seed=n)
+        mask = np.zeros((rows, 6), np.uint8)
+        mask[: n + 1] = 255
+        Path("data/masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(f"data/masks/{n}.png")
+
+
+def segmentation(**sections: Any) -> Config:
+    model = {"num_hidden_channels": 2, "hidden_size": 4, "training_timesteps": [2, 4]}
+    return {
+        "device": "cpu",
+        "output": "run",
+        "model": {"class": "SegmentationNCAModel", "inference_timesteps": 3, **model},
+        "data": {"class": "SegmentationNCADataset", "path": "data", **sections.pop("data", {})},
+        "split": {"validation": 0.3, "test": 0.2},
+        "loader": {"batch_size": 2},
+        "trainer": FAST,
+        **sections,
+    }
+
+
+def write(config: Config, name: str = "config.json") -> str:
+    Path(name).write_text(json.dumps(config))
+    return name
+
+
+def curves() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(Path("run/history.json").read_text())
+    return data
+
+
+def parts_of(config: Config) -> Any:
+    checked = check_config(config)
+    return read_parts(checked, build_model(checked, CPU))
+
+
+def test_a_segmentation_is_trained_validated_and_tested(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation()))
+
+    assert result.exit_code == 0, result.output
+    history = curves()
+    assert history["current_epoch"] == 2 and len(history["curves"]["metrics"]["dice"]) == 2
+    assert "3 to train, 2 to validate, 1 to test" in result.output
+    best = SegmentationNCAModel.from_pretrained("run/pretrained")
+    assert best.num_hidden_channels == 2
+    assert f"test_dice={history['test_metrics']['dice']:.6g}" in result.output
+    want = f"best_dice={history['best_accuracy']:.6g} epoch={history['best_epoch']}"
+    assert result.output.splitlines()[-1] == want
+    assert Path("run/history.png").read_bytes().startswith(b"\x89PNG")
+    predicted = run("predict", "run", "data/images/0.png")
+    assert predicted.exit_code == 0, predicted.output
+
+
+def test_overrides_win_over_the_file(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+
+    result = run(
+        *("train", write(segmentation()), "--set", "trainer.max_epochs=1"),
+        *("--set", "model.hidden_size=5", "--output", "run"),
+    )
+
+    assert result.exit_code == 0, result.output
+    assert curves()["current_epoch"] == 1 and curves()["model"]["hidden_size"] == 5
+    assert json.loads(Path("run/train.json").read_text())["trainer"]["max_epochs"] == 1
+
+
+def test_a_run_can_be_repeated_from_its_folder(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    run("train", write(segmentation()))
+    first = curves()["curves"]["losses"]
+
+    result = run("train", "run/train.json", "--force")
+
+    assert result.exit_code == 0, result.output
+    assert curves()["curves"]["losses"] == first
+
+
+def test_resuming_goes_on_and_a_finished_run_is_not_overwritten(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    config = write(segmentation())
+    run("train", config)
+    before = curves()["curves"]["losses"]["total"]
+
+    refused = run("train", config)
+    assert refused.exit_code == 2
+    assert "--output must not hold a run yet, got run" in refused.stderr
+
+    result = run("train", config, "--resume", "--set", "trainer.max_epochs=3")
+    assert result.exit_code == 0, result.output
+    after = curves()["curves"]["losses"]["total"]
+    assert len(after) == 3 and after[:2] == before
+
+
+def test_resuming_with_other_settings_is_refused_and_changes_nothing(
+    run: Run, workplace: Path
+) -> None:
+    segmentation_folder()
+    config = write(segmentation())
+    run("train", config)
+    kept = Path("run/train.json").read_bytes()
+
+    result = run("train", config, "--resume", "--set", "trainer.lr=0.5")
+
+    assert result.exit_code == 2 and "trainer.lr was 0.0016, is 0.5" in result.stderr
+    assert Path("run/train.json").read_bytes() == kept
+
+
+def test_short_tries_everything_and_keeps_nothing(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation()), "--short")
+
+    assert result.exit_code == 0, result.output
+    assert "it runs: loss=" in result.output and not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model.fire_rate": 2.0}, "model.fire_rate must be in [0, 1], got 2.0"),
+        ({"model.kernel_size": 4}, "model.kernel_size must be odd, got 4"),
+        ({"model.num_image_channels": 1}, "model.num_image_channels must be 3, as the data have"),
+        ({"model.rule_type": "Butterfly"}, "'Butterfly' is no registered rule"),
+        ({"trainer.lr": -1.0}, "trainer.lr must be above 0 and finite, got -1.0"),
+        ({"trainer.optimizer_method": "lion"}, "trainer.optimizer_method must be one of adam"),
+        ({"pool.size": 0}, "pool.size must be at least 1, got 0"),
+        ({"cascade.scales": [2, 1], "cascade.steps": [1]}, "cascade.steps must hold one number"),
+        ({"early_stopping.patience": 0}, "early_stopping.patience must be at least 1, got 0"),
+        (
+            {"scheduler.class": "CosineAnnealingWarmRestarts", "scheduler.T_0": -1},
+            "scheduler: Expected positive integer T_0",
+        ),
+        ({"data.path": "nowhere"}, "path must hold the folder images, got nowhere"),
+        ({"split.file": "folds.json", "split.validation": 0.0, "split.test": 0.0}, "folds.json"),
+        ({"device": "abacus"}, "device must be cpu, cuda"),
+        ({"model.validation_metric": "luck"}, "validation_metric must be a metric of the model"),
+    ],
+)
+def test_everything_is_checked_before_anything_is_trained(
+    run: Run, workplace: Path, change: Config, message: str
+) -> None:
+    segmentation_folder()
+    changes = [("--set", f"{name}={json.dumps(value)}") for name, value in change.items()]
+
+    result = run("train", write(segmentation()), *(part for pair in changes for part in pair))
+
+    assert result.exit_code == 2 and message in result.stderr, result.output
+    assert len([line for line in result.stderr.splitlines() if line.startswith("Error")]) == 1
+    assert not Path("run/history.json").exists()
+
+
+def test_images_of_several_sizes_need_resize(run: Run, workplace: Path) -> None:
+    segmentation_folder(4)
+    noise(Path("data/images/z.png"), 5, 5, 3)
+    Image.new("L", (5, 5)).save("data/masks/z.png")
+    config = write(segmentation())
+
+    refused = run("train", config)
+    assert refused.exit_code == 2 and "data.resize must be given" in refused.stderr
+
+    assert run("train", config, "--set", "data.resize=[6, 4]").exit_code == 0
+    assert run("train", config, "--set", "loader.batch_size=1", "--output", "b").exit_code == 0
+
+
+def test_parts_share_no_image_and_only_training_images_are_mirrored(workplace: Path) -> None:
+    segmentation_folder(10)
+
+    parts = parts_of(segmentation(data={"flip": True, "resize": [4, 4]}))
+
+    names = [
+        [image.name for image, _ in part.pairs] for part in (parts.train, parts.val, parts.test)
+    ]
+    assert [len(part) for part in names] == [5, 3, 2]
+    assert sorted(sum(names, [])) == [f"{n}.png" for n in range(10)]
+    assert parts.train.transform.flip and not parts.val.transform.flip
+    assert parts.train[0][0].shape == (3, 4, 4) and parts.val[0][1].shape == (4, 4)
+
+
+def test_folds_come_from_a_file_like_those_of_nnunet(workplace: Path) -> None:
+    segmentation_folder(4)
+    folds = [{"train": ["0", "1"], "val": ["2"]}, {"train": ["3.png"], "val": ["0", "1"]}]
+    Path("folds.json").write_text(json.dumps(folds))
+
+    parts = parts_of(segmentation(split={"file": "folds.json", "fold": 1}))
+
+    assert [image.name for image, _ in parts.train.pairs] == ["3.png"]
+    assert [image.name for image, _ in parts.val.pairs] == ["0.png", "1.png"]
+    assert parts.test is None
+
+
+def test_a_fold_that_names_what_is_not_there_is_an_error(workplace: Path) -> None:
+    segmentation_folder(4)
+    Path("folds.json").write_text('[{"train": ["0"], "val": ["owl"]}]')
+
+    with pytest.raises(ValueError, match="there is no 'owl'"):
+        parts_of(segmentation(split={"file": "folds.json"}))
+
+
+def test_resizing_keeps_classes_and_mirrors_image_and_mask_together() -> None:
+    image = np.zeros((8, 8, 1), np.uint8)
+    image[:4, :2] = 255
+    mask = np.where(image[..., 0] > 0, 3, 1).astype(np.uint8)
+    changed = Changed(Changes(resize=(4, 4), flip=True), flip=True)
+    torch.manual_seed(0)
+
+    seen = set()
+    for _ in range(20):
+        both = changed(image=image, mask=mask)
+        assert torch.equal(both["image"][0] > 0.5, both["mask"] == 3)
+        assert set(both["mask"].unique().tolist()) == {1, 3}
+        seen.add(tuple((both["mask"] == 3).nonzero()[0].tolist()))
+
+    # All four corners.
+    assert seen == {(0, 0), (0, 3), (2, 0), (2, 3)}
+
+
+def classification(**sections: Any) -> Config:
+    model = {"num_image_channels": 1, "num_hidden_channels": 3, "num_classes": 2}
+    return {
+        "device": "cpu",
+        "output": "run",
+        "model": {
+            "class": "ClassificationNCAModel",
+            "hidden_size": 4,
+            "avg_pool_size": 2,
+            "training_timesteps": 2,
+            "inference_timesteps": 2,
+            **model,
+            **sections.pop("model", {}),
+        },
+        "loader": {"batch_size": 3},
+        "trainer": FAST,
+        **sections,
+    }
+
+
+def class_folders() -> Config:
+    for name in ("dog", "cat"):
+        for n in range(5):
+            noise(Path(f"data/{name}/{n}.png"), 6, 6 + n, seed=n)
+    return {"class": "ClassificationDataset", "path": "data", "resize": [6, 5]}
+
+
+def test_folders_are_classes_and_name_them(run: Run, workplace: Path) -> None:
+    config = classification(data=class_folders(), split={"validation": 0.2, "test": 0.2})
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 0, result.output
+    assert "6 to train, 2 to validate, 2 to test" in result.output
+    assert curves()["model"]["class_names"] == ["cat", "dog"]
+    assert run("predict", "run", "data/cat").exit_code == 0
+    assert "p_cat,p_dog" in Path("predictions/classes.csv").read_text()
+
+
+def test_every_part_has_each_class_by_its_share(workplace: Path) -> None:
+    data = class_folders()
+
+    parts = parts_of(classification(data=data, split={"validation": 0.2, "test": 0.4}))
+
+    assert [part.labels.tolist() for part in (parts.train, parts.val, parts.test)] == [
+        [0, 0, 1, 1],
+        [0, 1],
+        [0, 0, 1, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"num_classes": 3}, "model.num_classes must be 2, one for each folder of the data, got 3"),
+        ({"class_names": ["dog", "cat"]}, "model.class_names must be the folders in their order"),
+    ],
+)
+def test_classes_that_are_not_the_folders_are_an_error(
+    workplace: Path, model: Config, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        parts_of(classification(data=class_folders(), model=model))
+
+
+def test_medmnist_brings_its_own_parts(run: Run, workplace: Path) -> None:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, count in (("train", 6), ("val", 3), ("test", 2)):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, 6, 6), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(count) % 2)[:, None]
+    np.savez("tiny.npz", **arrays)
+    data = {"class": "MedMNISTDataset", "path": "tiny.npz"}
+
+    result = run("train", write(classification(data=data)))
+
+    assert result.exit_code == 0, result.output
+    assert "6 to train, 3 to validate, 2 to test" in result.output
+    refused = run("train", write(classification(data=data, split={}, output="b")))
+    assert refused.exit_code == 2 and "split must be left out" in refused.stderr
+
+
+def test_idx_files_are_tested_on_their_own_part(workplace: Path) -> None:
+    Path("mnist").mkdir()
+    for prefix, count in (("train", 8), ("t10k", 3)):
+        images = b"\0\0\x08\x03" + struct.pack(">III", count, 5, 5) + bytes(count * 25)
+        labels = b"\0\0\x08\x01" + struct.pack(">I", count) + bytes(n % 2 for n in range(count))
+        Path(f"mnist/{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        Path(f"mnist/{prefix}-labels-idx1-ubyte").write_bytes(labels)
+    data = {"class": "IDXDataset", "path": "mnist"}
+
+    parts = parts_of(classification(data=data, split={"validation": 0.25}))
+
+    assert [len(part) for part in (parts.train, parts.val, parts.test)] == [6, 2, 3]
+    with pytest.raises(ValueError, match=r"model.num_classes must be at least 2"):
+        config = classification(data=data, model={"class_names": None})
+        checked = check_config(config)
+        model = build_model(checked, CPU)
+        model._num_classes = 1  # type: ignore[assignment]  # less than the labels
+        read_parts(checked, model)
+
+
+def test_depth_is_read_in_its_unit_and_trained(run: Run, workplace: Path) -> None:
+    for n in range(4):
+        noise(Path(f"data/images/{n}.png"), 6, 8, 3, seed=n)
+        Path("data/depths").mkdir(exist_ok=True)
+        Image.fromarray(np.full((6, 8), 2500, np.uint16)).save(f"data/depths/{n}.png")
+    config = {
+        "device": "cpu",
+        "output": "run",
+        "model": {
+            "class": "DepthNCAModel",
+            "num_hidden_channels": 2,
+            "hidden_size": 4,
+            "training_timesteps": 2,
+            "inference_timesteps": 2,
+        },
+        "data": {"class": "DepthDataset", "path": "data", "scale": 0.001, "resize": [6, 6]},
+        "split": {"validation": 0.25},
+        "loader": {"batch_size": 2},
+        "trainer": FAST,
+    }
+    assert parts_of(dict(config)).train[0][1].unique().tolist() == [2.5]
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1].startswith("best_ssim=")
+
+
+def test_the_printed_growing_file_trains(run: Run, picture: Path) -> None:
+    printed = run("train", "--print-config", "growing")
+    assert printed.exit_code == 0
+    Path("growing.toml").write_text(printed.output)
+
+    result = run(
+        *("train", "growing.toml", "--device", "cpu", "--set", f"data.image={picture}"),
+        *("--set", "data.size=8", "--set", "trainer.max_epochs=2", "--output", "run"),
+        *("--set", "model.training_timesteps=[3, 5]"),
+    )
+
+    assert result.exit_code == 0, result.output
+    assert len(curves()["curves"]["losses"]["mse"]) == 2
+
+
+def test_a_cascade_is_trained_around_the_model(workplace: Path) -> None:
+    config = segmentation(cascade={"scales": [2, 1], "steps": [2, 1], "single_model": False})
+
+    model = build_model(check_config(config), CPU)
+
+    assert isinstance(model, CascadeNCA) and model.scales == [2, 1]
+    assert model.num_trainable_parameters() == 2 * model.wrapped.num_trainable_parameters()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "interval", "want"),
+    [
+        ({"class": "CosineAnnealingLR"}, "epoch", {"T_max": 20}),
+        ({"class": "CosineAnnealingLR"}, "batch", {"T_max": 60}),
+        ({"class": "CosineAnnealingLR", "T_max": 7}, "batch", {"T_max": 7}),
+        ({"class": "OneCycleLR", "pct_start": 0.5}, "batch", {"total_steps": 60}),
+        ({"class": "StepLR", "step_size": 4}, "epoch", {"step_size": 4}),
+    ],
+)
+def test_a_schedule_is_as_long_as_the_training(
+    scheduler: Config, interval: str, want: Config
+) -> None:
+    config = segmentation(
+        scheduler=scheduler,
+        trainer={"max_epochs": 20, "scheduler_interval": interval, "lr": 0.25},
+    )
+    checked = check_config(config)
+    model: AbstractNCAModel = build_model(checked, CPU)
+
+    trainer = build_trainer(checked, model, None, batches=3)
+
+    _, _, made = trainer._make_optimizers()
+    assert type(made).__name__ == scheduler["class"]
+    assert {name: getattr(made, name) for name in want} == want
+
+
+def test_only_batches_to_train_on_are_shuffled(workplace: Path) -> None:
+    segmentation_folder(10)
+    parts = parts_of(segmentation())
+
+    train, val, test = parts.loaders(check_config(segmentation()).loader)
+
+    assert isinstance(val, DataLoader) and isinstance(test, DataLoader)
+    samplers = [type(loader.sampler).__name__ for loader in (train, val, test)]
+    assert samplers == ["RandomSampler", "SequentialSampler", "SequentialSampler"]
