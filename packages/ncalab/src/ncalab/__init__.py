@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from ncalab.core import BasicNCAPerception as BasicNCAPerception
     from ncalab.core import MLPNCARule as MLPNCARule
     from ncalab.core import Prediction as Prediction
+    from ncalab.core import export_onnx as export_onnx
+    from ncalab.core import export_program as export_program
     from ncalab.core import fix_random_seed as fix_random_seed
     from ncalab.core import get_compute_device as get_compute_device
     from ncalab.core import intepret_range_parameter as intepret_range_parameter
     from ncalab.core import interpret_range_parameter as interpret_range_parameter
     from ncalab.core import pad_input as pad_input
-    from ncalab.core import print_mascot as print_mascot
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
+    from ncalab.core import print_mascot as print_mascot
     from ncalab.core import unwrap as unwrap
     from ncalab.estimators import NCAClassifier as NCAClassifier
     from ncalab.estimators import NCASegmenter as NCASegmenter
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
     from ncalab.train import ParameterSet as ParameterSet
     from ncalab.train import Pool as Pool
     from ncalab.train import SplitDefinition as SplitDefinition
-    from ncalab.train import TrainingHistory as TrainingHistory
     from ncalab.train import TrainValRecord as TrainValRecord
+    from ncalab.train import TrainingHistory as TrainingHistory
     from ncalab.uncertainty import MCMC as MCMC
     from ncalab.uncertainty import NQM as NQM
     from ncalab.uncertainty import Perturbation as Perturbation
@@ -115,6 +117,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "BasicNCAPerception",
         "MLPNCARule",
         "Prediction",
+        "export_onnx",
+        "export_program",
         "fix_random_seed",
         "get_compute_device",
         "intepret_range_parameter",
@@ -124,7 +128,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "print_mascot",
         "unwrap",
     ),
-    "estimators": ("NCAClassifier", "NCASegmenter"),
+    "estimators": (
+        "NCAClassifier",
+        "NCASegmenter",
+    ),
     "tasks": (
         "CascadeNCA",
         "ClassificationDataset",
