@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ncalab.core import intepret_range_parameter as intepret_range_parameter
     from ncalab.core import interpret_range_parameter as interpret_range_parameter
     from ncalab.core import pad_input as pad_input
-    from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import print_mascot as print_mascot
+    from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import unwrap as unwrap
     from ncalab.estimators import NCAClassifier as NCAClassifier
     from ncalab.estimators import NCASegmenter as NCASegmenter
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from ncalab.train import ParameterSet as ParameterSet
     from ncalab.train import Pool as Pool
     from ncalab.train import SplitDefinition as SplitDefinition
-    from ncalab.train import TrainValRecord as TrainValRecord
     from ncalab.train import TrainingHistory as TrainingHistory
+    from ncalab.train import TrainValRecord as TrainValRecord
     from ncalab.uncertainty import MCMC as MCMC
     from ncalab.uncertainty import NQM as NQM
     from ncalab.uncertainty import Perturbation as Perturbation
