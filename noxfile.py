@@ -16,7 +16,13 @@ TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
     # Its interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
-    "core": ["triton; platform_system == 'Linux'"],
+    "core": [
+        "triton; platform_system == 'Linux'",
+        "onnx>=1.17",
+        "onnxscript>=0.7",
+        "onnxruntime>=1.20",
+        "huggingface-hub>=0.30",
+    ],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
     "viz": ["scikit-learn>=1.4"],
@@ -80,7 +86,8 @@ def integration(session: nox.Session) -> None:
     wheels = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     build_wheels(session, wheels)
-    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS)
+    formats = ["onnx>=1.17", "onnxscript>=0.7", "onnxruntime>=1.20"]
+    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS, *formats)
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
     wait_passively(session)
