@@ -13,16 +13,18 @@ nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "block
 ROOT = Path(__file__).parent
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
     # Its interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
-    "core": ["triton; platform_system == 'Linux'"],
+    "core": ["triton; platform_system == 'Linux'", *EXPORT_TOOLS, "huggingface-hub>=0.30"],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
     "viz": ["scikit-learn>=1.4"],
+    "ncalab": EXPORT_TOOLS,
 }
 # What pages ask their readers to install, beyond the parts.
-PAGE_TOOLS = ["albumentations>=2.0", "nox[uv]", "pip"]
+PAGE_TOOLS = ["albumentations>=2.0", *EXPORT_TOOLS, "huggingface-hub>=0.30", "nox[uv]", "pip"]
 BLOCK_TOOLS = ["pytest>=8.2", "sybil>=9.0", "markdown-it-py>=3.0", "packaging>=24.0"]
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
@@ -82,7 +84,8 @@ def integration(session: nox.Session) -> None:
     wheels = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     build_wheels(session, wheels)
-    install(session, *map(str, sorted(wheels.glob("*.whl"))), *TEST_TOOLS, "pyyaml>=6")
+    tools = [*TEST_TOOLS, *EXPORT_TOOLS, "pyyaml>=6"]
+    install(session, *map(str, sorted(wheels.glob("*.whl"))), *tools)
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
     wait_passively(session)

@@ -27,9 +27,12 @@ class SavableModel(nn.Module):
     fixed_arguments: ClassVar[frozenset[str]] = frozenset()
     """Arguments of the base class that a subclass with ``**kwargs`` sets itself."""
 
+    stands_for: ClassVar[type["SavableModel"] | None] = None
+    """Class that a file of this one names: one that does the same and needs less."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
+        if not (stands_for_module(cls) or "stands_for" in vars(cls)):
             SavableModel.registry[cls.__name__] = cls
 
     def _to_dict(self) -> dict[str, Any]:

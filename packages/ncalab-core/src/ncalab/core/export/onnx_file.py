@@ -1,9 +1,6 @@
 """Models as ONNX files."""
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -118,25 +115,13 @@ def _defaults(model: AbstractNCAModel, rollout: ExportedRollout) -> dict[str, in
     return defaults
 
 
-@contextmanager
-def _silent_loggers() -> Iterator[None]:
-    """Keep torch's exporter from reporting which other libraries it does not know; errors pass."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def _translate(rollout: ExportedRollout, inputs: dict[str, torch.Tensor], opset: int) -> Any:
     """Record a rollout and return it as a model of onnx_ir."""
     program = rollout.record(inputs)
     # What the program returns is a dictionary.
     names: list[str] = program.call_spec.out_spec.context
     try:
-        with torch.no_grad(), quietly(), _silent_loggers():
+        with torch.no_grad(), quietly():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,

@@ -114,8 +114,8 @@ def example_inputs(rollout: ExportedRollout, start: Start) -> dict[str, torch.Te
     """Return inputs of the shapes that a program takes."""
     model = rollout.model
     channels = model.num_image_channels if start == "image" else model.num_channels
-    options = {"device": model.device, "dtype": model.dtype}
-    inputs = {"image": torch.zeros(BATCH, channels, WIDTH, HEIGHT, **options)}
+    image = torch.zeros(BATCH, channels, WIDTH, HEIGHT)
+    inputs = {"image": image.to(model.device, model.dtype)}
     if rollout.counts is None:
         inputs["steps"] = torch.tensor(len(rollout.steps), device=model.device)
     if rollout.is_random:

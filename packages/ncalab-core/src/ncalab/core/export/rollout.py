@@ -1,5 +1,6 @@
 """A prediction as a program: image and seed in, states and what is read out of them out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,8 +34,11 @@ class ExportedRollout(nn.Module):
         self.plan = model._export_plan()
         rates = [m.fire_rate if fire_rate is None else fire_rate for m in self.plan.models]
         self.is_random = any(0 < rate < 1 for rate in rates)
-        self.steps = nn.ModuleList(map(Step, self.plan.models, rates))
-        self.recorded = nn.ModuleList() if unroll else self._record_steps()
+        # Modules, so that their weights are found; typed as what they are beside.
+        self.places = [Step(m, rate) for m, rate in zip(self.plan.models, rates, strict=True)]
+        self.steps = nn.ModuleList(self.places)
+        self.recorded = [] if unroll else self._record_steps()
+        self.constants = nn.ModuleList(self.recorded)
         self.counts = None if steps is None else self._share(torch.tensor(steps))
 
     def record(self, inputs: dict[str, Tensor]) -> ExportedProgram:
@@ -42,13 +46,13 @@ class ExportedRollout(nn.Module):
         # The coarsest grid of a chain has fewer cells: 128 leave some of any sensible scale.
         return record(self, inputs, smallest=2 if len(self.steps) == 1 else 128)
 
-    def _record_steps(self) -> nn.ModuleList:
+    def _record_steps(self) -> list[RecordedStep]:
         """Record the step of every place; where a model occurs again, take it from there."""
         known: dict[int, RecordedStep] = {}
-        for step in self.steps:
+        for step in self.places:
             if id(step.model) not in known:
                 known[id(step.model)] = RecordedStep(step, is_random=self.is_random)
-        return nn.ModuleList(known[id(step.model)] for step in self.steps)
+        return [known[id(step.model)] for step in self.places]
 
     def _share(self, steps: Tensor) -> list[int]:
         return [int(count) for count in self.plan.share(steps)]
@@ -76,8 +80,9 @@ class ExportedRollout(nn.Module):
 
     def _run(self, x: Tensor, steps: Tensor | None, seed: Tensor | None) -> Tensor:
         """Take the steps of every place."""
-        state, taken = x, 0
-        counts = self.plan.share(steps) if steps is not None else self.counts or []
+        state: Tensor = x
+        taken: Any = 0
+        counts: Sequence[Any] = (self.counts or []) if steps is None else self.plan.share(steps)
         for place, count in enumerate(counts):
             state = self.plan.enter(place, state, x)
             run = self._loop if self.recorded else self._unroll
@@ -89,14 +94,14 @@ class ExportedRollout(nn.Module):
         self, place: int, state: Tensor, start: int, stop: int, seed: Tensor | None
     ) -> Tensor:
         for step in range(start, stop):
-            state = self.steps[place](state, step, seed)
+            state = self.places[place].forward(state, step, seed)
         return state
 
     def _loop(
         self, place: int, state: Tensor, start: Any, stop: Any, seed: Tensor | None
     ) -> Tensor:
         recorded = self.recorded[place]
-        first, last = (self._as_tensor(number, state) for number in (start, stop))
+        first, last = (_as_tensor(number, state) for number in (start, stop))
         seeds = [] if seed is None else [seed]
 
         def goes_on(step: Tensor, _state: Tensor, last: Tensor, *_: Tensor) -> Tensor:
@@ -107,11 +112,13 @@ class ExportedRollout(nn.Module):
             return step + 1, recorded.run(weights, state, step, *seed)
 
         # torch's function of that name would compile them first; they are recorded already.
-        outside = (last, *seeds, *recorded.weights(self.steps[place]))
-        return while_loop_op(goes_on, advance, (first, state), outside)[1]
+        run: Any = while_loop_op
+        outside = (last, *seeds, *recorded.weights(self.places[place]))
+        ended: Tensor = run(goes_on, advance, (first, state), outside)[1]
+        return ended
 
-    @staticmethod
-    def _as_tensor(number: Tensor | int, state: Tensor) -> Tensor:
-        if isinstance(number, Tensor):
-            return number.clone()
-        return torch.full((), number, dtype=torch.int64, device=state.device)
+
+def _as_tensor(number: Tensor | int, state: Tensor) -> Tensor:
+    if isinstance(number, Tensor):
+        return number.clone()
+    return torch.full((), number, dtype=torch.int64, device=state.device)

@@ -1,10 +1,12 @@
 """One step of a model, recorded once and run as often as an exported model needs it."""
 
+import io
 import itertools
+import logging
 import operator
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from ncalab.core.model import AbstractNCAModel
 from ncalab.core.tracing import tracing
 
 # Sizes of the example that is recorded: no two alike, and none that a scale divides.
-BATCH, WIDTH, HEIGHT = 3, 101, 103
+BATCH, WIDTH, HEIGHT = 3, 37, 41
 
 
 def open_sizes() -> dict[int, Any]:
@@ -27,10 +29,18 @@ def open_sizes() -> dict[int, Any]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep the warnings of torch's exporter about itself from the user; errors pass."""
-    with warnings.catch_warnings():
+    """Keep from the user what torch's exporters say about themselves; errors pass."""
+    loggers = [logging.getLogger(f"torch.{name}") for name in ("export", "fx", "onnx")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        yield
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -> ExportedProgram:
@@ -49,7 +59,8 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
     """
     shapes = {name: open_sizes() if x.ndim == 4 else {} for name, x in inputs.items()}
     # Oblivious to sizes: a grid of one cell is no special case.
-    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
+    settings: Any = torch.fx.experimental._config
+    oblivious = settings.patch(backed_size_oblivious=True)
     try:
         with torch.no_grad(), quietly(), oblivious:
             program = torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
@@ -63,6 +74,8 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
     for part in program.graph_module.modules():
         if isinstance(part, torch.fx.GraphModule):
             _spell_out_sums(part)
+            for node in part.graph.nodes:
+                node.meta.pop("stack_trace", None)  # names files of this machine
     return program
 
 
@@ -155,8 +168,8 @@ class RecordedStep(nn.Module):
         signature = program.graph_signature
         if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
             raise ValueError("model must not change its buffers or its input in a step")
-        # Past nn.Module, which would register it: its weights are those of the step.
-        object.__setattr__(self, "_graph", program.graph_module)
+        # A method, not the module: it would be registered, and its weights are those of the step.
+        self._operations: Callable[..., tuple[Tensor]] = program.graph_module.forward
         self._names: list[str] = []
         for spec in signature.input_specs:
             if spec.kind is InputKind.CONSTANT_TENSOR and spec.target is not None:
@@ -175,7 +188,5 @@ class RecordedStep(nn.Module):
 
     def run(self, weights: Sequence[Tensor], *inputs: Tensor) -> Tensor:
         """Take the step with the given weights; ``inputs`` are state and step, or with a seed."""
-        # Past nn.Module's call, which torch's tracer of loops would look up by its path.
-        (state,) = self._graph.forward(*weights, *inputs)
-        recorded: Tensor = state
-        return recorded
+        (state,) = self._operations(*weights, *inputs)
+        return state
