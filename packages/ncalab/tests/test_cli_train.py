@@ -201,7 +201,7 @@ def test_parts_share_no_image_and_only_training_images_are_mirrored(workplace: P
         [image.name for image, _ in part.pairs] for part in (parts.train, parts.val, parts.test)
     ]
     assert [len(part) for part in names] == [5, 3, 2]
-    assert sorted(sum(names, [])) == [f"{n}.png" for n in range(10)]
+    assert sorted(name for part in names for name in part) == [f"{n}.png" for n in range(10)]
     assert parts.train.transform.flip and not parts.val.transform.flip
     assert parts.train[0][0].shape == (3, 4, 4) and parts.val[0][1].shape == (4, 4)
 
