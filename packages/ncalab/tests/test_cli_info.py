@@ -101,3 +101,14 @@ def test_a_broken_history_is_named(run: Run, workplace: Path, growing: GrowingNC
     result = run("info", "run")
 
     assert result.exit_code == 2 and "run/history.json must be the history of a" in result.stderr
+
+
+def test_a_run_that_was_stopped_is_told_how_to_go_on(run: Run, picture: Path) -> None:
+    small = ["--size", 6, "--padding", 1, "--hidden", 2, "--max-steps", 4, "--epochs", 1]
+    assert run("grow", picture, *small, "--output", "run").exit_code == 0
+    history = json.loads(Path("run/history.json").read_text())
+    Path("run/history.json").write_text(json.dumps({**history, "interrupted": True}))
+
+    first = json.loads(run("info", "run", "--json").output)["next"][0]
+
+    assert first == f"ncalab grow {picture} --output run --resume"

@@ -15,6 +15,7 @@ from ncalab.tasks import (
     GrowingNCAModel,
     SegmentationNCAModel,
 )
+from ncalab.tasks.segmentation.prediction import mask_of
 from ncalab.viz import draw_segmentation_overlay
 
 OUT = Path("predictions")
@@ -46,7 +47,7 @@ def test_masks_are_those_of_the_library_whatever_else_is_in_the_call(
     output = predict(run, save(segmentation), *(f"{name}.png" for name in images), "--seed", 4)
 
     for name, pixels in images.items():
-        want = segmentation.predict(tensor(pixels), seed=4).mask[0].numpy()
+        want = mask_of(segmentation.predict(tensor(pixels), seed=4).logits)[0].numpy()
         assert 0 < want.mean() < 1
         assert np.array_equal(pixels_of(OUT / f"{name}_mask.png"), 255 * want)
         assert f"{name}.png: foreground {want.mean():.1%}" in output
@@ -63,7 +64,7 @@ def test_several_classes_are_the_indices_of_a_palette(run: Run, save: Save) -> N
     predict(run, save(model), "a.png")
 
     mask = pixels_of(OUT / "a_mask.png")
-    assert np.array_equal(mask, model.predict(tensor(image), seed=1337).mask[0].numpy())
+    assert np.array_equal(mask, mask_of(model.predict(tensor(image), seed=1337).logits)[0].numpy())
     with Image.open(OUT / "a_mask.png") as file:
         assert file.mode == "P" and len(set(file.convert("RGB").get_flattened_data())) == len(
             np.unique(mask)
@@ -92,7 +93,7 @@ def test_a_cascade_predicts_like_in_the_library(
 
     predict(run, save(cascade), "a.png")
 
-    want = cascade.predict(tensor(image), seed=1337).mask[0].numpy()  # type: ignore[attr-defined]
+    want = mask_of(cascade.predict(tensor(image), seed=1337).logits)[0].numpy()
     assert np.array_equal(pixels_of(OUT / "a_mask.png"), 255 * want)
 
 
@@ -121,7 +122,7 @@ def test_padding_noise_is_that_of_each_image_alone(run: Run, save: Save) -> None
     predict(run, save(model), "0.png", "1.png", "2.png")
 
     for number, image in enumerate(images):
-        want = model.predict(tensor(image), seed=1337).mask[0].numpy()
+        want = mask_of(model.predict(tensor(image), seed=1337).logits)[0].numpy()
         assert np.array_equal(pixels_of(OUT / f"{number}_mask.png"), 255 * want)
 
 
@@ -254,7 +255,7 @@ def test_conversions_of_channels_are_said(
     said = run("predict", save(segmentation), "grey.png").stderr
     assert "grey.png: has 1 channels, the model takes 3; taken grey in all of" in said
     want = segmentation.predict(tensor(np.stack([grey] * 3, axis=-1)), seed=1337)
-    assert np.array_equal(pixels_of(OUT / "grey_mask.png"), 255 * want.mask[0].numpy())
+    assert np.array_equal(pixels_of(OUT / "grey_mask.png"), 255 * mask_of(want.logits)[0].numpy())
 
     said = run("predict", save(classification), "color.png").stderr
     assert "color.png: has 3 channels, the model takes 1; taken as grey" in said

@@ -33,9 +33,7 @@ def tensorboard_log(folder: Path, *, enabled: bool) -> "Iterator[SummaryWriter |
 
 def save_curves(history: "TrainingHistory", folder: Path) -> None:
     """Draw the curves of a training into its folder."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(plot_history(history)).print_png(str(folder / CURVES))
+    plot_history(history).savefig(folder / CURVES)
 
 
 def say_how_to_resume(folder: Path, epochs: int, command: Sequence[str]) -> None:

@@ -12,6 +12,9 @@ from ncalab.train.run_folder import RUN_FILES
 GROW_FILE = "grow.json"
 """What a run of ``ncalab grow`` was started with."""
 
+TRAIN_FILE = "train.json"
+"""The settings of a run of ``ncalab train``, as they were used."""
+
 PRETRAINED = "pretrained"
 """Folder within a run's, for the weights to keep."""
 

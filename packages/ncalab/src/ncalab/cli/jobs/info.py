@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ncalab.cli.jobs.files import PRETRAINED, read_json
+from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE, read_json
 from ncalab.cli.jobs.weights import find_weights, load_model
 from ncalab.core import AbstractNCAModel
 from ncalab.core.rollout.standard import why_reach_unknown
@@ -65,15 +65,13 @@ def collect(weights: Path) -> Facts:
         "receptive_field": receptive_field(model),
         "configuration": config,
         "history": _history(weights),
-        "next": _suggestions(model, weights),
+        "next": [*_resumption(weights), *_suggestions(model, weights)],
     }
 
 
 def _history(weights: Path) -> Facts | None:
     """Return how the training went whose folder this is, or lies in."""
-    folder = weights if weights.is_dir() else weights.parent
-    folder = folder.parent if folder.name == PRETRAINED else folder
-    file = folder / HISTORY_NAME
+    file = _run_folder(weights) / HISTORY_NAME
     if not file.is_file():
         return None
     data = read_json(file)
@@ -93,6 +91,24 @@ def _history(weights: Path) -> Facts | None:
         }
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} must be the history of a training: {error!r}") from None
+
+
+def _run_folder(weights: Path) -> Path:
+    folder = weights if weights.is_dir() else weights.parent
+    return folder.parent if folder.name == PRETRAINED else folder
+
+
+def _resumption(weights: Path) -> list[str]:
+    """Return the command that goes on with a training that was stopped."""
+    history, folder = _history(weights), _run_folder(weights)
+    if history is None or not history["interrupted"]:
+        return []
+    if (folder / GROW_FILE).is_file():
+        image = read_json(folder / GROW_FILE).get("image", "IMAGE")
+        return [f"ncalab grow {image} --output {folder} --resume"]
+    if (folder / TRAIN_FILE).is_file():
+        return [f"ncalab train {folder / TRAIN_FILE} --output {folder} --resume"]
+    return []
 
 
 def _suggestions(model: AbstractNCAModel, weights: Path) -> list[str]:

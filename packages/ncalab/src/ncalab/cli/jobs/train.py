@@ -12,13 +12,10 @@ from ncalab.cli.config.data import Parts, read_parts
 from ncalab.cli.config.read import override, parse_override, read_config
 from ncalab.cli.config.sections import Checked, check_config
 from ncalab.cli.jobs.ending import save_curves, say_how_to_resume
-from ncalab.cli.jobs.files import PRETRAINED, check_run_folder
+from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
 from ncalab.train import TrainingHistory
-
-TRAIN_FILE = "train.json"
-"""The settings of a run, as they were used."""
 
 _SHORT_BATCHES = 2
 
