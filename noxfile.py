@@ -1,16 +1,21 @@
 """The project's chores: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one."""
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
+# A Python that is not there is reported and skipped, also where CI is set.
+nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "blocks"]
 
 ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
 EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
@@ -29,6 +34,21 @@ BLOCK_TOOLS = ["pytest>=8.2", "sybil>=9.0", "markdown-it-py>=3.0", "packaging>=2
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
+
+
+def show_all_pythons() -> None:
+    """Let pyenv's commands run every Python that it holds, not only the chosen one."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None:
+        return
+    asked = (["version-name"], ["versions", "--bare", "--skip-aliases"])
+    answers = [subprocess.run([pyenv, *a], capture_output=True, text=True).stdout for a in asked]
+    chosen, held = answers[0].strip().split(":"), answers[1].split()
+    others = [version for version in held if re.fullmatch(r"3\.\d+\.\d+", version)]
+    os.environ["PYENV_VERSION"] = ":".join(dict.fromkeys([*filter(None, chosen), *others]))
+
+
+show_all_pythons()
 
 
 def paths(*parts: str) -> list[str]:
@@ -105,13 +125,55 @@ def build(session: nox.Session) -> None:
     build_wheels(session, ROOT / "dist")
 
 
+@nox.session(python=PYTHONS, download_python="never")
+def wheels(session: nox.Session) -> None:
+    """Install the wheels in empty environments on each Python found, and use them."""
+    built = Path(session.create_tmp()) / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    build_wheels(session, built)
+    session.run("python", "checks/archives.py", str(built))
+    install(session, "uv", "pip")
+    for part in [*PARTS, "ncalab"]:
+        names = PARTS if part == "ncalab" else ["core", part]
+        archives = [path for name in names for path in built.glob(f"ncalab_{name}-*.whl")]
+        if part == "ncalab":
+            archives += built.glob("ncalab-*.whl")
+        python = empty_environment(session, sorted(set(map(str, archives))))
+        session.run(python, "checks/installed.py", external=True)
+    session.run(python, "checks/smoke.py", external=True)
+
+
+def empty_environment(session: nox.Session, archives: list[str]) -> str:
+    """Install archives and what they depend on, nothing else; return the environment's Python."""
+    folder = Path(session.create_tmp()) / "empty"
+    python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    session.run("uv", "venv", "--quiet", "--clear", "--python", str(session.python), str(folder))
+    into = ["uv", "pip", "install", "--quiet", "--python", python]
+    session.run(*into, *CONSTRAINED, *archives)
+    session.run("python", "-m", "pip", "--python", python, "check")
+    return python
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format, and that parts import no other part than core."""
-    install(session, RUFF, "import-linter>=2.3", *paths(*PARTS))
+    """Check style, format, who may import whom, and that imports are what parts declare."""
+    install(session, RUFF, "import-linter>=2.3", "deptry>=0.25", *paths(*PARTS))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    for part in [*PARTS, "ncalab"]:
+        check_dependencies(session, part)
+
+
+def check_dependencies(session: nox.Session, part: str) -> None:
+    """Check that a part declares all that it imports, and imports all that it declares."""
+    folder = "packages/ncalab" if part == "ncalab" else f"packages/ncalab-{part}"
+    # What PyTorch's torch.utils.tensorboard imports, deptry cannot see.
+    options = ["--per-rule-ignores", "DEP002=tensorboard"]
+    if part == "core":
+        # Nobody else's package; the others import it from their dependency, core.
+        options += ["--known-first-party", "ncalab"]
+    session.run("deptry", f"{folder}/src", "--config", f"{folder}/pyproject.toml", *options)
 
 
 @nox.session
@@ -127,6 +189,7 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", folder)
     install(session, *BLOCK_TOOLS)
     session.run("mypy", "blocks", env={"MYPYPATH": "blocks"})
+    session.run("mypy", "checks")
     # A script finds the modules beside it.
     session.run("mypy", "benchmarks", env={"MYPYPATH": "benchmarks"})
     for example in sorted(script.parent for script in ROOT.glob("examples/*/train.py")):

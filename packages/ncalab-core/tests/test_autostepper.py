@@ -105,3 +105,8 @@ def test_verbose_logs_the_last_step(
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AutoStepper(**arguments)
+
+
+def test_a_word_is_no_flag() -> None:
+    with pytest.raises(TypeError, match="verbose must be True or False, got 'yes'"):
+        AutoStepper(1, 50, verbose="yes")  # type: ignore[arg-type]  # the fault under test

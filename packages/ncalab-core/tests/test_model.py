@@ -294,6 +294,11 @@ def test_sample_losses_are_those_of_each_sample_alone(make_model: MakeModel, ima
         ({"kernel_size": 5}, "kernel_size must be 3 for the fixed filters"),
         ({"use_laplace": True, "num_learned_filters": 1}, "use_laplace must be False with learned"),
         ({"use_alive_mask": True, "num_image_channels": 3}, "use_alive_mask must be False without"),
+        ({"use_alive_mask": "no"}, "use_alive_mask must be True or False, got 'no'"),
+        ({"immutable_image_channels": 1}, "immutable_image_channels must be True or False, got 1"),
+        ({"use_laplace": "no"}, "use_laplace must be True or False, got 'no'"),
+        ({"pad_noise": None}, "pad_noise must be True or False, got None"),
+        ({"use_temporal_encoding": "no"}, "use_temporal_encoding must be True or False"),
         ({"training_timesteps": (5, 5)}, r"training_timesteps must be a pair .* got \(5, 5\)"),
         ({"inference_timesteps": 0}, "inference_timesteps must be at least 1, got 0"),
     ],
@@ -301,7 +306,7 @@ def test_sample_losses_are_those_of_each_sample_alone(make_model: MakeModel, ima
 def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
     arguments = {"num_image_channels": 4, "num_hidden_channels": 3, "num_output_channels": 2}
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         TinyModel(CPU, **{**arguments, **change})
 
 

@@ -222,7 +222,7 @@ def test_a_header_of_a_gigabyte_is_refused_unread(make_model: MakeModel, tmp_pat
         file.write((2**30).to_bytes(8, "little"))
         file.truncate(2**30 + 8)  # sparse
 
-    with pytest.raises(ValueError, match="huge is no whole safetensors file: .*large"):
+    with pytest.raises(ValueError, match="huge is no whole safetensors file: .*[lL]arge"):
         AbstractNCAModel.load(make_model(), path)
 
 

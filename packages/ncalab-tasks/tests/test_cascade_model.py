@@ -418,6 +418,7 @@ def test_steps_that_cannot_be_taken_are_named(
         ({"scales": [4, 0, 1]}, ValueError, r"scales\[1\] must be at least 1, got 0"),
         ({"scales": [4, 2.0, 1]}, TypeError, r"scales\[1\] must be an integer, got 2.0"),
         ({"scales": 4}, TypeError, "scales must be a list of integers, got 4"),
+        ({"single_model": "no"}, TypeError, "single_model must be True or False, got 'no'"),
         ({"steps": [4, 3, -1]}, ValueError, r"steps\[2\] must be at least 1, got -1"),
         ({"training_timesteps": 2}, ValueError, "training_timesteps must be at least 3, got 2"),
         ({"inference_timesteps": (9, 3)}, ValueError, r"inference_timesteps must be a pair"),

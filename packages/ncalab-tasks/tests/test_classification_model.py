@@ -419,6 +419,8 @@ def test_fine_tuning_spares_the_last_layer_and_the_head() -> None:
         ({"class_weights": [1, 2]}, ValueError, "class_weights must be 3 numbers, got 2"),
         ({"class_weights": [1, 0, 1]}, ValueError, "class_weights must be above 0"),
         ({"lambda_hidden": -1}, ValueError, "lambda_hidden must be at least 0 and finite, got -1"),
+        ({"pixel_wise_loss": "no"}, TypeError, "pixel_wise_loss must be True or False, got 'no'"),
+        ({"use_classifier": 1}, TypeError, "use_classifier must be True or False, got 1"),
         ({"loss_type": "l1"}, ValueError, "loss_type must be one of cross_entropy, focal, mse"),
         ({"avg_pool_size": 0}, ValueError, "avg_pool_size must be at least 1, got 0"),
         ({"focal_gamma": -1.0}, ValueError, "gamma must be at least 0 and finite, got -1"),

@@ -414,6 +414,16 @@ def test_each_fold_can_write_a_tensorboard_log(tmp_path: Path, data: Path) -> No
             "tensorboard must be False without a model_path",
         ),
         (
+            lambda: run(kfold(None), Path(), overwrite="no"),
+            TypeError,
+            "overwrite must be True or False, got 'no'",
+        ),
+        (
+            lambda: run(kfold(None), Path(), tensorboard="no"),
+            TypeError,
+            "tensorboard must be True or False, got 'no'",
+        ),
+        (
             lambda: run(kfold(None), Path(), threads=0),
             ValueError,
             "threads must be at least 1, got 0",

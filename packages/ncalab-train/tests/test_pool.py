@@ -155,11 +155,12 @@ def test_circles_are_round_and_of_the_papers_size() -> None:
     [
         ({"n_seed": -1}, "n_seed must be at least 0, got -1"),
         ({"p_damage": 1.5}, r"p_damage must be in \[0, 1\], got 1.5"),
+        ({"damage": "no"}, "damage must be True or False, got 'no'"),
         ({"size": 0}, "size must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         Pool(**arguments)
 
 

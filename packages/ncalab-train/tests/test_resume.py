@@ -336,6 +336,14 @@ def test_to_resume_and_to_overwrite_is_a_contradiction(tmp_path: Path) -> None:
         trainer.train(loader(), resume=True, overwrite=True)
 
 
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_a_word_is_no_flag(flag: str, tmp_path: Path) -> None:
+    trainer = BasicNCATrainer(make_tiny(), tmp_path, progress=False)
+
+    with pytest.raises(TypeError, match=f"{flag} must be True or False, got 'no'"):
+        trainer.train(loader(), **{flag: "no"})
+
+
 def test_resuming_needs_a_folder() -> None:
     with pytest.raises(ValueError, match="model_path must be a run folder to resume, got None"):
         BasicNCATrainer(make_tiny(), None, progress=False).train(loader(), resume=True)

@@ -304,5 +304,7 @@ def test_parameters_that_nothing_takes_are_refused_before_any_work(
 def test_bad_numbers_of_trials_and_sets_are_named() -> None:
     with pytest.raises(ValueError, match="num_trials must be at least 1, got 0"):
         make({}, {}, num_trials=0)
+    with pytest.raises(TypeError, match="overwrite must be True or False, got 'no'"):
+        make({}, {}).search(loader(), loader(), overwrite="no")  # type: ignore[arg-type]  # the fault
     with pytest.raises(TypeError, match="model_params must be a ParameterSet, got dict"):
         ParameterSearch(CPU, EchoModel, {}, ParameterSet())  # type: ignore[arg-type]  # the fault

@@ -411,6 +411,11 @@ def test_a_task_without_a_visual_trains_without_figures(caplog: pytest.LogCaptur
         ({"adam_betas": (0.9, 1.0)}, r"adam_betas must be in \[0, 1\), got 1.0"),
         ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
         ({"pool": 8}, "pool must be a Pool or None, got int"),
+        ({"gradient_clipping": "no"}, "gradient_clipping must be True or False, got 'no'"),
+        ({"gradient_normalization": 1}, "gradient_normalization must be True or False, got 1"),
+        ({"progress": "bar"}, "progress must be True or False, got 'bar'"),
+        ({"skip_nonfinite": None}, "skip_nonfinite must be True or False, got None"),
+        ({"accelerator": "cuda"}, "accelerator must be an accelerate.Accelerator or None, got str"),
         (
             {"lr_scheduler": "cosine"},
             "lr_scheduler must be a scheduler or .*, got 'cosine'",

@@ -235,3 +235,8 @@ def test_a_progress_bar_counts_the_passes(capsys: pytest.CaptureFixture[str]) ->
 
     assert "NQM: 100%" in shown and "3/3" in shown
     assert capsys.readouterr().err == ""
+
+
+def test_a_flag_that_is_no_bool_is_named() -> None:
+    with pytest.raises(TypeError, match="normalize must be True or False, got 'no'"):
+        NQM(make("mask"), 3, "no")  # type: ignore[arg-type]  # the fault under test

@@ -318,10 +318,15 @@ def test_a_film_without_ffmpeg_is_a_clear_error(
         ({"repeat_delay": 655251}, "repeat_delay must be at most 655250 ms after an interval of"),
         ({"style": "pink"}, "style must be one of dark, light, got 'pink'"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"repeat": "no"}, "repeat must be True or False, got 'no'"),
+        ({"overlay": "mask"}, "overlay must be True or False, got 'mask'"),
+        ({"show_timestep": 1}, "show_timestep must be True or False, got 1"),
+        ({"hidden": "no"}, "hidden must be True or False, got 'no'"),
+        ({"show_input": None}, "show_input must be True or False, got None"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         Animator(make_fading(), **{"seed": torch.zeros(1, 4, 5, 6), **arguments})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_int, check_non_negative
+from ncalab.core.checks import check_flag, check_int, check_non_negative
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.prediction import Prediction
 
@@ -36,7 +36,7 @@ class AutoStepper:
         self.max_steps = check_int("max_steps", max_steps, minimum=min_steps)
         self.plateau = check_int("plateau", plateau, minimum=1)
         check_non_negative("threshold", threshold)
-        self.verbose = verbose
+        self.verbose = check_flag("verbose", verbose)
         self.threshold = threshold
         self.cooldown = 0
         self.hidden_i: Tensor | None = None

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 
@@ -24,6 +25,23 @@ def check_int(name: str, value: Any, *, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool, unless it is something that only counts as one.
+
+    A string counts as True, whatever it says.
+
+    Raises:
+        TypeError: If it is neither True nor False.
+
+    >>> check_flag("progress", "no")
+    Traceback (most recent call last):
+    TypeError: progress must be True or False, got 'no'
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
 from ncalab.core.checks import (
     check_choice,
+    check_flag,
     check_fraction,
     check_int,
     check_timesteps,
@@ -131,15 +132,17 @@ class AbstractNCAModel(SavableModel, ABC):
         check_fraction("fire_rate", fire_rate)
         self.fire_rate = fire_rate
         self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
-        self.use_alive_mask = use_alive_mask
-        self.immutable_image_channels = immutable_image_channels
+        self.use_alive_mask = check_flag("use_alive_mask", use_alive_mask)
+        self.immutable_image_channels = check_flag(
+            "immutable_image_channels", immutable_image_channels
+        )
         self.num_learned_filters = check_int("num_learned_filters", num_learned_filters, minimum=0)
         check_choice("filter_padding", filter_padding, FILTER_PADDINGS)
         self.filter_padding = filter_padding
-        self.use_laplace = use_laplace
+        self.use_laplace = check_flag("use_laplace", use_laplace)
         self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
-        self.pad_noise = pad_noise
-        self.use_temporal_encoding = use_temporal_encoding
+        self.pad_noise = check_flag("pad_noise", pad_noise)
+        self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
         self.plot_function = plot_function
         self.validation_metric = validation_metric
         self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)

@@ -7,6 +7,7 @@ number of processes.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -250,6 +251,16 @@ def find_processes(accelerator: "Accelerator | None", device: torch.device) -> O
     if accelerator.num_processes > 1:
         return ManyProcesses(accelerator)
     return OneProcess(bf16=is_bf16(accelerator), device=accelerator.device)
+
+
+def check_accelerator(accelerator: Any) -> None:
+    """Raise a TypeError unless it is a handle of Accelerate, or None."""
+    # Whoever has one has imported the package.
+    package = sys.modules.get("accelerate")
+    if accelerator is None or (package and isinstance(accelerator, package.Accelerator)):
+        return
+    kind = type(accelerator).__name__
+    raise TypeError(f"accelerator must be an accelerate.Accelerator or None, got {kind}")
 
 
 def is_bf16(accelerator: "Accelerator") -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel, unwrap
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import PathLike
 from ncalab.train.cross_validation import CrossValidation, CrossValidationError, read_history
 from ncalab.train.describe import describe
@@ -141,6 +141,8 @@ class KFoldCrossValidationTrainer:
             CrossValidationError: If a fold failed, after all others are trained.
         """
         check_int("threads", threads, minimum=1)
+        check_flag("tensorboard", tensorboard)
+        check_flag("overwrite", overwrite)
         if tensorboard and self.trainer.model_path is None:
             raise ValueError("tensorboard must be False without a model_path, got True")
         shared = _Folds(

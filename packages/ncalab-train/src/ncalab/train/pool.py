@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_batch, check_fraction, check_int
+from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int
 
 # How many of the best samples of a batch may be damaged, as in the paper's batches of eight.
 _NUM_DAMAGED = 3
@@ -80,7 +80,7 @@ class Pool:
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
-        self.damage = damage
+        self.damage = check_flag("damage", damage)
         check_fraction("p_damage", p_damage)
         self.p_damage = p_damage
         self.size = check_int("size", size, minimum=1)

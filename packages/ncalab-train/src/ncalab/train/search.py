@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import atomic_write
 from ncalab.train.arguments import check_arguments
 from ncalab.train.describe import describe, describe_loaders
@@ -185,6 +185,8 @@ class ParameterSearch:
             RuntimeError: If all trials failed.
         """
         check_int("threads", threads, minimum=1)
+        check_flag("tensorboard", tensorboard)
+        check_flag("overwrite", overwrite)
         if tensorboard and self.model_path is None:
             raise ValueError("tensorboard must be False without a model_path, got True")
         options = RunOptions(save_every, deepcopy(earlystopping), plot_function, tensorboard)

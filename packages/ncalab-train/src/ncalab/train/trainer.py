@@ -12,11 +12,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.checks import check_choice, check_int
+from ncalab.core.checks import check_choice, check_flag, check_int
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
 from ncalab.train.arguments import check_decays, check_positive, check_type
-from ncalab.train.distributed import OneProcess, find_processes
+from ncalab.train.distributed import OneProcess, check_accelerator, find_processes
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.history import TrainingHistory
 from ncalab.train.optimizers import (
@@ -120,7 +120,7 @@ class BasicNCATrainer:
         check_type("nca", nca, AbstractNCAModel)
         self.nca = nca
         self.model_path = None if model_path is None else Path(model_path)
-        self.gradient_clipping = gradient_clipping
+        self.gradient_clipping = check_flag("gradient_clipping", gradient_clipping)
         self.optimizer_method = str(optimizer_method).lower()
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
         self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
@@ -141,10 +141,10 @@ class BasicNCATrainer:
                 f"got {lr_scheduler!r}"
             )
         self.lr_scheduler = lr_scheduler
-        self.gradient_normalization = gradient_normalization
+        self.gradient_normalization = check_flag("gradient_normalization", gradient_normalization)
         check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
         self.scheduler_interval = scheduler_interval
-        self.progress = progress
+        self.progress = check_flag("progress", progress)
         self.warmup_steps = check_int("warmup_steps", warmup_steps, minimum=0)
         if ema_decay is not None:
             check_decays("ema_decay", [ema_decay])
@@ -155,7 +155,8 @@ class BasicNCATrainer:
         if checkpoint is not None and checkpoint != "auto":
             check_int("checkpoint", checkpoint, minimum=1)
         self.checkpoint = checkpoint
-        self.skip_nonfinite = skip_nonfinite
+        self.skip_nonfinite = check_flag("skip_nonfinite", skip_nonfinite)
+        check_accelerator(accelerator)
         self.accelerator = accelerator
 
     def clone_for(self, nca: AbstractNCAModel, model_path: PathLike | None) -> Self:
@@ -377,6 +378,8 @@ class BasicNCATrainer:
         resume: bool,
     ) -> None:
         """Raise for everything that would end a training later on."""
+        check_flag("overwrite", overwrite)
+        check_flag("resume", resume)
         if resume and overwrite:
             raise ValueError("resume and overwrite must not both be True: go on, or start anew")
         if resume and self.model_path is None:

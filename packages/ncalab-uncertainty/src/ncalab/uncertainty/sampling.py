@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_choice
+from ncalab.core.checks import check_choice, check_flag
 from ncalab.core.fire import check_seed, draw_seed
 from ncalab.core.model import evaluating
 from ncalab.uncertainty.estimator import UncertaintyEstimator
@@ -77,12 +77,12 @@ class SamplingEstimator(UncertaintyEstimator):
                 "measure must be 'deviation' for a model without classes (it has no num_classes), "
                 f"got {measure!r}"
             )
+        self.normalize = check_flag("normalize", normalize)
         if measure != "deviation" and normalize:
             raise ValueError(f"normalize must be False for measure={measure!r}, got True")
-        self.normalize = normalize
         self.measure: Measure = measure
-        self.keep_predictions = keep_predictions
-        self.progress = progress
+        self.keep_predictions = check_flag("keep_predictions", keep_predictions)
+        self.progress = check_flag("progress", progress)
 
     @abstractmethod
     def _visit_predictions(self, run: Run, visit: Visit) -> Tensor | None:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import check_batch, check_int
+from ncalab.core.checks import check_batch, check_flag, check_int
 from ncalab.core.fire import draw_seed
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style
@@ -115,9 +115,11 @@ class Animator:
         if not 0 <= sample < len(seed):
             raise ValueError(f"sample must be in [0, {len(seed)}) for this seed, got {sample}")
         self.interval, self.repeat_delay = _check_times(interval, repeat_delay)
-        self.repeat = repeat
-        self.overlay, self.show_timestep = overlay, show_timestep
-        self.hidden, self.show_input = hidden, show_input
+        self.repeat = check_flag("repeat", repeat)
+        self.overlay = check_flag("overlay", overlay)
+        self.show_timestep = check_flag("show_timestep", show_timestep)
+        self.hidden = check_flag("hidden", hidden)
+        self.show_input = check_flag("show_input", show_input)
         self.style = find_style(style)
         self.nca = nca
         self.steps: list[int] = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.checks import check_int, check_state, check_timesteps
+from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
 from ncalab.core.fire import draw_seed
 from ncalab.core.model import evaluating
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
@@ -92,7 +92,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             raise ValueError(
                 f"steps must hold one number for each of the scales {self.scales}, got {self.steps}"
             )
-        self.single_model = single_model
+        self.single_model = check_flag("single_model", single_model)
         self.training_timesteps = training_timesteps
         self.inference_timesteps = inference_timesteps
         copies = [] if single_model else [_copy_rule(wrapped) for _ in self.scales[1:]]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_choice, check_int, check_non_negative
+from ncalab.core.checks import check_choice, check_flag, check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.targets import (
@@ -133,6 +133,8 @@ class ClassificationNCAModel(AbstractNCAModel):
         check_non_negative("lambda_hidden", lambda_hidden)
         check_choice("loss_type", loss_type, ("cross_entropy", "focal", "mse"))
         check_int("avg_pool_size", avg_pool_size, minimum=1)
+        self.pixel_wise_loss = check_flag("pixel_wise_loss", pixel_wise_loss)
+        self.use_classifier = check_flag("use_classifier", use_classifier)
         has_head = use_classifier and not pixel_wise_loss
         kwargs.setdefault("validation_metric", "accuracy_micro")
         super().__init__(
@@ -151,8 +153,6 @@ class ClassificationNCAModel(AbstractNCAModel):
             use_temporal_encoding=use_temporal_encoding,
             **kwargs,
         )
-        self.pixel_wise_loss = pixel_wise_loss
-        self.use_classifier = use_classifier
         self.class_names = _check_class_names(class_names, num_classes)
         self.avg_pool_size = avg_pool_size
         self.lambda_hidden = lambda_hidden
