@@ -125,6 +125,25 @@ def build(session: nox.Session) -> None:
     build_wheels(session, ROOT / "dist")
 
 
+@nox.session(python=PYTHONS[0], venv_backend="uv")
+def oldest(session: nox.Session) -> None:
+    """Test core and tasks with the lowest versions that they declare."""
+    environment(session)
+    session.install(
+        "--resolution", "lowest-direct", *paths("tasks"), *TEST_TOOLS, *REFERENCES["tasks"]
+    )
+    wait_passively(session)
+    for part in ("core", "tasks"):
+        session.run("pytest", "--pyargs", f"ncalab.{part}", f"packages/ncalab-{part}/tests")
+
+
+@nox.session
+def hooks(session: nox.Session) -> None:
+    """Run the hooks of pre-commit on all files; hooks after `--` choose."""
+    install(session, "pre-commit>=4")
+    session.run("pre-commit", "run", "--all-files", "--show-diff-on-failure", *session.posargs)
+
+
 @nox.session(python=PYTHONS, download_python="never")
 def wheels(session: nox.Session) -> None:
     """Install the wheels in empty environments on each Python found, and use them."""
