@@ -40,7 +40,8 @@ def on_hub(model_class: type[Model]) -> Any:
     hub = require("huggingface_hub", "hub")
     if issubclass(model_class, hub.PyTorchModelHubMixin):
         return model_class
-    return _make_class(model_class)
+    plain: Any = model_class
+    return _make_class(plain)
 
 
 @cache

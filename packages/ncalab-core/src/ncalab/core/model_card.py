@@ -150,7 +150,7 @@ def model_card(
 
 
 def _summary(model: SavableModel) -> str:
-    known = model.stands_for or type(model)
+    known = vars(type(model)).get("stands_for", type(model))
     name, module = known.__name__, known.__module__
     if module.startswith("ncalab."):
         module = ".".join(module.split(".")[:2])  # the part, whose names are public

@@ -59,7 +59,14 @@ def export_onnx(
     """
     onnx_ir = _requirements()
     check_int("opset", opset, minimum=OPSET)
-    rollout = as_rollout(model, steps=steps, start=start, fire_rate=fire_rate, unroll=unroll)
+    rollout = as_rollout(
+        model,
+        steps=steps,
+        start=start,
+        fire_rate=fire_rate,
+        unroll=unroll,
+        device=torch.device("cpu"),
+    )
     metadata = _metadata(model, rollout)
     inputs = example_inputs(rollout, choose_start(model, start))
     exported = _translate(rollout, inputs, opset)

@@ -91,8 +91,18 @@ def as_rollout(
     start: Start | None,
     fire_rate: float | None,
     unroll: bool,
+    device: torch.device | None = None,
 ) -> ExportedRollout:
-    """Check the arguments of an export, and copy the model into what can be recorded."""
+    """Check the arguments of an export, and copy the model into what can be recorded.
+
+    Args:
+        model: As in :func:`export_program`.
+        steps: Likewise.
+        start: Likewise.
+        fire_rate: Likewise.
+        unroll: Likewise.
+        device: Where to record it; the model's own if None.
+    """
     if parse_version(torch.__version__) < OLDEST_TORCH:
         oldest = ".".join(map(str, OLDEST_TORCH))
         raise ImportError(f"an export needs torch {oldest} or later, got {torch.__version__}")
@@ -106,7 +116,7 @@ def as_rollout(
     if unroll and steps is None:
         raise ValueError("steps must be a number where they are unrolled, got None")
     # A copy, so that no mode, device or gradient of the user's model is touched.
-    own = deepcopy(model).eval().requires_grad_(False)
+    own = deepcopy(model).to(device or model.device).eval().requires_grad_(False)
     return ExportedRollout(own, steps, fire_rate, unroll=unroll)
 
 
