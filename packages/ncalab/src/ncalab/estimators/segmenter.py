@@ -1,0 +1,215 @@
+"""The estimator that gives every cell of an image a class."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, check_consistent_length
+from torch import Tensor
+
+from ncalab.core import get_compute_device
+from ncalab.core.perception import FilterPadding
+from ncalab.estimators.base import NCAEstimator
+from ncalab.estimators.images import ImageShape, number_of_axes
+from ncalab.tasks import SegmentationNCAModel
+
+
+class NCASegmenter(NCAEstimator):
+    """Segment images with a neural cellular automaton, as a scikit-learn estimator.
+
+    Images are arrays ``(N, W, H)`` or, channels last, ``(N, W, H, C)``; labels are ``(N, W, H)``.
+    Flat images, ``(N, features)``, are reshaped to ``image_shape``, and their labels may be flat,
+    too, ``(N, W * H)``. Without an ``image_shape``, each sample is a single cell with a channel
+    per feature, and labels are ``(N,)``.
+
+    With two classes, the second one of ``classes_`` is the foreground.
+
+    The same ``random_state`` gives the same model and the same predictions, to the bit on one
+    machine with one number of threads. What is predicted for an image does not depend on the
+    others: all draw the same fire masks.
+
+    Args:
+        image_shape: ``(W, H)`` or ``(W, H, C)`` of flat images.
+        num_hidden_channels: Number of hidden channels of a cell.
+        hidden_size: Number of hidden neurons of the rule.
+        steps: Number of steps of a rollout; or a range (min, max) without max that trainings draw
+            it from, and predictions take the largest of. A cell sees one more ring of neighbours
+            with every step.
+        fire_rate: Probability that a cell is updated at a step, in [0, 1].
+        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
+        kernel_size: Size of learned filters, odd.
+        filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
+            "circular".
+        epochs: Number of epochs, at most.
+        batch_size: Number of images of an optimiser step, and of a batch of predictions.
+        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        early_stopping: Whether to hold out a part of the images, stop when the Dice score on them
+            no longer improves, and keep the best weights.
+        validation_fraction: Share to hold out, in (0, 1).
+        n_iter_no_change: Number of epochs without improvement to stop after.
+        standardize: Whether to subtract the mean of each channel and divide by its deviation.
+        warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
+            optimiser, instead of starting anew.
+        model_params: Further arguments of :class:`ncalab.tasks.SegmentationNCAModel`.
+        random_state: Seed or generator of all that is random.
+        device: "cpu", "cuda", "cuda:<index>", "mps" or "auto".
+        verbose: Whether to show a progress bar.
+
+    Attributes:
+        model_: The fitted :class:`ncalab.tasks.SegmentationNCAModel`. It takes what
+            :meth:`as_tensor` returns.
+        classes_: The classes, sorted, shape ``(K,)``.
+        n_features_in_: Number of values of an image.
+        image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
+        mean_: What is subtracted from each channel, shape ``(C,)``.
+        scale_: What it is divided by, shape ``(C,)``.
+        n_iter_: Number of epochs that the last ``fit`` took.
+        loss_curve_: Mean loss of each of them.
+        validation_scores_: Dice score on what was held out after each; None without.
+        seed_: Seed of the fire masks of predictions.
+
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.random((16, 12, 10))
+    >>> masks = images > 0.6
+    >>> segmenter = NCASegmenter(steps=3, epochs=20, random_state=0)
+    >>> segmenter.fit(images[:12], masks[:12]).score(images[12:], masks[12:]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        num_hidden_channels: int = 16,
+        hidden_size: int = 64,
+        steps: int | tuple[int, int] = 16,
+        fire_rate: float = 0.8,
+        num_learned_filters: int = 2,
+        kernel_size: int = 3,
+        filter_padding: FilterPadding = "reflect",
+        epochs: int = 50,
+        batch_size: int = 8,
+        learning_rate: float = 4e-3,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        standardize: bool = True,
+        warm_start: bool = False,
+        model_params: dict[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+        verbose: bool | int = False,
+    ) -> None:
+        self.image_shape = image_shape
+        self.num_hidden_channels = num_hidden_channels
+        self.hidden_size = hidden_size
+        self.steps = steps
+        self.fire_rate = fire_rate
+        self.num_learned_filters = num_learned_filters
+        self.kernel_size = kernel_size
+        self.filter_padding = filter_padding
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.standardize = standardize
+        self.warm_start = warm_start
+        self.model_params = model_params
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
+        labels = np.asarray(y)
+        check_consistent_length(images, labels)
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels.reshape(-1))
+        grid = images.shape[:3]
+        if labels.shape not in (grid, (*grid, 1), (grid[0], grid[1] * grid[2])) and not (
+            grid[1:] == (1, 1) and labels.size == len(images)
+        ):
+            raise ValueError(
+                f"y must have shape (N, W, H) = {grid} or (N, W * H), got {labels.shape}"
+            )
+        return labels.reshape(grid)
+
+    def _make_model(
+        self,
+        shape: ImageShape,
+        classes: NDArray[Any],
+        labels: NDArray[Any],  # noqa: ARG002
+    ) -> SegmentationNCAModel:
+        return SegmentationNCAModel(
+            get_compute_device(self.device),
+            shape.channels,
+            num_classes=1 if len(classes) == 2 else len(classes),
+            **self._model_arguments(),
+        )
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
+        """Return the most probable class of each cell.
+
+        Args:
+            X: Images ``(N, W, H)`` or ``(N, W, H, C)`` of any size, or flat ones
+                ``(N, features)`` of the size of the training images.
+
+        Returns:
+            Classes, shape ``(N, W, H)``; ``(N,)`` for flat samples of a single cell.
+
+        Raises:
+            NotFittedError: If the estimator is not fitted.
+            ValueError: If images have another number of channels or features than in ``fit``.
+        """
+        best = self.predict_proba(X).argmax(axis=-1)
+        predicted: NDArray[Any] = self.classes_[best]
+        return predicted
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803 - scikit-learn's name
+        """Return the probability of each class in each cell.
+
+        Args:
+            X: As in :meth:`predict`.
+
+        Returns:
+            Probabilities, shape ``(N, W, H, K)``, in the order of ``classes_``; ``(N, K)`` for
+            flat samples of a single cell.
+        """
+        batches = [_probabilities(logits) for logits in self._logits(X)]
+        probabilities = np.concatenate(batches).transpose(0, 2, 3, 1)
+        single = number_of_axes(X) == 2 and self.image_shape_[:2] == (1, 1)
+        return probabilities[:, 0, 0] if single else probabilities
+
+    def score(self, X: Any, y: Any) -> float:  # noqa: N803 - scikit-learn's name
+        """Return the Dice score over all cells of all images.
+
+        Args:
+            X: As in :meth:`predict`.
+            y: Labels, as in :meth:`fit`.
+
+        Returns:
+            Dice score in [0, 1]: of the foreground if there are two classes, otherwise the mean
+            over all classes that are labelled or predicted somewhere.
+        """
+        predicted = self.predict(X).reshape(-1)
+        labels = np.asarray(y).reshape(-1)
+        if len(self.classes_) == 2:
+            foreground = [self.classes_[1]]
+            return float(
+                f1_score(labels, predicted, labels=foreground, average="macro", zero_division=1.0)
+            )
+        # The F1 score of cells is their Dice score.
+        return float(f1_score(labels, predicted, average="macro", zero_division=1.0))
+
+
+def _probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """Return the probabilities of logits ``(B, K, W, H)``, of two classes for a single logit."""
+    if logits.shape[1] > 1:
+        values = logits.softmax(dim=1).cpu().numpy()
+    else:
+        foreground = logits.sigmoid().cpu().numpy()
+        values = np.concatenate([1 - foreground, foreground], axis=1)
+    return np.asarray(values)
