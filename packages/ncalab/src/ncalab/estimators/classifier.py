@@ -89,7 +89,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         filter_padding: FilterPadding = "reflect",
         avg_pool_size: int = 4,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
-        epochs: int = 30,
+        epochs: int = 20,
         batch_size: int = 32,
         learning_rate: float = 4e-3,
         early_stopping: bool = False,
