@@ -1,4 +1,8 @@
-"""Neural cellular automata: every public name of the ncalab parts, imported on first use."""
+"""Neural cellular automata: every public name of the ncalab parts, imported on first use.
+
+The parts are distributions of their own, but for ``estimators``, which comes with this one: it
+needs several of them.
+"""
 
 import pkgutil
 from importlib import import_module
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from ncalab.core import print_mascot as print_mascot
     from ncalab.core import print_NCALab_banner as print_NCALab_banner
     from ncalab.core import unwrap as unwrap
+    from ncalab.estimators import NCAClassifier as NCAClassifier
+    from ncalab.estimators import NCASegmenter as NCASegmenter
     from ncalab.tasks import CascadeNCA as CascadeNCA
     from ncalab.tasks import ClassificationDataset as ClassificationDataset
     from ncalab.tasks import ClassificationNCAHead as ClassificationNCAHead
@@ -121,6 +127,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "print_NCALab_banner",
         "print_mascot",
         "unwrap",
+    ),
+    "estimators": (
+        "NCAClassifier",
+        "NCASegmenter",
     ),
     "tasks": (
         "CascadeNCA",

@@ -124,21 +124,27 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        images = self._check_images(X, reset=True)
-        check_consistent_length(images, y)
-        labels = self._check_labels(y, images)
-        classes, encoded = np.unique(labels, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(f"y must hold at least 2 classes, got {len(classes)} class")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with seeded(seed):
-            self._fit(images, classes, encoded.reshape(labels.shape), seed)
+        before = self.__dict__.copy()
+        try:
+            images = self._check_images(X, reset=True)
+            check_consistent_length(images, y)
+            labels = self._check_labels(y, images)
+            classes, encoded = np.unique(labels, return_inverse=True)
+            if len(classes) < 2:
+                raise ValueError(f"y must hold at least 2 classes, got {len(classes)} class")
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            with seeded(seed):
+                self._fit(images, classes, encoded.reshape(labels.shape), seed)
+        except BaseException:
+            # What was fitted before still predicts: scikit-learn notes new features first of all.
+            self.__dict__ = before
+            raise
         return self
 
     def _fit(
         self, images: NDArray[Any], classes: NDArray[Any], labels: NDArray[Any], seed: int
     ) -> None:
-        """Train on checked data; the estimator changes only when that has succeeded."""
+        """Train on checked data, and keep what came of it."""
         shape = ImageShape(*images.shape[1:])
         model, standardization = self._previous(classes, shape)
         if standardization is None:
