@@ -1,4 +1,7 @@
+"""Estimators: what they do with images, labels, randomness and files."""
+
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,226 +9,437 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
-import ncalab
 from ncalab.estimators import NCAClassifier, NCASegmenter
+from ncalab.tasks import ClassificationNCAModel, SegmentationNCAModel
 
-SMALL: dict[str, Any] = {
-    "num_hidden_channels": 6,
+Array = NDArray[Any]
+
+FAST: dict[str, Any] = {
+    "num_hidden_channels": 8,
     "hidden_size": 16,
     "steps": 3,
-    "batch_size": 8,
+    "epochs": 3,
+    "learning_rate": 0.01,
     "random_state": 0,
 }
 
 
-def squares_and_stripes(count: int = 24) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Draw images of six by seven cells, every other one with a stripe instead of a square."""
-    images = np.random.default_rng(0).normal(0, 0.1, (count, 6, 7))
-    images[::2, 1:4, 1:4] += 1
-    images[1::2, 2, :] += 1
-    return images, np.where(np.arange(count) % 2, "stripe", "square")
+@pytest.fixture(scope="module")
+def digits() -> tuple[Array, Array]:
+    """Digits 0, 1 and 2: images ``(120, 8, 8)`` and labels."""
+    data = load_digits(n_class=3)
+    return data.images[:120], data.target[:120]
 
 
-def bright_cells(count: int = 12, size: int = 8) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Draw noise and mark its bright cells."""
-    images = np.random.default_rng(1).random((count, size, size + 1))
-    return images, images > 0.5
+@pytest.fixture(scope="module")
+def masks() -> tuple[Array, Array]:
+    """Noise, and where it is bright, ``(16, 9, 7)``."""
+    images = np.random.default_rng(0).random((16, 9, 7))
+    return images, images > 0.6
 
 
-def test_images_and_rows_of_their_pixels_are_classified_alike() -> None:
-    images, labels = squares_and_stripes()
-    rows = images.reshape(len(images), -1)
-
-    of_images = NCAClassifier(epochs=8, **SMALL).fit(images, labels)
-    of_rows = NCAClassifier((6, 7), epochs=8, **SMALL).fit(rows, labels)
-
-    assert of_images.score(images, labels) == 1
-    np.testing.assert_array_equal(of_images.predict_proba(images), of_rows.predict_proba(rows))
+@pytest.fixture(scope="module")
+def fitted(digits: tuple[Array, Array]) -> NCAClassifier:
+    return NCAClassifier(**FAST).fit(*digits)
 
 
-def test_the_same_random_state_gives_the_same_probabilities_to_the_bit() -> None:
-    images, labels = squares_and_stripes()
-    torch.manual_seed(5)
-    first = NCAClassifier(epochs=2, **SMALL).fit(images, labels).predict_proba(images)
-    torch.manual_seed(6)
-    again = NCAClassifier(epochs=2, **SMALL).fit(images, labels).predict_proba(images)
-    other = clone(NCAClassifier(epochs=2, **SMALL)).set_params(random_state=1)
-
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other.fit(images, labels).predict_proba(images))
+def classifier(**parameters: Any) -> NCAClassifier:
+    return NCAClassifier(**{**FAST, **parameters})
 
 
-def test_fitting_leaves_the_generator_of_torch_alone() -> None:
-    torch.manual_seed(5)
-    wanted = torch.rand(3)
-    torch.manual_seed(5)
-
-    NCAClassifier(epochs=1, **SMALL).fit(*squares_and_stripes())
-
-    assert torch.equal(torch.rand(3), wanted)
+def segmenter(**parameters: Any) -> NCASegmenter:
+    return NCASegmenter(**{**FAST, "epochs": 8, "learning_rate": 0.03, **parameters})
 
 
-def test_colours_come_last() -> None:
-    images, labels = squares_and_stripes()
-    coloured = np.stack([images, 1 - images, images**2], axis=-1)
+def test_digits_are_told_apart(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
 
-    classifier = NCAClassifier(epochs=1, **SMALL).fit(coloured, labels)
+    trained = classifier(epochs=8).fit(images[:90], labels[:90])
 
-    assert classifier.n_channels_ == classifier.model_.num_image_channels == 3
-    np.testing.assert_allclose(classifier.mean_.squeeze(), coloured.mean(axis=(0, 1, 2)), rtol=1e-5)
+    assert trained.score(images[90:], labels[90:]) > 0.9
 
 
-def test_a_model_without_its_wrapper_says_the_same() -> None:
-    images, labels = squares_and_stripes()
-    classifier = NCAClassifier(epochs=2, **SMALL).fit(images, labels)
-    x = torch.from_numpy((images[:1, None] - classifier.mean_) / classifier.scale_).float()
-
-    alone = classifier.model_.classify(x, seed=classifier.prediction_seed_)
-
-    np.testing.assert_allclose(classifier.predict_proba(images[:1]), alone, atol=1e-6)
-
-
-def test_an_image_is_predicted_the_same_alone_and_among_others() -> None:
-    images, labels = squares_and_stripes()
-    classifier = NCAClassifier(epochs=2, **SMALL).fit(images, labels)
-
-    together = classifier.predict_proba(images)
-
-    for index in (0, 13):
-        alone = classifier.predict_proba(images[index : index + 1])
-        np.testing.assert_allclose(alone[0], together[index], atol=1e-6)
-
-
-def test_images_of_other_sizes_than_those_of_the_training_are_predicted() -> None:
-    images, masks = bright_cells()
-    segmenter = NCASegmenter(epochs=40, learning_rate=1e-2, **SMALL).fit(images, masks)
-    larger, truth = bright_cells(2, size=15)
-
-    assert segmenter.predict(larger).shape == (2, 15, 16)
-    assert segmenter.score(larger, truth) > 0.9
-
-
-def test_masks_keep_their_labels() -> None:
-    images, _ = bright_cells()
-    masks = np.digitize(images, [0.3, 0.7]) * 10
-
-    segmenter = NCASegmenter(epochs=2, **SMALL).fit(images, masks)
-
-    assert segmenter.classes_.tolist() == [0, 10, 20]
-    assert set(np.unique(segmenter.predict(images))) <= {0, 10, 20}
-    probabilities = segmenter.predict_proba(images)
-    assert probabilities.shape == (12, 8, 9, 3)
-    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("predicted", "score"),
-    [([0, 1, 1, 1], 0.8), ([0, 0, 1, 1], 1.0), ([1, 1, 0, 0], 0.0)],
-)
-def test_the_score_is_dice(
-    monkeypatch: pytest.MonkeyPatch, predicted: list[int], score: float
+def test_flat_images_are_those_of_their_shape(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
 ) -> None:
-    images, masks = np.zeros((1, 2, 2)), np.array([[[0, 0], [1, 1]]])
-    segmenter = NCASegmenter(**SMALL)
-    segmenter.classes_ = np.array([0, 1])
-    answer = np.array(predicted).reshape(1, 2, 2)
-    monkeypatch.setattr(segmenter, "predict", lambda X: answer)  # noqa: N803
+    images, labels = digits
+    flat = images.reshape(len(images), -1)
 
-    assert segmenter.score(images, masks) == pytest.approx(score)
+    other = classifier(image_shape=(8, 8)).fit(flat, labels)
 
-
-def test_rows_are_segmented_into_rows() -> None:
-    images, masks = bright_cells()
-    rows, flat = images.reshape(12, -1), masks.reshape(12, -1)
-
-    segmenter = NCASegmenter((8, 9), epochs=1, **SMALL).fit(rows, flat)
-
-    assert segmenter.predict(rows).shape == flat.shape
-    assert segmenter.predict_proba(rows).shape == (*flat.shape, 2)
+    assert np.array_equal(other.predict_proba(flat), fitted.predict_proba(images))
+    assert np.array_equal(other.predict_proba(images), fitted.predict_proba(flat))
+    assert other.image_shape_ == (8, 8, 1)
+    assert other.n_features_in_ == 64
 
 
-def test_estimators_are_searched_validated_piped_and_pickled() -> None:
-    images, labels = squares_and_stripes()
-    rows = images.reshape(len(images), -1)
-    pipeline = make_pipeline(MinMaxScaler(), NCAClassifier((6, 7), epochs=4, **SMALL))
+def test_channels_come_last(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
+    colours = np.stack([images, 16 - images, images**2], axis=-1)[:, :, :6]
 
-    grid = {"ncaclassifier__steps": [2, 3], "ncaclassifier__hidden_size": [16]}
-    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(rows, labels)
-    copied = pickle.loads(pickle.dumps(search.best_estimator_))
+    trained = classifier().fit(colours, labels)
 
-    assert search.best_score_ > 0.9
-    np.testing.assert_array_equal(copied.predict_proba(rows), search.predict_proba(rows))
-    segmenter = NCASegmenter(epochs=20, learning_rate=1e-2, **SMALL)
-    assert cross_val_score(segmenter, *bright_cells(), cv=2, error_score="raise").min() > 0.7
+    assert trained.image_shape_ == (8, 6, 3)
+    want = (colours[2, 3, 4] - trained.mean_) / trained.scale_
+    np.testing.assert_allclose(trained.as_tensor(colours)[2, :, 3, 4], want, rtol=1e-6)
 
 
-def test_early_stopping_ends_before_the_last_epoch() -> None:
-    images, labels = squares_and_stripes(60)
+def test_channels_are_standardised(fitted: NCAClassifier, digits: tuple[Array, Array]) -> None:
+    seen = fitted.as_tensor(digits[0])
 
-    classifier = NCAClassifier(
-        epochs=100, early_stopping=True, n_iter_no_change=2, validation_fraction=0.2, **SMALL
-    ).fit(images, labels)
-
-    assert classifier.n_iter_ < 100
-    assert classifier.score(images, labels) > 0.9
+    torch.testing.assert_close(seen.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.std(), torch.tensor(1.0), atol=1e-3, rtol=0)
 
 
-def test_rare_classes_weigh_more_when_balanced() -> None:
-    images, labels = squares_and_stripes()
-    keep = np.r_[0:24:2, 1:7:2]  # 12 squares, 3 stripes
+def test_images_stay_as_they_are_without_standardisation(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
 
-    classifier = NCAClassifier(epochs=1, class_weight="balanced", **SMALL)
-    classifier.fit(images[keep], labels[keep])
+    trained = classifier(standardize=False, epochs=1).fit(images, labels)
 
-    assert classifier.model_.class_weights == pytest.approx([15 / 24, 15 / 6])
+    assert np.array_equal(trained.as_tensor(images)[:, 0].numpy(), images.astype(np.float32))
+
+
+def test_the_same_random_state_gives_the_same_predictions_to_the_bit(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    torch.manual_seed(99)
+    np.random.seed(99)
+
+    again = clone(fitted).fit(*digits)
+
+    assert np.array_equal(again.predict_proba(digits[0]), fitted.predict_proba(digits[0]))
+    assert again.loss_curve_ == fitted.loss_curve_
+
+
+def test_another_random_state_gives_another_model(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    other = classifier(random_state=1).fit(*digits)
+
+    assert not np.array_equal(other.predict_proba(digits[0]), fitted.predict_proba(digits[0]))
+
+
+def test_fitting_leaves_the_generators_of_torch_and_numpy_alone(
+    digits: tuple[Array, Array],
+) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    want = torch.rand(1).item(), np.random.random()
+    torch.manual_seed(5)
+    np.random.seed(5)
+
+    classifier(epochs=1).fit(*digits)
+
+    assert (torch.rand(1).item(), np.random.random()) == want
+
+
+def test_what_is_predicted_for_an_image_does_not_depend_on_the_others(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    images = digits[0]
+
+    alone = np.concatenate([fitted.predict_proba(images[i : i + 1]) for i in (0, 57, 119)])
+
+    np.testing.assert_allclose(alone, fitted.predict_proba(images)[[0, 57, 119]], rtol=1e-5)
+
+
+def test_probabilities_are_those_of_the_model(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    x = fitted.as_tensor(digits[0][:32])
+
+    prediction = fitted.model_.predict(x, seed=fitted.seed_, samples=[0] * 32)
+
+    want = prediction.logits.softmax(dim=1).numpy()
+    np.testing.assert_allclose(fitted.predict_proba(digits[0][:32]), want, atol=1e-5)
+
+
+def test_images_of_another_size_can_be_classified(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    large = np.pad(digits[0][:4], ((0, 0), (4, 4), (4, 4)))
+
+    assert fitted.predict(large).shape == (4,)
+
+
+def test_classes_may_be_words(digits: tuple[Array, Array]) -> None:
+    names = np.array(["zero", "one", "two"])[digits[1]]
+
+    trained = classifier().fit(digits[0], names)
+
+    assert list(trained.classes_) == ["one", "two", "zero"]
+    assert set(trained.predict(digits[0])) <= set(names)
+
+
+def test_early_stopping_keeps_the_best_weights(digits: tuple[Array, Array]) -> None:
+    trained = classifier(
+        early_stopping=True, validation_fraction=0.3, n_iter_no_change=2, epochs=30
+    ).fit(*digits)
+
+    assert trained.n_iter_ < 30
+    assert trained.validation_scores_ is not None
+    assert len(trained.validation_scores_) == len(trained.loss_curve_) == trained.n_iter_
+    best = int(np.argmax(trained.validation_scores_))
+    assert best < trained.n_iter_ - 1
+
+
+def test_a_warm_start_goes_on_and_a_cold_one_does_not(digits: tuple[Array, Array]) -> None:
+    warm, cold = classifier(warm_start=True).fit(*digits), classifier().fit(*digits)
+    first = warm.loss_curve_[-1]
+
+    warm.fit(*digits)
+
+    assert warm.loss_curve_[0] < cold.fit(*digits).loss_curve_[0]
+    assert warm.loss_curve_[-1] < first
+
+
+def test_a_warm_start_with_other_classes_is_an_error_and_changes_nothing(
+    digits: tuple[Array, Array],
+) -> None:
+    images, labels = digits
+    warm = classifier(warm_start=True).fit(images, labels)
+    before = warm.predict_proba(images)
+
+    with pytest.raises(ValueError, match="warm_start must be False for other classes"):
+        warm.fit(images, labels % 2)
+
+    assert np.array_equal(warm.predict_proba(images), before)
+
+
+def test_class_weights_reach_the_loss(digits: tuple[Array, Array]) -> None:
+    trained = classifier(class_weight={0: 2.0, 1: 1.0, 2: 0.5}, epochs=1).fit(*digits)
+
+    assert trained.model_.class_weights == [2.0, 1.0, 0.5]
+
+
+def test_further_arguments_reach_the_model(digits: tuple[Array, Array]) -> None:
+    trained = classifier(epochs=1, model_params={"use_classifier": False}).fit(*digits)
+
+    assert trained.model_.head is None
+    assert trained.predict_proba(digits[0]).shape == (120, 3)
+
+
+def test_a_pickled_estimator_predicts_the_same(
+    fitted: NCAClassifier, digits: tuple[Array, Array]
+) -> None:
+    again = pickle.loads(pickle.dumps(fitted))
+
+    assert np.array_equal(again.predict_proba(digits[0]), fitted.predict_proba(digits[0]))
+
+
+def test_a_saved_estimator_predicts_the_same(
+    fitted: NCAClassifier, digits: tuple[Array, Array], tmp_path: Path
+) -> None:
+    fitted.save_pretrained(tmp_path)
+
+    again = NCAClassifier.from_pretrained(tmp_path)
+
+    assert np.array_equal(again.predict_proba(digits[0]), fitted.predict_proba(digits[0]))
+    assert again.get_params() == fitted.get_params()
+    assert again.classes_.dtype == fitted.classes_.dtype
+
+
+def test_the_model_of_a_saved_estimator_can_be_read_on_its_own(
+    fitted: NCAClassifier, digits: tuple[Array, Array], tmp_path: Path
+) -> None:
+    fitted.save_pretrained(tmp_path)
+
+    model = ClassificationNCAModel.from_pretrained(tmp_path)
+
+    classes = model.classify(fitted.as_tensor(digits[0]), reduce=True, seed=0)
+    assert (classes.numpy() == digits[1]).mean() > 0.5
+
+
+def test_an_estimator_of_another_class_cannot_be_read(
+    fitted: NCAClassifier, tmp_path: Path
+) -> None:
+    fitted.save_pretrained(tmp_path)
+
+    with pytest.raises(ValueError, match="is a NCAClassifier, not a NCASegmenter"):
+        NCASegmenter.from_pretrained(tmp_path)
+
+
+def test_a_folder_without_an_estimator_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"folder must hold estimator\.json"):
+        NCAClassifier.from_pretrained(tmp_path)
+
+
+def test_a_parameter_that_is_no_data_is_an_error_and_nothing_is_written(
+    digits: tuple[Array, Array], tmp_path: Path
+) -> None:
+    trained = classifier(epochs=1, random_state=np.random.RandomState(0)).fit(*digits)
+
+    with pytest.raises(TypeError, match="random_state must be data that JSON can hold"):
+        trained.save_pretrained(tmp_path / "new")
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_estimator_that_is_not_fitted_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError):
+        classifier().save_pretrained(tmp_path)
+
+
+def test_a_grid_search_finds_a_setting(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
+    grid = {"learning_rate": [1e-9, 0.01]}
+
+    search = GridSearchCV(classifier(batch_size=8), grid, cv=2).fit(images, labels)
+
+    assert search.best_params_ == {"learning_rate": 0.01}
+
+
+def test_an_estimator_ends_a_pipeline_and_is_cross_validated(
+    digits: tuple[Array, Array],
+) -> None:
+    images, labels = digits
+    flat = images.reshape(len(images), -1)
+    pipeline = make_pipeline(MinMaxScaler(), classifier(image_shape=(8, 8), batch_size=8))
+
+    scores = cross_val_score(pipeline, flat, labels, cv=2)
+
+    assert scores.shape == (2,)
+    assert scores.min() > 0.4
+
+
+def test_masks_are_found(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+
+    trained = segmenter(epochs=20).fit(images[:12], labels[:12])
+
+    predicted = trained.predict(images[12:])
+    assert predicted.shape == (4, 9, 7)
+    assert predicted.dtype == bool
+    score = trained.score(images[12:], labels[12:])
+    assert score > 0.9
+    want = 2 * (predicted & labels[12:]).sum() / (predicted.sum() + labels[12:].sum())
+    assert score == pytest.approx(want)
+
+
+def test_probabilities_of_cells_have_the_classes_last(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+
+    probabilities = segmenter(epochs=1).fit(images, labels).predict_proba(images)
+
+    assert probabilities.shape == (16, 9, 7, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1)
+
+
+def test_several_classes_are_scored_by_their_mean(masks: tuple[Array, Array]) -> None:
+    images = masks[0]
+    labels = np.digitize(images, [0.3, 0.6]) * 10
+
+    trained = segmenter(epochs=20).fit(images, labels)
+
+    assert isinstance(trained.model_, SegmentationNCAModel)
+    assert trained.model_.num_classes == 3
+    assert set(np.unique(trained.predict(images))) <= {0, 10, 20}
+    each = f1_score(labels.ravel(), trained.predict(images).ravel(), average=None)
+    assert trained.score(images, labels) == pytest.approx(each.mean())
+    assert trained.score(images, labels) > 0.8
+
+
+def test_flat_masks_are_those_of_their_shape(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+    flat = images.reshape(16, -1)
+
+    one = segmenter(epochs=1).fit(images, labels)
+    other = segmenter(epochs=1, image_shape=(9, 7)).fit(flat, labels.reshape(16, -1))
+
+    assert np.array_equal(one.predict_proba(images), other.predict_proba(flat))
+
+
+def test_larger_images_can_be_segmented(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+    trained = segmenter(epochs=1).fit(images, labels)
+
+    assert trained.predict(np.tile(images[:1], (1, 3, 2))).shape == (1, 27, 14)
+
+
+def test_a_segmenter_is_searched_cross_validated_and_piped(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+    pipeline = make_pipeline(FunctionTransformer(lambda x: x[..., None] * 2), segmenter(epochs=4))
+
+    scores = cross_val_score(pipeline, images, labels, cv=2)
+    search = GridSearchCV(segmenter(batch_size=2), {"learning_rate": [1e-9, 0.03]}, cv=2)
+    search.fit(images, labels)
+
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert search.best_params_ == {"learning_rate": 0.03}
+
+
+def test_masks_of_another_size_are_an_error(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+
+    with pytest.raises(ValueError, match=r"y must have shape \(N, W, H\) = \(16, 9, 7\)"):
+        segmenter().fit(images, labels[:, :, :6])
 
 
 @pytest.mark.parametrize(
-    ("settings", "shape", "message"),
+    ("parameters", "error", "message"),
     [
-        ({"steps": 0}, (4, 6, 6), "steps must be at least 1, got 0"),
-        ({"epochs": 0}, (4, 6, 6), "epochs must be at least 1, got 0"),
-        ({"image_shape": (5, 5)}, (4, 24), r"as many values as a row of X, 24, got \(5, 5, 1\)"),
-        ({"image_shape": (5,)}, (4, 25), r"image_shape must be \(W, H\) or"),
-        ({}, (4, 2, 2, 2, 2), r"X must be \(N, W, H\), \(N, W, H, C\) or \(N, features\)"),
-        ({"device": "gpu"}, (4, 6, 6), "device must be"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": 2.5}, TypeError, r"batch_size must be an integer, got 2\.5"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate must be above 0"),
+        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
+        ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be in"),
+        ({"image_shape": (8, 7)}, ValueError, "image_shape must be that of X"),
+        ({"image_shape": 8}, TypeError, r"image_shape must be \(W, H\), \(W, H, C\) or None"),
+        ({"device": "gpu"}, ValueError, "device must be cpu"),
+        ({"fire_rate": 2.0}, ValueError, "fire_rate must be in"),
     ],
 )
-def test_bad_arguments_are_named(settings: Any, shape: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        NCAClassifier(**settings).fit(np.zeros(shape), [0, 1, 0, 1])
+def test_a_bad_parameter_is_an_error_that_names_it(
+    digits: tuple[Array, Array], parameters: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        classifier(**parameters).fit(*digits)
 
 
-def test_other_channels_than_those_of_the_training_are_refused() -> None:
-    classifier = NCAClassifier(epochs=1, **SMALL).fit(*squares_and_stripes())
-
-    with pytest.raises(ValueError, match="X must have 1 channels as in fit, got 3"):
-        classifier.predict(np.zeros((2, 6, 7, 3)))
+def test_flat_images_must_have_the_features_of_their_shape() -> None:
+    with pytest.raises(ValueError, match="image_shape must have as many values as X has"):
+        classifier(image_shape=(8, 8)).fit(np.zeros((4, 63)), [0, 1, 0, 1])
 
 
-def test_masks_of_another_shape_or_kind_are_refused() -> None:
-    images, masks = bright_cells()
-
-    with pytest.raises(
-        ValueError, match=r"y must be masks of shape \(12, 8, 9\), got \(12, 9, 8\)"
-    ):
-        NCASegmenter().fit(images, masks.transpose(0, 2, 1))
-    with pytest.raises(TypeError, match="y must be masks of integers or booleans"):
-        NCASegmenter().fit(images, masks * 0.5)
-    with pytest.raises(ValueError, match="y must have at least two labels"):
-        NCASegmenter().fit(images, masks & False)
+def test_a_single_class_is_an_error(digits: tuple[Array, Array]) -> None:
+    with pytest.raises(ValueError, match="y must hold at least 2 classes, got 1 class"):
+        classifier().fit(digits[0], np.zeros(120))
 
 
-def test_a_segmenter_that_was_not_fitted_says_so() -> None:
-    with pytest.raises(NotFittedError):
-        NCASegmenter().predict(np.zeros((1, 4, 4)))
+def test_other_channels_than_in_fit_are_an_error(fitted: NCAClassifier) -> None:
+    with pytest.raises(ValueError, match="X must have 1 channels, as in fit, got 3"):
+        fitted.predict(np.zeros((2, 8, 8, 3)))
 
 
-def test_the_facade_has_them() -> None:
-    assert ncalab.NCAClassifier is NCAClassifier
-    assert ncalab.NCASegmenter is NCASegmenter
+def test_images_with_nan_are_an_error(digits: tuple[Array, Array]) -> None:
+    images = digits[0].copy()
+    images[3, 2, 1] = np.nan
+
+    with pytest.raises(ValueError, match="NaN"):
+        classifier().fit(images, digits[1])
+
+
+def test_a_failed_fit_keeps_the_fitted_model(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
+    flat = images.reshape(len(images), -1)
+    trained = classifier(image_shape=(8, 8)).fit(flat, labels)
+    before = trained.predict_proba(flat)
+
+    with pytest.raises(ValueError, match="image_shape must have as many values"):
+        trained.fit(flat[:, :32], labels)
+
+    assert np.array_equal(trained.predict_proba(flat), before)
+
+
+def test_steps_may_be_a_range(digits: tuple[Array, Array]) -> None:
+    trained = classifier(steps=(2, 5), epochs=1).fit(*digits)
+
+    assert trained.model_.training_timesteps == (2, 5)
+    assert trained.model_.inference_timesteps == 4

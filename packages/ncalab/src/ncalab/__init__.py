@@ -1,4 +1,8 @@
-"""Neural cellular automata: every public name of the ncalab parts, imported on first use."""
+"""Neural cellular automata: every public name of the ncalab parts, imported on first use.
+
+The parts are distributions of their own, but for ``estimators``, which comes with this one: it
+needs several of them.
+"""
 
 import pkgutil
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Neural cellular automata as scikit-learn estimators."""
+"""Estimators in the manner of scikit-learn: a model, its training and its data in one object."""
 
 from ncalab.estimators.classifier import NCAClassifier
 from ncalab.estimators.segmenter import NCASegmenter

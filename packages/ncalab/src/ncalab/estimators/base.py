@@ -1,156 +1,286 @@
-"""What the estimators share: preparing images, training a model, and running it."""
+"""What all estimators have in common: checked data, a seeded training, repeatable predictions."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
 
-from ncalab.core import AbstractNCAModel, Prediction, get_compute_device
-from ncalab.core.checks import check_fraction, check_int
-from ncalab.estimators.images import Images, as_images
-from ncalab.train import BasicNCATrainer, EarlyStopping
+from ncalab.core import AbstractNCAModel, get_compute_device
+from ncalab.core.checks import check_int, check_timesteps
+from ncalab.core.saving import PathLike
+from ncalab.estimators.files import read_estimator, write_estimator
+from ncalab.estimators.images import (
+    ImageShape,
+    Standardization,
+    as_images,
+    number_of_axes,
+    read_image_shape,
+)
+from ncalab.estimators.training import Training, train
+from ncalab.train.seeds import derived_seed, seeded
 
-# How scikit-learn checks arrays of samples.
-_ARRAYS: dict[str, Any] = {"dtype": np.float32, "allow_nd": True}
+# All images of a batch draw the same fire masks, so that none depends on its neighbours.
+_SAMPLE = 0
+# Products of matrices of few rows take other ways through a linear algebra library, with other
+# rounding: small batches of small images are filled up to so many cells.
+_FEWEST_CELLS = 4096
 
 
-class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # untyped base
-    """An estimator that trains a cellular automaton on images.
+class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Base class of estimators; a subclass says what model it fits and what labels mean."""
 
-    A subclass has the parameters as attributes, as scikit-learn wants it, and builds the model.
-    """
+    model_: AbstractNCAModel
+    classes_: NDArray[Any]
 
-    image_shape: Any
-    steps: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    standardize: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    random_state: Any
-    device: str
-    verbose: int
-    model_: Any
+    # What a subclass defines
 
     @abstractmethod
-    def _build(self, channels: int, size: tuple[int, int]) -> AbstractNCAModel:
-        """Make the model for images of so many channels, and of that size in training."""
+    def _make_model(
+        self, shape: ImageShape, classes: NDArray[Any], labels: NDArray[Any]
+    ) -> AbstractNCAModel:
+        """Create the model for images of a shape; ``labels`` are indices of ``classes``."""
 
-    def _check_parameters(self) -> None:
-        for name in ("steps", "epochs", "batch_size", "n_iter_no_change"):
-            check_int(name, getattr(self, name), minimum=1)
-        check_fraction("validation_fraction", self.validation_fraction)
+    @abstractmethod
+    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
+        """Return the labels in the shape that the task's loss takes, not yet encoded."""
 
-    def _pairs(
-        self,
-        X: ArrayLike,  # noqa: N803 - scikit-learn's name
-        y: ArrayLike,
-        *,
-        multi_output: bool = False,
-    ) -> tuple[Images, NDArray[Any]]:
-        """Check samples and labels, remember how they look, and arrange samples as images."""
-        samples, labels = validate_data(self, X, y, multi_output=multi_output, **_ARRAYS)
-        return as_images(samples, self.image_shape), labels
+    def _strata(self, labels: NDArray[Any]) -> NDArray[Any] | None:  # noqa: ARG002
+        """Return what a validation split keeps the proportions of."""
+        return None
 
-    def _images(self, X: ArrayLike) -> Images:  # noqa: N803
-        """Check samples and arrange them as images."""
-        if np.asarray(X).ndim > 2:
-            # An automaton runs on a grid of any size: only rows need their number of features.
-            return as_images(check_array(X, **_ARRAYS), self.image_shape)
-        return as_images(validate_data(self, X, reset=False, **_ARRAYS), self.image_shape)
+    # Data
 
-    def _fit(self, images: Images, labels: NDArray[np.int64], stratify: Any = None) -> None:
-        """Train a new model on images and labels, batch first."""
-        random = check_random_state(self.random_state)
-        seed, self.prediction_seed_ = (int(n) for n in random.randint(2**31 - 1, size=2))
-        self.n_channels_ = images.shape[1]
-        axes = (0, 2, 3)
-        channels = (1, self.n_channels_, 1, 1)
-        mean, scale = images.mean(axes), images.std(axes)
-        usable = self.standardize & (scale > 0)
-        self.mean_ = np.where(self.standardize, mean, 0).astype(np.float32).reshape(channels)
-        self.scale_ = np.where(usable, scale, 1).astype(np.float32).reshape(channels)
-        pairs = torch.from_numpy(self._standardized(images)), torch.from_numpy(labels)
-        with _seeded(seed):
-            self._train(pairs, stratify, seed)
+    def _check_images(self, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803
+        """Return data as images ``(N, W, H, C)``, float32 and finite."""
+        if number_of_axes(X) <= 2:
+            array = validate_data(self, X, reset=reset, dtype=np.float32)
+            shape = read_image_shape(self.image_shape) if reset else ImageShape(*self.image_shape_)
+            return as_images(array, shape)
+        array = check_array(X, dtype=np.float32, ensure_2d=False, allow_nd=True)
+        images = as_images(array, None)
+        self._check_size(images.shape[1:], reset=reset)
+        return images
 
-    def _standardized(self, images: Images) -> Images:
-        return (images - self.mean_) / self.scale_
+    def _check_size(self, shape: tuple[int, ...], *, reset: bool) -> None:
+        """Raise unless images are what the estimator was made for or fitted to."""
+        if 0 in shape:
+            raise ValueError(f"X must hold images of at least one cell, got {shape}")
+        if not reset:
+            # A cellular automaton runs on grids of any size.
+            if shape[-1] != self.image_shape_[-1]:
+                raise ValueError(
+                    f"X must have {self.image_shape_[-1]} channels, as in fit, got {shape[-1]}"
+                )
+            return
+        given = read_image_shape(self.image_shape)
+        if given is not None and tuple(given) != tuple(shape):
+            raise ValueError(f"image_shape must be that of X, {shape}, got {tuple(given)}")
 
-    def _train(self, pairs: tuple[Tensor, Tensor], stratify: Any, seed: int) -> None:
-        size = (int(pairs[0].shape[2]), int(pairs[0].shape[3]))
-        model = self._build(self.n_channels_, size)
-        validation, stopping = None, None
-        if self.early_stopping:
-            pairs, held_out = self._split(pairs, stratify, seed)
-            validation = DataLoader(TensorDataset(*held_out), batch_size=self.batch_size)
-            stopping = EarlyStopping(self.n_iter_no_change)
-        trainer = BasicNCATrainer(
-            model,
-            None,
-            lr=self.learning_rate,
-            lr_gamma=0.1 ** (1 / self.epochs),
-            adam_betas=(0.9, 0.999),
-            batch_repeat=1,
-            max_epochs=self.epochs,
-            gradient_clipping=True,
-            progress=bool(self.verbose),
-        )
-        loader = DataLoader(TensorDataset(*pairs), batch_size=self.batch_size, shuffle=True)
-        history = trainer.train(loader, validation, earlystopping=stopping)
-        if self.early_stopping and history.best_model is not None:
-            model = history.best_model
-        self.n_iter_ = history.current_epoch
-        self.model_ = model.eval()
+    def as_tensor(self, X: Any) -> Tensor:  # noqa: N803 - scikit-learn's name
+        """Return data as ``model_`` sees them.
 
-    def _split(
-        self, pairs: tuple[Tensor, Tensor], stratify: Any, seed: int
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        train, held_out = train_test_split(
-            np.arange(len(pairs[0])),
-            test_size=self.validation_fraction,
-            stratify=stratify,
-            random_state=seed,
-        )
-        (x, y), a, b = pairs, torch.from_numpy(train), torch.from_numpy(held_out)
-        return (x[a], y[a]), (x[b], y[b])
+        Args:
+            X: As in :meth:`predict`.
 
-    def _predictions(self, X: ArrayLike) -> Iterator[Prediction]:  # noqa: N803
-        """Run the model on samples, batch by batch.
-
-        In every image the same cells fire, so that what is predicted of an image depends neither
-        on its place nor on the others.
+        Returns:
+            Images, standardised if the estimator does so, shape ``(N, C, W, H)``, float32.
         """
         check_is_fitted(self)
-        images = self._images(X)
-        if images.shape[1] != self.n_channels_:
+        return self._standardization().tensor(self._check_images(X, reset=False))
+
+    def _standardization(self) -> Standardization:
+        return Standardization(self.mean_, self.scale_)
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
+        """Train a model.
+
+        Args:
+            X: Images ``(N, W, H)`` or ``(N, W, H, C)``, or flat ones ``(N, features)``; real
+                numbers.
+            y: Labels, as the class describes them.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: If a parameter has another type.
+            ValueError: If one is out of its range, or data do not fit it or each other.
+            RuntimeError: If the training diverges.
+        """
+        self._check_parameters()
+        if y is None:
             raise ValueError(
-                f"X must have {self.n_channels_} channels as in fit, got {images.shape[1]}"
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        x = torch.from_numpy(self._standardized(images))
-        for batch in x.split(self.batch_size):
-            same = [0] * len(batch)
-            yield self.model_.predict(batch, self.steps, seed=self.prediction_seed_, samples=same)
+        before = self.__dict__.copy()
+        try:
+            images = self._check_images(X, reset=True)
+            check_consistent_length(images, y)
+            labels = self._check_labels(y, images)
+            classes, encoded = np.unique(labels, return_inverse=True)
+            if len(classes) < 2:
+                raise ValueError(f"y must hold at least 2 classes, got {len(classes)} class")
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            with seeded(seed):
+                self._fit(images, classes, encoded.reshape(labels.shape), seed)
+        except BaseException:
+            # What was fitted before still predicts: scikit-learn notes new features first of all.
+            self.__dict__ = before
+            raise
+        return self
 
-    def _device(self) -> torch.device:
-        return get_compute_device(self.device)
+    def _fit(
+        self, images: NDArray[Any], classes: NDArray[Any], labels: NDArray[Any], seed: int
+    ) -> None:
+        """Train on checked data, and keep what came of it."""
+        shape = ImageShape(*images.shape[1:])
+        model, standardization = self._previous(classes, shape)
+        if standardization is None:
+            standardization = Standardization.of(images, enabled=self.standardize)
+        result = train(
+            model or self._make_model(shape, classes, labels),
+            standardization.tensor(images),
+            torch.from_numpy(labels.astype(np.int64)),
+            Training(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                validation_fraction=self.validation_fraction if self.early_stopping else None,
+                patience=self.n_iter_no_change,
+                progress=bool(self.verbose),
+            ),
+            strata=self._strata(labels),
+        )
+        self.model_ = result.model.eval()
+        self.classes_ = classes
+        self.mean_, self.scale_ = standardization
+        self.image_shape_ = tuple(shape)
+        self.n_features_in_ = math.prod(shape)
+        self.seed_ = derived_seed(seed, 0)
+        self.n_iter_ = len(result.losses)
+        self.loss_curve_ = result.losses
+        self.validation_scores_ = result.scores
 
+    def _previous(
+        self, classes: NDArray[Any], shape: ImageShape
+    ) -> tuple[AbstractNCAModel | None, Standardization | None]:
+        """Return what a warm start goes on from; nothing for a cold one."""
+        if not self.warm_start or not hasattr(self, "model_"):
+            return None, None
+        if not np.array_equal(classes, self.classes_) or shape[-1] != self.image_shape_[-1]:
+            raise ValueError(
+                "warm_start must be False for other classes or channels than those fitted before "
+                f"({list(self.classes_)}, {self.image_shape_[-1]} channels), "
+                f"got {list(classes)}, {shape[-1]} channels"
+            )
+        # A copy: a training that fails must not leave a half-trained model behind.
+        return deepcopy(self.model_), self._standardization()
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator for a while, and leave the caller's as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    def _check_parameters(self) -> None:
+        """Raise for what neither model nor trainer would name in the user's terms."""
+        for name in ("epochs", "batch_size", "n_iter_no_change"):
+            check_int(name, getattr(self, name), minimum=1)
+        check_timesteps("steps", self.steps)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must be in (0, 1), got {self.validation_fraction}"
+            )
+
+    def _model_arguments(self) -> dict[str, Any]:
+        """Return the model's arguments that all tasks share."""
+        steps = check_timesteps("steps", self.steps)
+        return {
+            "num_hidden_channels": self.num_hidden_channels,
+            "fire_rate": self.fire_rate,
+            "hidden_size": self.hidden_size,
+            "num_learned_filters": self.num_learned_filters,
+            "kernel_size": self.kernel_size,
+            "filter_padding": self.filter_padding,
+            "training_timesteps": steps,
+            # The longest rollout that it was trained for.
+            "inference_timesteps": steps if isinstance(steps, int) else steps[1] - 1,
+            **(self.model_params or {}),
+        }
+
+    # Prediction
+
+    def _logits(self, X: Any) -> Iterator[Tensor]:  # noqa: N803
+        """Predict logits batch by batch, float64, always alike for the same image."""
+        images = self.as_tensor(X)
+        cells = images.shape[2] * images.shape[3]
+        fewest = min(self.batch_size, math.ceil(_FEWEST_CELLS / cells))
+        for batch in images.split(self.batch_size):
+            missing = max(0, fewest - len(batch))
+            filled = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
+            samples = [_SAMPLE] * len(filled)
+            prediction = self.model_.predict(filled, seed=self.seed_, samples=samples)
+            yield prediction.logits[: len(batch)].double()
+
+    # Files
+
+    def save_pretrained(self, folder: PathLike) -> None:
+        """Write the fitted estimator into a folder, created if missing.
+
+        It holds ``model.safetensors`` and ``config.json``, which the model's class can read on
+        its own, and ``estimator.json``: parameters, classes and standardisation.
+
+        Args:
+            folder: Where to write; files of these names are replaced.
+
+        Raises:
+            NotFittedError: If there is nothing to save.
+            TypeError: If a parameter is no data that JSON can hold, such as a ``RandomState``.
+        """
+        check_is_fitted(self)
+        write_estimator(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: PathLike) -> Self:
+        """Rebuild an estimator that :meth:`save_pretrained` wrote.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The estimator, fitted; its predictions are those of the saved one.
+
+        Raises:
+            FileNotFoundError: If the folder lacks a file.
+            ValueError: If a file is broken, or of another class.
+        """
+        return read_estimator(cls, Path(folder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled, with the model on the CPU, so that any machine can read it."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "model_" in state:
+            # Metrics and their counts are the training's.
+            state["model_"] = deepcopy(state["model_"]).to("cpu")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what was pickled, on the device of the parameters if it is there."""
+        super().__setstate__(state)
+        if "model_" in state:
+            self.model_.to(get_compute_device(self.device))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that images are welcome, too, and labels needed."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        return tags

@@ -1,186 +1,184 @@
-"""Classification of images, scikit-learn's way."""
+"""The estimator that classifies images."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, compute_class_weight
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import assert_all_finite, column_or_1d
 
+from ncalab.core import get_compute_device
+from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
+from ncalab.estimators.images import ImageShape
 from ncalab.tasks import ClassificationNCAModel
 
 
-class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # untyped base
-    """Classify images with a neural cellular automaton, as a scikit-learn classifier.
+class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no types
+    """Classify images with a neural cellular automaton, as a scikit-learn estimator.
 
-    It wraps :class:`ncalab.tasks.ClassificationNCAModel` with a head, and
-    :class:`ncalab.train.BasicNCATrainer`. It goes where classifiers go: pipelines,
-    ``cross_val_score``, ``GridSearchCV``. For augmentation, checkpoints or figures, use these
-    two directly.
+    Images are arrays ``(N, W, H)`` or, channels last, ``(N, W, H, C)``. Flat ones,
+    ``(N, features)``, are reshaped to ``image_shape``; without one, each sample is a single cell
+    with a channel per feature, as befits a table, whose columns have no neighbours.
 
-    Samples are arrays with the channels last, ``(N, W, H)`` or ``(N, W, H, C)``, or rows of
-    pixels ``(N, features)``. After ``fit`` on images with axes of their own, those that are
-    predicted may have another size.
+    The same ``random_state`` gives the same model and the same predictions, to the bit on one
+    machine with one number of threads. What is predicted for an image does not depend on the
+    others: all draw the same fire masks.
 
     Args:
-        image_shape: (W, H) or (W, H, C) of samples that are rows. None: a square image if the
-            number of features is a square, otherwise a line of cells.
-        num_hidden_channels: Number of hidden channels.
+        image_shape: ``(W, H)`` or ``(W, H, C)`` of flat images.
+        num_hidden_channels: Number of hidden channels of a cell.
         hidden_size: Number of hidden neurons of the rule.
-        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
-        steps: Number of steps, in training and prediction.
+        steps: Number of steps of a rollout; or a range (min, max) without max that trainings draw
+            it from, and predictions take the largest of.
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
-        epochs: Number of passes through the training images.
-        batch_size: Number of images per optimiser step.
-        learning_rate: Learning rate of Adam at the start; a tenth of it at the end.
-        class_weight: Weight of each class in the loss: a dictionary by class, "balanced" for
-            weights inverse to its frequency, or None for 1.
-        standardize: Whether every channel is shifted and scaled to mean 0 and variance 1, as
-            measured in ``fit``.
-        early_stopping: Whether to hold out validation images, to stop when their accuracy no
-            longer improves, and to keep the best weights.
-        validation_fraction: Share of the images that is held out.
-        n_iter_no_change: Number of epochs without improvement after which to stop.
-        random_state: Seed or ``RandomState`` of weights, order, split and firing cells. The same
-            one gives the same predictions to the bit on the CPU.
+        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
+        kernel_size: Size of learned filters, odd.
+        filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
+            "circular".
+        avg_pool_size: Side of the grid that the final state is pooled to, at most a side of the
+            image.
+        class_weight: Weight of each class in the loss: a dict by class, "balanced", or None for 1.
+        epochs: Number of epochs, at most.
+        batch_size: Number of images of an optimiser step, and of a batch of predictions.
+        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        early_stopping: Whether to hold out a part of the data, stop when the accuracy on it no
+            longer improves, and keep the best weights.
+        validation_fraction: Share to hold out, in (0, 1).
+        n_iter_no_change: Number of epochs without improvement to stop after.
+        standardize: Whether to subtract the mean of each channel and divide by its deviation.
+        warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
+            optimiser, instead of starting anew.
+        model_params: Further arguments of :class:`ncalab.tasks.ClassificationNCAModel`.
+        random_state: Seed or generator of all that is random.
         device: "cpu", "cuda", "cuda:<index>", "mps" or "auto".
-        verbose: Whether to show progress.
+        verbose: Whether to show a progress bar.
 
     Attributes:
+        model_: The fitted :class:`ncalab.tasks.ClassificationNCAModel`. It takes what
+            :meth:`as_tensor` returns.
         classes_: The classes, sorted, shape ``(K,)``.
-        model_: The trained :class:`ncalab.tasks.ClassificationNCAModel`: ``save_pretrained`` it,
-            animate it. It wants ``(image - mean_) / scale_``.
-        mean_: Mean of each channel, shape ``(1, C, 1, 1)``, float32; 0 unless ``standardize``.
-        scale_: Its standard deviation, likewise; 1 unless ``standardize``.
-        n_iter_: Number of epochs that were trained.
-        n_channels_: Number of channels C.
-        n_features_in_: Length of the second axis of the samples.
+        n_features_in_: Number of values of an image.
+        image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
+        mean_: What is subtracted from each channel, shape ``(C,)``.
+        scale_: What it is divided by, shape ``(C,)``.
+        n_iter_: Number of epochs that the last ``fit`` took.
+        loss_curve_: Mean loss of each of them.
+        validation_scores_: Accuracy on what was held out after each; None without.
+        seed_: Seed of the fire masks of predictions.
 
-    >>> import numpy as np
-    >>> images = np.zeros((20, 6, 6))
-    >>> images[10:, 2:4, 2:4] = 1
-    >>> labels = ["empty"] * 10 + ["square"] * 10
-    >>> classifier = NCAClassifier(steps=3, epochs=10, batch_size=4, random_state=0)
-    >>> print(classifier.fit(images, labels).predict(images[8:12]).tolist())
-    ['empty', 'empty', 'square', 'square']
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(n_class=2, return_X_y=True)
+    >>> classifier = NCAClassifier(image_shape=(8, 8), steps=4, epochs=4, random_state=0)
+    >>> classifier.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9
+    True
     """
 
     def __init__(
         self,
-        image_shape: Sequence[int] | None = None,
         *,
+        image_shape: tuple[int, ...] | None = None,
         num_hidden_channels: int = 16,
         hidden_size: int = 64,
-        num_learned_filters: int = 2,
-        steps: int = 8,
+        steps: int | tuple[int, int] = 8,
         fire_rate: float = 0.8,
-        epochs: int = 30,
+        num_learned_filters: int = 2,
+        kernel_size: int = 3,
+        filter_padding: FilterPadding = "reflect",
+        avg_pool_size: int = 4,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        epochs: int = 20,
         batch_size: int = 32,
         learning_rate: float = 4e-3,
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        standardize: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        random_state: Any = None,
+        standardize: bool = True,
+        warm_start: bool = False,
+        model_params: dict[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
-        verbose: int = 0,
+        verbose: bool | int = False,
     ) -> None:
         self.image_shape = image_shape
         self.num_hidden_channels = num_hidden_channels
         self.hidden_size = hidden_size
-        self.num_learned_filters = num_learned_filters
         self.steps = steps
         self.fire_rate = fire_rate
+        self.num_learned_filters = num_learned_filters
+        self.kernel_size = kernel_size
+        self.filter_padding = filter_padding
+        self.avg_pool_size = avg_pool_size
+        self.class_weight = class_weight
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.class_weight = class_weight
-        self.standardize = standardize
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.standardize = standardize
+        self.warm_start = warm_start
+        self.model_params = model_params
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
 
-    def _build(self, channels: int, size: tuple[int, int]) -> ClassificationNCAModel:
-        return ClassificationNCAModel(
-            self._device(),
-            channels,
-            self.num_hidden_channels,
-            len(self.classes_),
-            fire_rate=self.fire_rate,
-            hidden_size=self.hidden_size,
-            num_learned_filters=self.num_learned_filters,
-            # Reflection needs a second cell; a row of features may be one cell wide.
-            filter_padding="zero",
-            avg_pool_size=min(8, max(size)),
-            class_weights=self._loss_weights,
-            class_names=[str(name) for name in self.classes_],
-            training_timesteps=self.steps,
-            inference_timesteps=self.steps,
-        )
+    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+        labels: NDArray[Any] = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels)
+        return labels
 
-    def _weigh(self, labels: NDArray[np.int64]) -> list[float] | None:
-        """Return the weight of each class in the loss."""
+    def _class_weights(self, classes: NDArray[Any], labels: NDArray[Any]) -> list[float] | None:
         if self.class_weight is None:
             return None
-        y = self.classes_[labels]
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        weights = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
         return [float(weight) for weight in weights]
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
-        """Train a new model.
+    def _strata(self, labels: NDArray[Any]) -> NDArray[Any]:
+        return labels
+
+    def _make_model(
+        self, shape: ImageShape, classes: NDArray[Any], labels: NDArray[Any]
+    ) -> ClassificationNCAModel:
+        return ClassificationNCAModel(
+            get_compute_device(self.device),
+            shape.channels,
+            num_classes=len(classes),
+            **{
+                "avg_pool_size": min(self.avg_pool_size, shape.width, shape.height),
+                "class_weights": self._class_weights(classes, labels),
+                **self._model_arguments(),
+            },
+        )
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
+        """Return the most probable class of each image.
 
         Args:
-            X: Images, shape ``(N, W, H)``, ``(N, W, H, C)`` or ``(N, features)``, finite numbers.
-            y: Class of each, shape ``(N,)``: integers or strings.
+            X: Images ``(N, W, H)`` or ``(N, W, H, C)`` of any size, or flat ones
+                ``(N, features)`` of the size of the training images.
 
         Returns:
-            The estimator itself.
+            Classes, shape ``(N,)``.
 
         Raises:
-            ValueError: If the shapes do not fit, a value is not finite, or there are fewer than
-                two classes.
+            NotFittedError: If the estimator is not fitted.
+            ValueError: If images have another number of channels or features than in ``fit``.
         """
-        self._check_parameters()
-        images, y = self._pairs(X, y)
-        labels = self._encode(y)
-        self._loss_weights = self._weigh(labels)
-        self._fit(images, labels, stratify=labels)
-        return self
+        best = self.predict_proba(X).argmax(axis=1)
+        predicted: NDArray[Any] = self.classes_[best]
+        return predicted
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        """Remember the classes and number the labels."""
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must have at least two classes, got 1 class: {self.classes_}")
-        return labels.astype(np.int64)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803 - scikit-learn's name
+        """Return the probability of each class.
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Return the probability of each class, shape ``(N, K)``, float64."""
-        check_is_fitted(self)
-        batches = [
-            self.model_.class_probabilities(prediction).cpu().numpy()
-            for prediction in self._predictions(X)
-        ]
-        probabilities: NDArray[np.float64] = np.concatenate(batches).astype(np.float64)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return probabilities
+        Args:
+            X: As in :meth:`predict`.
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Return the most probable class of each image, shape ``(N,)``."""
-        chosen = self.predict_proba(X).argmax(axis=1)
-        classes: NDArray[Any] = self.classes_[chosen]
-        return classes
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
+        Returns:
+            Probabilities, shape ``(N, K)``, in the order of ``classes_``.
+        """
+        return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in self._logits(X)])

@@ -1,71 +1,114 @@
-"""Arrays as scikit-learn has them, channels last or flat, to images as cells have them."""
+"""Arrays as users of scikit-learn have them, and the images that a model sees."""
 
-import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-Images = NDArray[np.float32]
-"""Images, shape ``(N, C, W, H)``, float32."""
-
-
-def grid_of_features(features: int) -> tuple[int, int]:
-    """Return the grid of a sample given as that many numbers.
-
-    A square number of them is a square image, any other a line of cells.
-
-    >>> grid_of_features(64), grid_of_features(30)
-    ((8, 8), (30, 1))
-    """
-    side = math.isqrt(features)
-    return (side, side) if side * side == features else (features, 1)
+from ncalab.core.checks import check_int
 
 
-def check_image_shape(image_shape: Sequence[int] | None) -> tuple[int, int, int] | None:
-    """Return ``image_shape`` as (W, H, channels).
+class ImageShape(NamedTuple):
+    """Size of an image, channels last."""
 
-    Raises:
-        ValueError: If it is neither None nor two or three sizes of at least 1.
-    """
-    if image_shape is None:
-        return None
-    sizes = tuple(image_shape)
-    if len(sizes) not in (2, 3) or not all(isinstance(n, int | np.integer) for n in sizes):
-        raise ValueError(f"image_shape must be (W, H) or (W, H, channels), got {image_shape!r}")
-    if min(sizes) < 1:
-        raise ValueError(f"image_shape must be sizes of at least 1, got {image_shape!r}")
-    width, height, *rest = map(int, sizes)
-    return width, height, rest[0] if rest else 1
+    width: int
+    height: int
+    channels: int
 
 
-def as_images(X: NDArray[np.floating], image_shape: Sequence[int] | None) -> Images:  # noqa: N803
-    """Arrange samples as images.
+def read_image_shape(value: Any) -> ImageShape | None:
+    """Return the argument ``image_shape`` as three numbers, or None.
 
     Args:
-        X: Samples: images ``(N, W, H)`` or ``(N, W, H, C)``, or rows ``(N, features)``.
-        image_shape: (W, H) or (W, H, C) of a row; None for :func:`grid_of_features`. Images of
-            three or four axes need none.
-
-    Returns:
-        Images, shape ``(N, C, W, H)``, a float32 copy.
+        value: ``(W, H)``, ``(W, H, C)`` or None.
 
     Raises:
-        ValueError: If X has another number of axes, or rows do not have the image's size.
+        TypeError: If it is nothing of the kind.
+        ValueError: If a number is below 1.
 
-    >>> as_images(np.arange(12.0).reshape(2, 6), (2, 3))[1, 0].tolist()
-    [[6.0, 7.0, 8.0], [9.0, 10.0, 11.0]]
+    >>> read_image_shape((8, 6))
+    ImageShape(width=8, height=6, channels=1)
     """
-    shape = check_image_shape(image_shape)
-    if X.ndim == 2:
-        shape = shape or (*grid_of_features(X.shape[1]), 1)
-        if math.prod(shape) != X.shape[1]:
-            raise ValueError(
-                f"image_shape must have as many values as a row of X, {X.shape[1]}, got {shape}"
-            )
-        X = X.reshape(len(X), *shape)  # noqa: N806 - scikit-learn's name
-    elif X.ndim == 3:
-        X = X[..., None]  # noqa: N806
-    elif X.ndim != 4:
-        raise ValueError(f"X must be (N, W, H), (N, W, H, C) or (N, features), got shape {X.shape}")
-    return np.array(X.transpose(0, 3, 1, 2), dtype=np.float32, order="C")
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) not in (2, 3):
+        raise TypeError(f"image_shape must be (W, H), (W, H, C) or None, got {value!r}")
+    sizes = [check_int(f"image_shape[{i}]", size, minimum=1) for i, size in enumerate(value)]
+    return ImageShape(sizes[0], sizes[1], sizes[2] if len(sizes) == 3 else 1)
+
+
+def number_of_axes(x: Any) -> int:
+    """Return the number of axes of an array, data frame, sparse matrix or nested list.
+
+    >>> number_of_axes([[1.0, 2.0]])
+    2
+    """
+    return int(x.ndim) if hasattr(x, "ndim") else np.asarray(x).ndim
+
+
+def as_images(x: NDArray[Any], shape: ImageShape | None) -> NDArray[Any]:
+    """Bring an array to the shape ``(N, W, H, C)``.
+
+    Args:
+        x: Images ``(N, W, H)`` or ``(N, W, H, C)``, or flat ones ``(N, features)``.
+        shape: What flat ones are images of. None: each is one cell with a channel per feature.
+
+    Raises:
+        ValueError: If flat images have another number of features, or ``x`` other axes.
+
+    >>> as_images(np.zeros((5, 64)), ImageShape(8, 8, 1)).shape
+    (5, 8, 8, 1)
+    >>> as_images(np.zeros((5, 64)), None).shape
+    (5, 1, 1, 64)
+    """
+    if x.ndim == 3:
+        return x[..., None]
+    if x.ndim == 4:
+        return x
+    if x.ndim != 2:
+        raise ValueError(
+            f"X must have shape (N, W, H), (N, W, H, C) or (N, features), got {x.shape}"
+        )
+    if shape is None:
+        return x[:, None, None, :]
+    width, height, channels = shape
+    if x.shape[1] != width * height * channels:
+        raise ValueError(
+            f"image_shape must have as many values as X has features, {x.shape[1]}, "
+            f"got {tuple(shape)}"
+        )
+    return x.reshape(-1, width, height, channels)
+
+
+class Standardization(NamedTuple):
+    """Mean and standard deviation of each channel, to subtract and divide by."""
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, images: NDArray[Any], *, enabled: bool) -> "Standardization":
+        """Measure images ``(N, W, H, C)``; if not enabled, return what changes nothing.
+
+        A constant channel is only shifted.
+
+        >>> Standardization.of(np.array([[[[1.0, 5.0]]], [[[3.0, 5.0]]]]), enabled=True).scale
+        array([1., 1.])
+        """
+        channels = images.shape[-1]
+        if not enabled:
+            return cls(np.zeros(channels), np.ones(channels))
+        axes = (0, 1, 2)
+        mean = images.mean(axis=axes, dtype=np.float64)
+        # Two passes: the difference of two large sums would be lost in rounding.
+        deviation = np.sqrt(np.square(images - mean).mean(axis=axes))
+        tiny = deviation <= 1e-7 * np.abs(mean)
+        return cls(mean, np.where(tiny, 1.0, deviation))
+
+    def tensor(self, images: NDArray[Any]) -> Tensor:
+        """Return images ``(N, W, H, C)`` as the model sees them, ``(N, C, W, H)``, float32."""
+        scaled = ((images - self.mean) / self.scale).astype(np.float32)
+        return torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous()

@@ -1,202 +1,215 @@
-"""Segmentation of images, scikit-learn's way."""
+"""The estimator that gives every cell of an image a class."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, check_consistent_length
+from torch import Tensor
 
+from ncalab.core import get_compute_device
+from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
-from ncalab.estimators.images import Images, as_images
+from ncalab.estimators.images import ImageShape, number_of_axes
 from ncalab.tasks import SegmentationNCAModel
 
 
 class NCASegmenter(NCAEstimator):
     """Segment images with a neural cellular automaton, as a scikit-learn estimator.
 
-    It wraps :class:`ncalab.tasks.SegmentationNCAModel` and
-    :class:`ncalab.train.BasicNCATrainer`. Images and parameters are those of
-    :class:`NCAClassifier`; labels are masks. Cells see only their neighbours, so images of any
-    size can be segmented after ``fit``.
+    Images are arrays ``(N, W, H)`` or, channels last, ``(N, W, H, C)``; labels are ``(N, W, H)``.
+    Flat images, ``(N, features)``, are reshaped to ``image_shape``, and their labels may be flat,
+    too, ``(N, W * H)``. Without an ``image_shape``, each sample is a single cell with a channel
+    per feature, and labels are ``(N,)``.
+
+    With two classes, the second one of ``classes_`` is the foreground.
+
+    The same ``random_state`` gives the same model and the same predictions, to the bit on one
+    machine with one number of threads. What is predicted for an image does not depend on the
+    others: all draw the same fire masks.
 
     Args:
-        image_shape: (W, H) or (W, H, C) of samples that are rows; their masks are rows, too.
-        num_hidden_channels: Number of hidden channels.
+        image_shape: ``(W, H)`` or ``(W, H, C)`` of flat images.
+        num_hidden_channels: Number of hidden channels of a cell.
         hidden_size: Number of hidden neurons of the rule.
-        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
-        steps: Number of steps, in training and prediction. After k steps a cell has heard of
-            others at most k cells away.
+        steps: Number of steps of a rollout; or a range (min, max) without max that trainings draw
+            it from, and predictions take the largest of. A cell sees one more ring of neighbours
+            with every step.
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
-        epochs: Number of passes through the training images.
-        batch_size: Number of images per optimiser step.
-        learning_rate: Learning rate of Adam at the start; a tenth of it at the end.
-        standardize: Whether every channel is shifted and scaled to mean 0 and variance 1, as
-            measured in ``fit``.
-        early_stopping: Whether to hold out validation images, to stop when their Dice score no
-            longer improves, and to keep the best weights.
-        validation_fraction: Share of the images that is held out.
-        n_iter_no_change: Number of epochs without improvement after which to stop.
-        random_state: Seed or ``RandomState`` of all that is random.
+        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
+        kernel_size: Size of learned filters, odd.
+        filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
+            "circular".
+        epochs: Number of epochs, at most.
+        batch_size: Number of images of an optimiser step, and of a batch of predictions.
+        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        early_stopping: Whether to hold out a part of the images, stop when the Dice score on them
+            no longer improves, and keep the best weights.
+        validation_fraction: Share to hold out, in (0, 1).
+        n_iter_no_change: Number of epochs without improvement to stop after.
+        standardize: Whether to subtract the mean of each channel and divide by its deviation.
+        warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
+            optimiser, instead of starting anew.
+        model_params: Further arguments of :class:`ncalab.tasks.SegmentationNCAModel`.
+        random_state: Seed or generator of all that is random.
         device: "cpu", "cuda", "cuda:<index>", "mps" or "auto".
-        verbose: Whether to show progress.
+        verbose: Whether to show a progress bar.
 
     Attributes:
-        classes_: The labels, sorted, shape ``(K,)``. The first one is the background.
-        model_: The trained :class:`ncalab.tasks.SegmentationNCAModel`. It wants
-            ``(image - mean_) / scale_``.
-        mean_: Mean of each channel, shape ``(1, C, 1, 1)``, float32; 0 unless ``standardize``.
-        scale_: Its standard deviation, likewise; 1 unless ``standardize``.
-        n_iter_: Number of epochs that were trained.
-        n_channels_: Number of channels C.
-        n_features_in_: Length of the second axis of the samples.
+        model_: The fitted :class:`ncalab.tasks.SegmentationNCAModel`. It takes what
+            :meth:`as_tensor` returns.
+        classes_: The classes, sorted, shape ``(K,)``.
+        n_features_in_: Number of values of an image.
+        image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
+        mean_: What is subtracted from each channel, shape ``(C,)``.
+        scale_: What it is divided by, shape ``(C,)``.
+        n_iter_: Number of epochs that the last ``fit`` took.
+        loss_curve_: Mean loss of each of them.
+        validation_scores_: Dice score on what was held out after each; None without.
+        seed_: Seed of the fire masks of predictions.
 
-    >>> import numpy as np
-    >>> images = np.random.default_rng(0).random((12, 8, 8))
-    >>> masks = (images > 0.5).astype(int)
-    >>> segmenter = NCASegmenter(steps=3, epochs=30, batch_size=4, random_state=0)
-    >>> segmenter.fit(images, masks).predict(images).shape
-    (12, 8, 8)
-    >>> segmenter.score(images, masks) > 0.9
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.random((16, 12, 10))
+    >>> masks = images > 0.6
+    >>> segmenter = NCASegmenter(steps=3, epochs=20, random_state=0)
+    >>> segmenter.fit(images[:12], masks[:12]).score(images[12:], masks[12:]) > 0.9
     True
     """
 
     def __init__(
         self,
-        image_shape: Sequence[int] | None = None,
         *,
-        num_hidden_channels: int = 12,
+        image_shape: tuple[int, ...] | None = None,
+        num_hidden_channels: int = 16,
         hidden_size: int = 64,
-        num_learned_filters: int = 2,
-        steps: int = 16,
+        steps: int | tuple[int, int] = 16,
         fire_rate: float = 0.8,
-        epochs: int = 60,
+        num_learned_filters: int = 2,
+        kernel_size: int = 3,
+        filter_padding: FilterPadding = "reflect",
+        epochs: int = 50,
         batch_size: int = 8,
         learning_rate: float = 4e-3,
-        standardize: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        random_state: Any = None,
+        standardize: bool = True,
+        warm_start: bool = False,
+        model_params: dict[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
-        verbose: int = 0,
+        verbose: bool | int = False,
     ) -> None:
         self.image_shape = image_shape
         self.num_hidden_channels = num_hidden_channels
         self.hidden_size = hidden_size
-        self.num_learned_filters = num_learned_filters
         self.steps = steps
         self.fire_rate = fire_rate
+        self.num_learned_filters = num_learned_filters
+        self.kernel_size = kernel_size
+        self.filter_padding = filter_padding
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.standardize = standardize
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.standardize = standardize
+        self.warm_start = warm_start
+        self.model_params = model_params
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
 
-    def _build(
+    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
+        labels = np.asarray(y)
+        check_consistent_length(images, labels)
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels.reshape(-1))
+        grid = images.shape[:3]
+        if labels.shape not in (grid, (*grid, 1), (grid[0], grid[1] * grid[2])) and not (
+            grid[1:] == (1, 1) and labels.size == len(images)
+        ):
+            raise ValueError(
+                f"y must have shape (N, W, H) = {grid} or (N, W * H), got {labels.shape}"
+            )
+        return labels.reshape(grid)
+
+    def _make_model(
         self,
-        channels: int,
-        size: tuple[int, int],  # noqa: ARG002 - cells are segmented one by one
+        shape: ImageShape,
+        classes: NDArray[Any],
+        labels: NDArray[Any],  # noqa: ARG002
     ) -> SegmentationNCAModel:
-        classes = len(self.classes_)
         return SegmentationNCAModel(
-            self._device(),
-            channels,
-            self.num_hidden_channels,
-            num_classes=1 if classes == 2 else classes,
-            fire_rate=self.fire_rate,
-            hidden_size=self.hidden_size,
-            num_learned_filters=self.num_learned_filters,
-            filter_padding="replicate",
-            training_timesteps=self.steps,
-            inference_timesteps=self.steps,
+            get_compute_device(self.device),
+            shape.channels,
+            num_classes=1 if len(classes) == 2 else len(classes),
+            **self._model_arguments(),
         )
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
-        """Train a new model.
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
+        """Return the most probable class of each cell.
 
         Args:
-            X: Images, shape ``(N, W, H)``, ``(N, W, H, C)`` or ``(N, features)``, finite numbers.
-            y: Masks, shape ``(N, W, H)``, or ``(N, W * H)`` for samples that are rows: integers
-                or booleans. The smallest label is the background.
+            X: Images ``(N, W, H)`` or ``(N, W, H, C)`` of any size, or flat ones
+                ``(N, features)`` of the size of the training images.
 
         Returns:
-            The estimator itself.
+            Classes, shape ``(N, W, H)``; ``(N,)`` for flat samples of a single cell.
 
         Raises:
-            ValueError: If the shapes do not fit, a value is not finite, or there are fewer than
-                two labels.
-            TypeError: If labels are neither integers nor booleans.
+            NotFittedError: If the estimator is not fitted.
+            ValueError: If images have another number of channels or features than in ``fit``.
         """
-        self._check_parameters()
-        # scikit-learn checks labels of up to two axes.
-        flat = y if np.asarray(y).ndim < 3 else np.reshape(y, (len(np.asarray(y)), -1))
-        images, _ = self._pairs(X, flat, multi_output=True)
-        masks = self._as_masks(y, images)
-        self.classes_, labels = np.unique(masks, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must have at least two labels, got only {self.classes_}")
-        self._fit(images, labels.reshape(masks.shape).astype(np.int64))
-        return self
+        best = self.predict_proba(X).argmax(axis=-1)
+        predicted: NDArray[Any] = self.classes_[best]
+        return predicted
 
-    def _as_masks(self, y: ArrayLike, images: Images) -> NDArray[Any]:
-        """Check masks and arrange them as the images, shape ``(N, W, H)``."""
-        masks = np.asarray(y)
-        if masks.dtype.kind not in "bui":
-            raise TypeError(f"y must be masks of integers or booleans, got dtype {masks.dtype}")
-        wanted = (len(images), *images.shape[2:])
-        if masks.shape not in (wanted, (len(images), images[0, 0].size)):
-            raise ValueError(f"y must be masks of shape {wanted}, got {masks.shape}")
-        return masks.reshape(wanted)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803 - scikit-learn's name
+        """Return the probability of each class in each cell.
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Return the probability of each label for each cell.
+        Args:
+            X: As in :meth:`predict`.
 
         Returns:
-            Probabilities, shape ``(N, W, H, K)``, float64; ``(N, W * H, K)`` for rows.
+            Probabilities, shape ``(N, W, H, K)``, in the order of ``classes_``; ``(N, K)`` for
+            flat samples of a single cell.
         """
-        check_is_fitted(self)
-        batches = []
-        for prediction in self._predictions(X):
-            probabilities = self.model_.interpret(prediction).cpu().numpy().astype(np.float64)
-            if len(self.classes_) == 2:
-                foreground = probabilities.reshape(-1, 1, *probabilities.shape[-2:])
-                probabilities = np.concatenate([1 - foreground, foreground], axis=1)
-            batches.append(probabilities.transpose(0, 2, 3, 1))
-        joined = np.concatenate(batches)
-        return (
-            joined.reshape(len(joined), -1, joined.shape[-1]) if np.asarray(X).ndim == 2 else joined
-        )
+        batches = [_probabilities(logits) for logits in self._logits(X)]
+        probabilities = np.concatenate(batches).transpose(0, 2, 3, 1)
+        single = number_of_axes(X) == 2 and self.image_shape_[:2] == (1, 1)
+        return probabilities[:, 0, 0] if single else probabilities
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Return the most probable label of each cell, shape ``(N, W, H)``; rows of rows."""
-        chosen = self.predict_proba(X).argmax(axis=-1)
-        labels: NDArray[Any] = self.classes_[chosen]
-        return labels
+    def score(self, X: Any, y: Any) -> float:  # noqa: N803 - scikit-learn's name
+        """Return the Dice score over all cells of all images.
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:  # noqa: N803
-        """Return the Dice score over all cells: of the foreground, or the mean over labels.
+        Args:
+            X: As in :meth:`predict`.
+            y: Labels, as in :meth:`fit`.
 
-        With more than two labels, it is the mean of the Dice scores of all labels but the
-        background. A label that is neither there nor predicted does not count.
+        Returns:
+            Dice score in [0, 1]: of the foreground if there are two classes, otherwise the mean
+            over all classes that are labelled or predicted somewhere.
         """
-        masks = self._as_masks(y, as_images(np.asarray(X), self.image_shape))
-        predicted = self.predict(X)
-        labels = np.intersect1d(self.classes_[1:], np.union1d(masks, predicted))
-        if len(labels) == 0:
-            return 1.0
-        return float(f1_score(masks.ravel(), predicted.ravel(), labels=labels, average="macro"))
+        predicted = self.predict(X).reshape(-1)
+        labels = np.asarray(y).reshape(-1)
+        if len(self.classes_) == 2:
+            foreground = [self.classes_[1]]
+            return float(
+                f1_score(labels, predicted, labels=foreground, average="macro", zero_division=1.0)
+            )
+        # The F1 score of cells is their Dice score.
+        return float(f1_score(labels, predicted, average="macro", zero_division=1.0))
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.three_d_array = True
-        tags.input_tags.two_d_array = False
-        return tags
+
+def _probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """Return the probabilities of logits ``(B, K, W, H)``, of two classes for a single logit."""
+    if logits.shape[1] > 1:
+        values = logits.softmax(dim=1).cpu().numpy()
+    else:
+        foreground = logits.sigmoid().cpu().numpy()
+        values = np.concatenate([1 - foreground, foreground], axis=1)
+    return np.asarray(values)

@@ -1,0 +1,81 @@
+"""Estimators as folders of data: weights as safetensors, all else as JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from ncalab.core import AbstractNCAModel, get_compute_device
+from ncalab.core.saving import atomic_write
+
+if TYPE_CHECKING:
+    from ncalab.estimators.base import NCAEstimator
+
+ESTIMATOR_NAME = "estimator.json"
+
+Estimator = TypeVar("Estimator", bound="NCAEstimator")
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays as Python's, for JSON."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"cannot be written as JSON: {value!r}")
+
+
+def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
+    """Write a fitted estimator into a folder.
+
+    Raises:
+        TypeError: If a parameter is no data that JSON can hold; nothing is written then.
+    """
+    parameters = estimator.get_params(deep=False)
+    for name, value in parameters.items():
+        try:
+            json.dumps(value, default=_plain)
+        except TypeError as error:
+            raise TypeError(f"{name} must be data that JSON can hold, got {value!r}") from error
+    description = {
+        "class": type(estimator).__name__,
+        "parameters": parameters,
+        "classes": estimator.classes_,
+        "classes_dtype": estimator.classes_.dtype.str,
+        "image_shape": estimator.image_shape_,
+        "mean": estimator.mean_,
+        "scale": estimator.scale_,
+        "seed": estimator.seed_,
+    }
+    text = json.dumps(description, default=_plain, indent=2) + "\n"
+    estimator.model_.save_pretrained(folder)
+    atomic_write(folder / ESTIMATOR_NAME, text.encode())
+
+
+def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
+    """Rebuild an estimator from a folder.
+
+    Raises:
+        FileNotFoundError: If the folder lacks a file.
+        ValueError: If one is broken, or the estimator is of another class.
+    """
+    path = folder / ESTIMATOR_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"folder must hold {ESTIMATOR_NAME}, got {folder}")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if description["class"] != cls.__name__:
+            raise ValueError(f"it is a {description['class']}, not a {cls.__name__}")
+        estimator = cls(**description["parameters"])
+        estimator.classes_ = np.array(
+            description["classes"], dtype=np.dtype(description["classes_dtype"])
+        )
+        estimator.image_shape_ = tuple(description["image_shape"])
+        estimator.mean_ = np.array(description["mean"])
+        estimator.scale_ = np.array(description["scale"])
+        estimator.seed_ = int(description["seed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must describe a {cls.__name__}: {error}") from error
+    estimator.n_features_in_ = int(np.prod(estimator.image_shape_))
+    device = get_compute_device(estimator.device)
+    estimator.model_ = AbstractNCAModel.from_pretrained(folder, device=device)
+    return estimator
