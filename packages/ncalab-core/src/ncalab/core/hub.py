@@ -38,7 +38,8 @@ def on_hub(model_class: type[SavableModel]) -> Any:
     hub = require("huggingface_hub", "hub")
     if issubclass(model_class, hub.PyTorchModelHubMixin):
         return model_class
-    return _make_class(model_class)
+    plain: Any = model_class  # mypy takes no class with a metaclass for hashable
+    return _make_class(plain)
 
 
 @cache
