@@ -113,4 +113,4 @@ def test_what_is_neither_a_folder_nor_a_repository_is_named() -> None:
 
 def test_what_is_no_class_of_models_is_refused() -> None:
     with pytest.raises(TypeError, match="model_class must be a class of models"):
-        on_hub(torch.nn.Linear)  # type: ignore[type-var]
+        on_hub(torch.nn.Linear)  # type: ignore[arg-type]

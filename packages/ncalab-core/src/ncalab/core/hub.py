@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 
@@ -11,10 +11,8 @@ from ncalab.core.extras import require
 from ncalab.core.model_card import CARD_NAME, model_card, write_card
 from ncalab.core.savable import SavableModel
 
-Model = TypeVar("Model", bound=SavableModel)
 
-
-def on_hub(model_class: type[Model]) -> Any:
+def on_hub(model_class: type[SavableModel]) -> Any:
     """Return a class of the same models that is a PyTorchModelHubMixin, too.
 
     It has ``push_to_hub``, and its ``from_pretrained`` takes a folder or the name of a repository.
@@ -40,14 +38,14 @@ def on_hub(model_class: type[Model]) -> Any:
     hub = require("huggingface_hub", "hub")
     if issubclass(model_class, hub.PyTorchModelHubMixin):
         return model_class
-    plain: Any = model_class
+    plain: Any = model_class  # mypy takes no class with a metaclass for hashable
     return _make_class(plain)
 
 
 @cache
 def _make_class(model_class: type[SavableModel]) -> Any:
     mixin = require("huggingface_hub", "hub").PyTorchModelHubMixin
-    # The name that files know; files name the plain class, whose registration stays.
+    # Files name the plain class, which stays the registered one.
     members = {"stands_for": model_class, "__module__": __name__, "__doc__": model_class.__doc__}
     return type(model_class.__name__, (_OnHub, mixin, model_class), members)
 
