@@ -48,6 +48,7 @@ def load_monolith_weights(
             the model has some. The model is unchanged then.
 
     >>> import tempfile
+    >>> import torch
     >>> from safetensors.torch import save_file
     >>> class Grid(AbstractNCAModel):
     ...     loss = None
