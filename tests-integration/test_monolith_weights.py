@@ -17,6 +17,12 @@ def segmenter() -> SegmentationNCAModel:
     return SegmentationNCAModel(CPU, num_hidden_channels=4, hidden_size=8, num_learned_filters=0)
 
 
+def classifier(head_hidden_size: int) -> ClassificationNCAModel:
+    return ClassificationNCAModel(
+        CPU, 1, 6, num_classes=3, num_learned_filters=0, head_hidden_size=head_hidden_size
+    )
+
+
 def rule(seed: int) -> dict[str, Tensor]:
     """Weights of the rule of a segmenter, as the monolith names them."""
     generator = torch.Generator().manual_seed(seed)
@@ -63,13 +69,11 @@ def test_scales_with_other_weights_do_not_fit_a_single_model(tmp_path: Path) -> 
 
 
 def test_a_classifier_gets_its_head(tmp_path: Path) -> None:
-    sizes = {"num_hidden_channels": 6, "num_classes": 3, "num_learned_filters": 0}
     torch.manual_seed(0)
-    old = ClassificationNCAModel(CPU, 1, head_hidden_size=64, **sizes)
-    tensors = {k: v for k, v in old.state_dict().items() if k != "head.classifier.4.bias"}
+    tensors = classifier(64).state_dict()
+    del tensors["head.classifier.4.bias"]
     torch.save(tensors, tmp_path / "old.pth")
-    model = ClassificationNCAModel(CPU, 1, head_hidden_size=64, **sizes)
-    other = ClassificationNCAModel(CPU, 1, **sizes)
+    model = classifier(64)
 
     load_monolith_weights(model, tmp_path / "old.pth")
 
@@ -77,4 +81,4 @@ def test_a_classifier_gets_its_head(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], value) for name, value in tensors.items())
     assert state["head.classifier.4.bias"].abs().max() == 0
     with pytest.raises(ValueError, match=r"head\.classifier\.2\.\w+ must have shape"):
-        load_monolith_weights(other, tmp_path / "old.pth")
+        load_monolith_weights(classifier(32), tmp_path / "old.pth")
