@@ -201,6 +201,8 @@ class OldCascade(nn.Module):
     def __init__(self, wrapped: nn.Module, scales: int) -> None:
         super().__init__()
         self.rule = MLPNCARule(torch.device("cpu"), CHANNELS * 3, HIDDEN, CHANNELS)
+        self.wrapped = wrapped
+        self.models = nn.ModuleList([wrapped] * scales)
 
 
 def test_a_cascade_file_gives_its_wrapped_weights(make_model: MakeModel, tmp_path: Path) -> None:
@@ -212,6 +214,7 @@ def test_a_cascade_file_gives_its_wrapped_weights(make_model: MakeModel, tmp_pat
     assert unchanged(model, copy_of(old))
     assert "rule.network.0.weight" in report.unused
     assert "models.0.rule.network.0.weight" in report.read
+    assert "scales and steps" in str(report)
 
 
 def test_scales_with_other_weights_do_not_fit_one_model(

@@ -80,9 +80,9 @@ def load_monolith_weights(
         read=tuple(sorted(name for cells in scales for name in cells.sources)),
         converted=tuple(converted),
         unused=tuple(sorted(unused)),
-        lacks=lacks(model, found=found, filters=filters),
+        lacks=lacks(cell, scales[0], filters=filters),
         differs=differences(cell, scales[0]),
-        needed=needed(cell, found=found),
+        needed=needed(cell, scales[0]),
     )
 
 

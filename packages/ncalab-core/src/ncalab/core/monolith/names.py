@@ -22,6 +22,7 @@ class Cells:
         tensors: Weights of the rule and, if there is one, of the head.
         filters: Learned filters, shape ``(n, C, k, k)``, if the file has them.
         sources: The monolith's names.
+        scale: What the file calls the model's place in a cascade, "" if there is none.
         old: Whether they are from before the rule was a module of its own.
         linear: Whether the rule was made of linear layers instead of 1x1 convolutions.
     """
@@ -29,6 +30,7 @@ class Cells:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     filters: Tensor | None = None
     sources: list[str] = field(default_factory=list)
+    scale: str = ""
     old: bool = False
     linear: bool = False
 
@@ -59,7 +61,7 @@ def split_scales(tensors: Mapping[str, Tensor]) -> tuple[list[Cells], list[str]]
         scales.setdefault(scale, {})[inner] = name
     numbered = sorted((s for s in scales if s.startswith("models.")), key=_number)
     names = numbered or [s for s in ("wrapped", "backbone", "") if s in scales][:1]
-    cells = [_rename(tensors, scales[scale]) for scale in names]
+    cells = [_rename(tensors, scales[scale], scale) for scale in names]
     if all(other.equals(cells[0]) for other in cells[1:]):
         cells = cells[:1]
     used = {source for scale in cells for source in scale.sources}
@@ -70,9 +72,9 @@ def _number(scale: str) -> int:
     return int(scale.rpartition(".")[2])
 
 
-def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> Cells:
+def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], scale: str) -> Cells:
     """Bring the tensors of one model under our names."""
-    cells, filters = Cells(), dict[int, Tensor]()
+    cells, filters = Cells(scale=scale), dict[int, Tensor]()
     for inner, name in names.items():
         value = tensors[name]
         cells.sources.append(name)

@@ -6,31 +6,31 @@ from ncalab.core.model import AbstractNCAModel
 from ncalab.core.monolith.names import Cells
 
 
-def lacks(model: AbstractNCAModel, *, found: bool, filters: Any) -> tuple[str, ...]:
+def lacks(cell: AbstractNCAModel, cells: Cells, *, filters: Any) -> tuple[str, ...]:
     """Say what the monolith did not save.
 
     Args:
-        model: Model that has the weights.
-        found: Whether the file has learned filters.
-        filters: What the user gave in their place.
+        cell: Model whose rule has the weights.
+        cells: What the file has.
+        filters: What the user gave in place of learned filters.
     """
     lines = [
         "configuration: none of the model's arguments was checked beyond the shapes of its weights",
         "metrics and curves: measure with validate",
         "state of the training (optimiser, pool): a training starts anew",
     ]
-    if model.num_learned_filters and not found:
+    if cell.num_learned_filters and cells.filters is None:
         kept = "the model's own, untrained: train it" if isinstance(filters, str) else "yours"
         lines.append(f"learned perception filters: never saved; taken instead: {kept}")
-    if getattr(model, "wrapped", None) is not None:
+    if cells.scale:
         lines.append(
-            "the cascade's scales and steps, and weights of each scale where they were copies "
-            "outside of the model"
+            "scales and steps of the cascade, and weights of its scales if it kept those outside of "
+            "its modules"
         )
     return tuple(lines)
 
 
-def needed(cell: AbstractNCAModel, *, found: bool) -> tuple[str, ...]:
+def needed(cell: AbstractNCAModel, cells: Cells) -> tuple[str, ...]:
     """Name the model's values that the file does not confirm."""
     sizes = ("num_image_channels", "num_hidden_channels", "num_output_channels")
     names = [*sizes, "fire_rate", "use_alive_mask", "immutable_image_channels", "pad_noise"]
@@ -40,7 +40,7 @@ def needed(cell: AbstractNCAModel, *, found: bool) -> tuple[str, ...]:
     if cell.use_temporal_encoding:
         names.append("training_timesteps")
     lines = [", ".join(f"{name}={getattr(cell, name)!r}" for name in names)]
-    if not found and not cell.num_learned_filters:
+    if not cell.num_learned_filters:
         count = cell.perception.num_filters
         lines.append(
             f"that the {count} filters were fixed ones: {count} learned filters would have left "
