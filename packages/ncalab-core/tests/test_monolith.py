@@ -162,6 +162,19 @@ def test_filters_that_a_file_has_are_read(make_model: MakeModel, tmp_path: Path)
     assert "old file" in str(report)
 
 
+def test_a_file_with_filters_needs_a_model_with_filters(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    filters = {f"filters.{k}.weight": torch.rand(CHANNELS, 1, 5, 5) for k in range(2)}
+    save_file(old_rule(CHANNELS * 3) | filters, tmp_path / "old.safetensors")
+    learned = make_model(num_learned_filters=2, kernel_size=5)
+
+    with pytest.raises(ValueError, match="num_learned_filters=2 and kernel_size=5"):
+        load_monolith_weights(make_model(), tmp_path / "old.safetensors")
+    with pytest.raises(ValueError, match="filters must be None"):
+        load_monolith_weights(learned, tmp_path / "old.safetensors", filters="keep")
+
+
 def test_linear_layers_become_convolutions(make_model: MakeModel, tmp_path: Path) -> None:
     weights = old_rule(CHANNELS * 3)
     old = {name.removeprefix("rule."): value.squeeze() for name, value in weights.items()}
@@ -244,6 +257,7 @@ def wrong_files(folder: Path) -> dict[str, tuple[Any, str]]:
     return {
         "sizes": (old_rule(CHANNELS * 4), sizes),
         "nan": (nan, "finite"),
+        "filters": (good | {"filters.0.weight": torch.zeros(9)}, r"\(C, 1, k, k\)"),
         "extra": (good | {"vignette": torch.zeros(1)}, "extra .*vignette"),
         "missing": ({"rule.network.0.bias": good["rule.network.0.bias"]}, "must hold rule"),
         "model": (Whole(), "state_dict"),

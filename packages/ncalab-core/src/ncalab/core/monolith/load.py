@@ -64,11 +64,7 @@ def load_monolith_weights(
     cell = _cell_model(model)
     for cells in scales:
         _check_sizes(cells, cell, path)
-    found = scales[0].filters is not None
-    if cell.num_learned_filters and not found and filters is None:
-        raise ValueError(_no_filters(cell, path))
-    if found and filters is not None:
-        raise ValueError(f"filters must be None for {path}, which has learned filters, got some")
+    _check_filters(scales[0].filters, cell, path, filters)
     # The lines are the same for all scales.
     converted, *_ = [_convert(cells, cell) for cells in scales]
     weights = _assign(scales, model, path, filters)
@@ -82,7 +78,7 @@ def load_monolith_weights(
         unused=tuple(sorted(unused)),
         lacks=lacks(cell, scales[0], filters=filters),
         differs=differences(cell, scales[0]),
-        needed=needed(cell, scales[0]),
+        needed=needed(cell),
     )
 
 
@@ -105,6 +101,23 @@ def _cell_model(model: AbstractNCAModel) -> AbstractNCAModel:
     """Return the model whose rule runs: the wrapped one of a cascade."""
     wrapped = getattr(model, "wrapped", None)
     return wrapped if isinstance(wrapped, AbstractNCAModel) else model
+
+
+def _check_filters(
+    found: Tensor | None, cell: AbstractNCAModel, path: PathLike, filters: Filters
+) -> None:
+    """Raise unless there are learned filters from one source if, and only if, they are needed."""
+    if found is None:
+        if cell.num_learned_filters and filters is None:
+            raise ValueError(_no_filters(cell, path))
+        return
+    if filters is not None:
+        raise ValueError(f"filters must be None for {path}, which has learned filters, got some")
+    if not cell.num_learned_filters:
+        raise ValueError(
+            f"{path} has learned filters, so model must be built with num_learned_filters="
+            f"{found.shape[0]} and kernel_size={found.shape[-1]}, got fixed filters"
+        )
 
 
 def _no_filters(cell: AbstractNCAModel, path: PathLike) -> str:

@@ -53,6 +53,9 @@ def split_scales(tensors: Mapping[str, Tensor]) -> tuple[list[Cells], list[str]]
     Returns:
         Weights of each scale, a single one if all scales have the same, and the names of the
         tensors that are not needed.
+
+    Raises:
+        ValueError: If learned filters are no depthwise convolutions of one shape.
     """
     scales: dict[str, dict[str, str]] = {}
     for name in tensors:
@@ -79,7 +82,7 @@ def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], scale: str)
         value = tensors[name]
         cells.sources.append(name)
         if match := _FILTER.fullmatch(inner):
-            filters[int(match[1])] = value[:, 0]
+            filters[int(match[1])] = value
             continue
         if inner.startswith(_OLD_RULE):
             inner, cells.old = f"rule.{inner}", True
@@ -87,5 +90,13 @@ def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], scale: str)
             value, cells.linear = value[:, :, None, None], True
         cells.tensors[inner] = value
     if filters:
-        cells.filters = torch.stack([filters[number] for number in sorted(filters)])
+        cells.filters = _stack([filters[number] for number in sorted(filters)])
     return cells
+
+
+def _stack(filters: list[Tensor]) -> Tensor:
+    """Make one tensor, ``(n, C, k, k)``, of the weights of depthwise convolutions."""
+    shapes = {tuple(weight.shape) for weight in filters}
+    if len(shapes) != 1 or filters[0].ndim != 4 or filters[0].shape[1] != 1:
+        raise ValueError(f"learned filters must have one shape (C, 1, k, k), got {sorted(shapes)}")
+    return torch.stack([weight[:, 0] for weight in filters])

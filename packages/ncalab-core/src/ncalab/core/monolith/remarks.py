@@ -24,17 +24,17 @@ def lacks(cell: AbstractNCAModel, cells: Cells, *, filters: Any) -> tuple[str, .
         lines.append(f"learned perception filters: never saved; taken instead: {kept}")
     if cells.scale:
         lines.append(
-            "scales and steps of the cascade, and weights of its scales if it kept those outside of "
-            "its modules"
+            "scales and steps of the cascade, and weights of its scales where those were copies that "
+            "it did not train"
         )
     return tuple(lines)
 
 
-def needed(cell: AbstractNCAModel, cells: Cells) -> tuple[str, ...]:
+def needed(cell: AbstractNCAModel) -> tuple[str, ...]:
     """Name the model's values that the file does not confirm."""
     sizes = ("num_image_channels", "num_hidden_channels", "num_output_channels")
     names = [*sizes, "fire_rate", "use_alive_mask", "immutable_image_channels", "pad_noise"]
-    names += ["inference_timesteps"]
+    names += ["rule_args", "inference_timesteps"]
     if cell.num_learned_filters:
         names.append("filter_padding")
     if cell.use_temporal_encoding:
