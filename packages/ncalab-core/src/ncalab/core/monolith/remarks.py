@@ -24,7 +24,7 @@ def lacks(cell: AbstractNCAModel, cells: Cells, *, filters: Any) -> tuple[str, .
         lines.append(f"learned perception filters: never saved; taken instead: {kept}")
     if cells.scale:
         lines.append(
-            "scales and steps of the cascade, and weights of its scales where those were copies that "
+            "scales and steps of the cascade, and weights of scales that were copies which "
             "it did not train"
         )
     return tuple(lines)
