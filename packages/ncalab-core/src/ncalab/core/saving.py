@@ -226,6 +226,11 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     return tensors, None if text is None else _parse_config(path, text)
 
 
+def is_ours(metadata: Mapping[str, str]) -> bool:
+    """Say whether the metadata of a safetensors file are from :func:`save_weights`."""
+    return _CONFIG_KEY in metadata
+
+
 def read_tensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and metadata of a safetensors file.
 
