@@ -48,6 +48,21 @@ def test_bands_equal_the_whole(
     torch.testing.assert_close(parts, whole, atol=1e-11, rtol=1e-11)
 
 
+@pytest.mark.parametrize("tile", [2, 5])
+def test_life_does_not_spread_around_the_border(tile: int) -> None:
+    torch.manual_seed(0)
+    model = TinyModel(CPU, 4, 3, 1, filter_padding="circular", use_alive_mask=True, fire_rate=1.0)
+    awaken(model)
+    x = torch.zeros(1, model.num_channels, 17, 4)
+    x[:, :, -1] = 0.5
+
+    parts = tiled_rollout(model, x, 1, seed=9, tile=tile, progress=False)
+
+    assert not parts[:, 4:, 0].any()
+    assert parts[:, 4:, -2].any()
+    torch.testing.assert_close(parts, rollout(model, x, 1, seed=9), atol=1e-6, rtol=0)
+
+
 def wide(model: TinyModel) -> Tensor:
     return torch.rand(1, model.num_channels, 37, 6)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -161,6 +162,23 @@ class FireClock:
         if list(self.columns) != list(range(first, first + len(self.columns))):
             return None
         return replace(self, columns=None, first_cell=self.first_cell + first * height)
+
+    @cached_property
+    def stretches(self) -> list[int]:
+        """Widths of the stretches of columns that lie side by side in the whole grid, too.
+
+        Empty without ``columns``.
+
+        >>> clock = FireClock(7, 0.5, range(1), 0, 1, torch.device("cpu"), columns=[8, 9, 0, 1, 2])
+        >>> clock.stretches
+        [2, 3]
+        """
+        if self.columns is None:
+            return []
+        columns = list(self.columns)
+        follows = zip(columns[1:], columns, strict=False)
+        cuts = [i for i, (column, left) in enumerate(follows, start=1) if column != left + 1]
+        return [b - a for a, b in pairwise([0, *cuts, len(columns)])]
 
     def cells(self, along_w: range, along_h: range, height: int) -> Tensor:
         """Return the indices of a box of cells in a grid of that height, int32, flat."""

@@ -213,7 +213,11 @@ class AbstractNCAModel(SavableModel, ABC):
 
     def _alive(self, x: Tensor) -> Tensor:
         """Return :func:`alive_mask` of the states, shape ``(B, 1, W, H)``, bool."""
-        return alive_mask(x)
+        clock = current_clock()
+        if clock is None or len(clock.stretches) < 2:
+            return alive_mask(x)
+        # A band that goes around the grid: cells on both sides of the border are no neighbours.
+        return torch.cat([alive_mask(part) for part in x.split(clock.stretches, dim=2)], dim=2)
 
     def _update(self, x: Tensor, step: int) -> Tensor:
         """Compute what every cell would add to its state if all cells fired.

@@ -44,6 +44,8 @@ def run(
     if engine == "reference":
         return reference.run(model, x, clock, on_step, segment)
     reason = why_not_fused(model, x, on_step)
+    if model.use_alive_mask and len(clock.stretches) > 1:
+        reason = reason or "the alive mask ends at the border that the columns go around"
     # The kernels count cells on from the first one.
     counted = clock.without_columns(x.shape[3]) if x.is_cuda else clock
     if counted is None:
