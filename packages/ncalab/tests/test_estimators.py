@@ -353,7 +353,10 @@ def test_flat_masks_are_those_of_their_shape(masks: tuple[Array, Array]) -> None
     one = segmenter(epochs=1).fit(images, labels)
     other = segmenter(epochs=1, image_shape=(9, 7)).fit(flat, labels.reshape(16, -1))
 
-    assert np.array_equal(one.predict_proba(images), other.predict_proba(flat))
+    want = one.predict_proba(images)
+    assert np.array_equal(other.predict_proba(images), want)
+    assert np.array_equal(other.predict_proba(flat), want.reshape(16, 63, 2))
+    assert other.score(flat, labels.reshape(16, -1)) == one.score(images, labels)
 
 
 def test_larger_images_can_be_segmented(masks: tuple[Array, Array]) -> None:
@@ -380,6 +383,25 @@ def test_masks_of_another_size_are_an_error(masks: tuple[Array, Array]) -> None:
 
     with pytest.raises(ValueError, match=r"y must have shape \(N, W, H\) = \(16, 9, 7\)"):
         segmenter().fit(images, labels[:, :, :6])
+
+
+def test_masks_that_lie_across_are_no_score(masks: tuple[Array, Array]) -> None:
+    images, labels = masks
+    trained = segmenter(epochs=1).fit(images, labels)
+
+    with pytest.raises(ValueError, match=r"y must have shape .* got \(16, 7, 9\)"):
+        trained.score(images, labels.transpose(0, 2, 1))
+
+
+def test_saved_parameters_are_read_as_they_were(
+    digits: tuple[Array, Array], tmp_path: Path
+) -> None:
+    given = {"image_shape": (8, 8), "steps": (1, 3), "class_weight": {0: 2.0, 1: 1.0, 2: 1.0}}
+    classifier(epochs=1, **given).fit(*digits).save_pretrained(tmp_path)
+
+    read = NCAClassifier.from_pretrained(tmp_path).get_params()
+
+    assert {name: read[name] for name in given} == given
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
 
     def __init__(
         self,
-        *,
         image_shape: tuple[int, ...] | None = None,
+        *,
         num_hidden_channels: int = 16,
         hidden_size: int = 64,
         steps: int | tuple[int, int] = 8,
@@ -149,6 +149,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
             num_classes=len(classes),
             **{
                 "avg_pool_size": min(self.avg_pool_size, shape.width, shape.height),
+                "class_names": [str(name) for name in classes],
                 "class_weights": self._class_weights(classes, labels),
                 **self._model_arguments(),
             },

@@ -1,6 +1,7 @@
 """Estimators as folders of data: weights as safetensors, all else as JSON."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,9 @@ def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
         TypeError: If a parameter is no data that JSON can hold; nothing is written then.
     """
     parameters = estimator.get_params(deep=False)
+    if isinstance(weights := parameters.get("class_weight"), Mapping):
+        # The keys of JSON are words, those of a class weight any labels.
+        parameters["class_weight"] = list(weights.items())
     for name, value in parameters.items():
         try:
             json.dumps(value, default=_plain)
@@ -51,6 +55,14 @@ def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
     atomic_write(folder / ESTIMATOR_NAME, text.encode())
 
 
+def _read_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as they were given: JSON knows neither tuples nor keys that are numbers."""
+    read = {name: tuple(v) if isinstance(v, list) else v for name, v in parameters.items()}
+    if isinstance(read.get("class_weight"), tuple):
+        read["class_weight"] = dict(read["class_weight"])
+    return read
+
+
 def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     """Rebuild an estimator from a folder.
 
@@ -65,7 +77,7 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
         description = json.loads(path.read_text(encoding="utf-8"))
         if description["class"] != cls.__name__:
             raise ValueError(f"it is a {description['class']}, not a {cls.__name__}")
-        estimator = cls(**description["parameters"])
+        estimator = cls(**_read_parameters(description["parameters"]))
         estimator.classes_ = np.array(
             description["classes"], dtype=np.dtype(description["classes_dtype"])
         )

@@ -80,8 +80,8 @@ class NCASegmenter(NCAEstimator):
 
     def __init__(
         self,
-        *,
         image_shape: tuple[int, ...] | None = None,
+        *,
         num_hidden_channels: int = 16,
         hidden_size: int = 64,
         steps: int | tuple[int, int] = 16,
@@ -125,17 +125,9 @@ class NCASegmenter(NCAEstimator):
 
     def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
         labels = np.asarray(y)
-        check_consistent_length(images, labels)
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels.reshape(-1))
-        grid = images.shape[:3]
-        if labels.shape not in (grid, (*grid, 1), (grid[0], grid[1] * grid[2])) and not (
-            grid[1:] == (1, 1) and labels.size == len(images)
-        ):
-            raise ValueError(
-                f"y must have shape (N, W, H) = {grid} or (N, W * H), got {labels.shape}"
-            )
-        return labels.reshape(grid)
+        return _as_masks(labels, images.shape[:3])
 
     def _make_model(
         self,
@@ -158,7 +150,8 @@ class NCASegmenter(NCAEstimator):
                 ``(N, features)`` of the size of the training images.
 
         Returns:
-            Classes, shape ``(N, W, H)``; ``(N,)`` for flat samples of a single cell.
+            Classes, shape ``(N, W, H)``; for flat images ``(N, W * H)``, or ``(N,)`` if they are
+            single cells.
 
         Raises:
             NotFittedError: If the estimator is not fitted.
@@ -175,13 +168,16 @@ class NCASegmenter(NCAEstimator):
             X: As in :meth:`predict`.
 
         Returns:
-            Probabilities, shape ``(N, W, H, K)``, in the order of ``classes_``; ``(N, K)`` for
-            flat samples of a single cell.
+            Probabilities in the order of ``classes_``, shape ``(N, W, H, K)``; for flat images
+            ``(N, W * H, K)``, or ``(N, K)`` if they are single cells.
         """
         batches = [_probabilities(logits) for logits in self._logits(X)]
         probabilities = np.concatenate(batches).transpose(0, 2, 3, 1)
-        single = number_of_axes(X) == 2 and self.image_shape_[:2] == (1, 1)
-        return probabilities[:, 0, 0] if single else probabilities
+        if number_of_axes(X) > 2:
+            return probabilities
+        count, width, height, classes = probabilities.shape
+        cells = () if width == height == 1 else (width * height,)
+        return probabilities.reshape(count, *cells, classes)
 
     def score(self, X: Any, y: Any) -> float:  # noqa: N803 - scikit-learn's name
         """Return the Dice score over all cells of all images.
@@ -193,9 +189,14 @@ class NCASegmenter(NCAEstimator):
         Returns:
             Dice score in [0, 1]: of the foreground if there are two classes, otherwise the mean
             over all classes that are labelled or predicted somewhere.
+
+        Raises:
+            ValueError: If labels have another shape than images.
         """
-        predicted = self.predict(X).reshape(-1)
-        labels = np.asarray(y).reshape(-1)
+        predicted = self.predict(X)
+        shape = predicted.shape if predicted.ndim == 3 else (len(predicted), *self.image_shape_[:2])
+        labels = _as_masks(np.asarray(y), shape).reshape(-1)
+        predicted = predicted.reshape(-1)
         if len(self.classes_) == 2:
             foreground = [self.classes_[1]]
             return float(
@@ -203,6 +204,25 @@ class NCASegmenter(NCAEstimator):
             )
         # The F1 score of cells is their Dice score.
         return float(f1_score(labels, predicted, average="macro", zero_division=1.0))
+
+
+def _as_masks(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return labels in the shape ``(N, W, H)``.
+
+    Raises:
+        ValueError: If they have another one; it is never guessed.
+    """
+    count, width, height = shape
+    flat = {(count, width * height), (count, width, height, 1)}
+    if width == height == 1:
+        flat.add((count,))
+    check_consistent_length(labels, range(count))
+    if labels.shape != (count, width, height) and labels.shape not in flat:
+        raise ValueError(
+            f"y must have shape (N, W, H) = {(count, width, height)} or (N, W * H), "
+            f"got {labels.shape}"
+        )
+    return labels.reshape(count, width, height)
 
 
 def _probabilities(logits: Tensor) -> NDArray[np.float64]:
