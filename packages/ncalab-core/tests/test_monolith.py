@@ -1,318 +1,412 @@
-from collections.abc import Callable
+"""Weights of the monolithic ncalab: the same steps as its equations, or an error that says why."""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from core_models import MakeModel, TinyModel
-from safetensors.torch import save_file, save_model
+from core_models import TinyModel
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ncalab.core import MLPNCARule
-from ncalab.core.monolith import MonolithReport, load_monolith_weights
+from ncalab.core.monolith import load_monolith_weights, read_monolith, redraw_filters
 
-CHANNELS, HIDDEN = 9, 16  # of make_model: 4 image, 3 hidden and 2 output channels
-RULE = ["rule.network.0.bias", "rule.network.0.weight", "rule.network.2.weight"]
-
-
-def old_rule(inputs: int, *, seed: int = 5) -> dict[str, Tensor]:
-    """Weights of a rule as the monolith names them."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "rule.network.0.weight": torch.randn(HIDDEN, inputs, 1, 1, generator=generator) / 5,
-        "rule.network.0.bias": torch.randn(HIDDEN, generator=generator) / 5,
-        "rule.network.2.weight": torch.randn(CHANNELS, HIDDEN, 1, 1, generator=generator) / 5,
-    }
+SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).double() / 8
+LAPLACE = torch.tensor([[1.0, 2, 1], [2, -12, 2], [1, 2, 1]]).double()
+State = dict[str, Tensor]
 
 
-def old_step(
-    state: Tensor, weights: dict[str, Tensor], *, laplace: bool, time: float | None = None
+def monolith_rollout(
+    x: Tensor,
+    state: State,
+    filters: Sequence[Tensor],
+    *,
+    steps: int,
+    image_channels: int,
+    total: int | None = None,
+    padding: str = "constant",
+    alive: bool = False,
+    activation: Callable[[Tensor], Tensor] = F.relu,
 ) -> Tensor:
-    """One step of the monolith at fire rate 1, as its equations say, with fixed filters."""
-    sobel = state.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-    whole = state.new_tensor([[1, 2, 1], [2, -12, 2], [1, 2, 1]])
-    channels = state.shape[1]
-    seen = [state]
-    for kernel in [sobel, sobel.T, whole] if laplace else [sobel, sobel.T]:
-        bank = kernel.expand(channels, 1, 3, 3)
-        seen.append(F.conv2d(state, bank, padding=1, groups=channels))
-    if time is not None:
-        seen.append(torch.full_like(state[:, :1], time))
-    neurons = F.conv2d(
-        torch.cat(seen, 1), weights["rule.network.0.weight"], weights["rule.network.0.bias"]
-    )
-    update = F.conv2d(neurons.relu(), weights["rule.network.2.weight"])
-    return torch.cat([state[:, :4], state[:, 4:] + update[:, 4:]], 1)
-
-
-def old_rollout(
-    image: Tensor, weights: dict[str, Tensor], steps: int, *, laplace: bool, period: int | None
-) -> Tensor:
-    state = torch.cat([image, image.new_zeros(len(image), CHANNELS - 4, *image.shape[2:])], 1)
+    """Take steps by the equations of the monolith, in which all cells fire."""
+    channels = x.shape[1]
     for step in range(steps):
-        time = None if period is None else step / period
-        state = old_step(state, weights, laplace=laplace, time=time)
-    return state
+        padded = F.pad(x, [1, 1, 1, 1], mode=padding)
+        seen = [x]
+        for kernel in filters:
+            depthwise = kernel.expand(channels, 3, 3)[:, None]
+            seen.append(F.conv2d(padded, depthwise, groups=channels))
+        if total is not None:
+            seen.append(torch.full_like(x[:, :1], step / total))
+        first, bias = state["rule.network.0.weight"], state["rule.network.0.bias"]
+        hidden = activation(F.conv2d(torch.cat(seen, 1), first, bias))
+        update = F.conv2d(hidden, state["rule.network.2.weight"])
+        update[:, :image_channels] = 0
+        x = x + update
+        if alive:
+            x = x * (F.max_pool2d(x[:, 3:4], 3, 1, 1) > 0.1)
+    return x
 
 
-def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file(tensors, path)
+def make_model(**settings: Any) -> TinyModel:
+    defaults = {
+        "num_image_channels": 2,
+        "num_hidden_channels": 3,
+        "num_output_channels": 1,
+        "hidden_size": 7,
+        "fire_rate": 1.0,
+        "filter_padding": "zero",
+    }
+    return TinyModel(torch.device("cpu"), **{**defaults, **settings}).double()
 
 
-def save_torch(tensors: dict[str, Tensor], path: Path) -> None:
-    torch.save(tensors, path)
-
-
-def unchanged(model: nn.Module, before: dict[str, Tensor]) -> bool:
-    return all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def copy_of(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-@pytest.mark.parametrize("save", [save_safetensors, save_torch])
-@pytest.mark.parametrize("laplace", [False, True])
-@pytest.mark.parametrize("temporal", [False, True])
-def test_a_model_with_old_weights_computes_what_the_monolith_did(
-    make_model: MakeModel,
-    image: Tensor,
-    tmp_path: Path,
-    save: Callable[[dict[str, Tensor], Path], None],
-    laplace: bool,
-    temporal: bool,
-) -> None:
-    weights = old_rule(CHANNELS * (3 + laplace) + temporal)
-    save(weights, tmp_path / "old.pth")
-    model = make_model(
-        fire_rate=1.0,
-        filter_padding="zero",
-        use_laplace=laplace,
-        use_temporal_encoding=temporal,
-        training_timesteps=(6, 8),
-    ).double()  # the undivided Laplace filter amplifies what float32 rounds off
-
-    report = load_monolith_weights(model, tmp_path / "old.pth")
-
-    period = 8 if temporal else None
-    exact = {name: value.double() for name, value in weights.items()}
-    want = old_rollout(image.double(), exact, 5, laplace=laplace, period=period)
-    assert want[:, 4:].abs().mean() > 0.1
-    got = model.predict(image, 5).output_image
-    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-    assert list(report.read) == RULE
-    assert len(report.converted) == int(laplace)
-
-
-def test_a_report_says_that_borders_differ_without_zero_padding(
-    make_model: MakeModel, tmp_path: Path
-) -> None:
-    save_file(old_rule(CHANNELS * 3), tmp_path / "old.safetensors")
-
-    report = load_monolith_weights(make_model(), tmp_path / "old.safetensors")
-
-    assert "borders" in str(report)
-    assert "'reflect'" in str(report)
-
-
-def test_a_report_is_text_without_empty_sections() -> None:
-    report = MonolithReport("old.pth", "GrowingNCAModel", read=("a", "b"))
-
-    assert str(report) == "old.pth -> GrowingNCAModel\nRead:\n  - a\n  - b"
-
-
-def test_a_file_without_learned_filters_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
-    save_file(old_rule(CHANNELS * 3), tmp_path / "old.safetensors")
-    model = make_model(num_learned_filters=2)
-    before = copy_of(model)
-
-    with pytest.raises(ValueError, match=r'has no learned filters.*filters="keep"'):
-        load_monolith_weights(model, tmp_path / "old.safetensors")
-
-    assert unchanged(model, before)
-
-
-def test_filters_may_be_given_or_kept(make_model: MakeModel, tmp_path: Path) -> None:
-    weights = old_rule(CHANNELS * 3)
-    save_file(weights, tmp_path / "old.safetensors")
-    model = make_model(num_learned_filters=2)
-    own, given = model.perception.filters.detach().clone(), torch.rand(2, CHANNELS, 3, 3)
-
-    report = load_monolith_weights(model, tmp_path / "old.safetensors", filters="keep")
-    assert torch.equal(model.perception.filters, own)
-    assert "the model's own, untrained" in str(report)
-
-    report = load_monolith_weights(model, tmp_path / "old.safetensors", filters=given)
-    assert torch.equal(model.perception.filters, given)
-    assert torch.equal(model.state_dict()[RULE[1]], weights[RULE[1]])
-    assert "taken instead: yours" in str(report)
-
-
-def test_filters_that_a_file_has_are_read(make_model: MakeModel, tmp_path: Path) -> None:
-    bank = torch.rand(2, CHANNELS, 1, 3, 3)
-    old = {name.removeprefix("rule."): value for name, value in old_rule(CHANNELS * 3).items()}
-    filters = {f"filters.{k}.weight": bank[k] for k in range(2)}
-    save_file(old | filters, tmp_path / "old.safetensors")
-    model = make_model(num_learned_filters=2)
-
-    report = load_monolith_weights(model, tmp_path / "old.safetensors")
-
-    assert torch.equal(model.perception.filters, bank[:, :, 0])
-    assert "old file" in str(report)
-
-
-def test_a_file_with_filters_needs_a_model_with_filters(
-    make_model: MakeModel, tmp_path: Path
-) -> None:
-    filters = {f"filters.{k}.weight": torch.rand(CHANNELS, 1, 5, 5) for k in range(2)}
-    save_file(old_rule(CHANNELS * 3) | filters, tmp_path / "old.safetensors")
-    learned = make_model(num_learned_filters=2, kernel_size=5)
-
-    with pytest.raises(ValueError, match="num_learned_filters=2 and kernel_size=5"):
-        load_monolith_weights(make_model(), tmp_path / "old.safetensors")
-    with pytest.raises(ValueError, match="filters must be None"):
-        load_monolith_weights(learned, tmp_path / "old.safetensors", filters="keep")
-
-
-def test_linear_layers_become_convolutions(make_model: MakeModel, tmp_path: Path) -> None:
-    weights = old_rule(CHANNELS * 3)
-    old = {name.removeprefix("rule."): value.squeeze() for name, value in weights.items()}
-    torch.save(old, tmp_path / "old.pth")
-    model = make_model()
-
-    report = load_monolith_weights(model, tmp_path / "old.pth")
-
-    state = model.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in weights.items())
-    assert any("linear layers" in line for line in report.converted)
-
-
-class Head(nn.Module):
-    """A head whose last layer has a bias, as ours has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(3, 4))
-
-
-def test_a_head_without_a_bias_gets_one_of_zero(make_model: MakeModel, tmp_path: Path) -> None:
-    head = {"head.classifier.1.weight": torch.rand(4, 3)}
-    save_file(old_rule(CHANNELS * 3) | head, tmp_path / "old.safetensors")
-    model = make_model()
-    model.head = Head()  # type: ignore[assignment]
-
-    report = load_monolith_weights(model, tmp_path / "old.safetensors")
-
-    assert torch.equal(model.state_dict()["head.classifier.1.bias"], torch.zeros(4))
-    assert any(line.startswith("head.classifier.1.bias") for line in report.converted)
-
-
-class OldCascade(nn.Module):
-    """The modules of a monolithic cascade, whose models are all the same one."""
-
-    def __init__(self, wrapped: nn.Module, scales: int) -> None:
-        super().__init__()
-        self.rule = MLPNCARule(torch.device("cpu"), CHANNELS * 3, HIDDEN, CHANNELS)
-        self.wrapped = wrapped
-        self.models = nn.ModuleList([wrapped] * scales)
-
-
-def test_a_cascade_file_gives_its_wrapped_weights(make_model: MakeModel, tmp_path: Path) -> None:
-    old, model = make_model(), make_model(awake=False)
-    save_model(OldCascade(old, 3), str(tmp_path / "old.safetensors"))
-
-    report = load_monolith_weights(model, tmp_path / "old.safetensors")
-
-    assert unchanged(model, copy_of(old))
-    assert "rule.network.0.weight" in report.unused
-    assert "models.0.rule.network.0.weight" in report.read
-    assert "scales and steps" in str(report)
-
-
-def test_scales_with_other_weights_do_not_fit_one_model(
-    make_model: MakeModel, tmp_path: Path
-) -> None:
-    rules = [old_rule(CHANNELS * 3, seed=seed) for seed in (1, 2)]
-    old = {f"models.{k}.{name}": value for k in (0, 1) for name, value in rules[k].items()}
-    save_file(old, tmp_path / "old.safetensors")
-    model = make_model()
-    before = copy_of(model)
-
-    with pytest.raises(ValueError, match="each of 2 scales"):
-        load_monolith_weights(model, tmp_path / "old.safetensors")
-
-    assert unchanged(model, before)
-
-
-class Whole:
-    """Something that only pickle could rebuild."""
-
-
-def wrong_files(folder: Path) -> dict[str, tuple[Any, str]]:
-    """Return contents of files that must be refused, and the reason to expect."""
-    good = old_rule(CHANNELS * 3)
-    nan = good | {"rule.network.0.bias": torch.full((HIDDEN,), torch.nan)}
-    sizes = r"36 inputs a cell \(its state, 3 filters of it\), the model's has .* 27 inputs"
+def old_state(model: TinyModel, *, seed: int = 0) -> State:
+    """Weights under the names of the monolith; small, so that states stay near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {
+        "rule.network.0.weight": (model.hidden_size, model.input_vector_size, 1, 1),
+        "rule.network.0.bias": (model.hidden_size,),
+        "rule.network.2.weight": (model.num_channels, model.hidden_size, 1, 1),
+    }
     return {
-        "sizes": (old_rule(CHANNELS * 4), sizes),
-        "nan": (nan, "finite"),
-        "filters": (good | {"filters.0.weight": torch.zeros(9)}, r"\(C, 1, k, k\)"),
-        "extra": (good | {"vignette": torch.zeros(1)}, "extra .*vignette"),
-        "missing": ({"rule.network.0.bias": good["rule.network.0.bias"]}, "must hold rule"),
-        "model": (Whole(), "state_dict"),
-        "number": (good | {"epoch": 3}, "'epoch': int"),
-        "list": ([torch.zeros(1)], "got list"),
-        "empty": ({}, "got none"),
+        name: torch.randn(shape, generator=generator, dtype=torch.float64) / 8
+        for name, shape in shapes.items()
     }
 
 
-@pytest.mark.parametrize("name", list(wrong_files(Path())))
-def test_a_wrong_file_changes_nothing(make_model: MakeModel, tmp_path: Path, name: str) -> None:
-    content, reason = wrong_files(tmp_path)[name]
-    torch.save(content, tmp_path / "old.pth")
-    model = make_model()
-    before = copy_of(model)
-
-    with pytest.raises(ValueError, match=reason):
-        load_monolith_weights(model, tmp_path / "old.pth")
-
-    assert unchanged(model, before)
+def images(model: TinyModel) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(2, model.num_channels, 6, 5, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("save", [save_safetensors, save_torch])
-def test_a_cut_file_is_refused(
-    make_model: MakeModel, tmp_path: Path, save: Callable[[dict[str, Tensor], Path], None]
+def saved(state: State, folder: Path, name: str = "old.pth") -> Path:
+    torch.save(state, folder / name)
+    return folder / name
+
+
+def fixed_count(model: TinyModel) -> int:
+    return model.num_image_channels if model.immutable_image_channels else 0
+
+
+def assert_same_steps(model: TinyModel, want: Tensor, x: Tensor, steps: int = 5) -> None:
+    got = model.predict(x, steps, seed=0).output_image
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    assert (want - x).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("use_laplace", [False, True])
+@pytest.mark.parametrize("immutable", [False, True])
+def test_fixed_filters_take_the_steps_of_the_monolith(
+    tmp_path: Path, use_laplace: bool, immutable: bool
 ) -> None:
-    path = tmp_path / "old.pth"
-    save(old_rule(CHANNELS * 3), path)
-    whole = path.read_bytes()
+    model = make_model(use_laplace=use_laplace, immutable_image_channels=immutable)
+    state, x = old_state(model), images(model)
 
-    for size in (0, 5, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"old\.pth"):
-            load_monolith_weights(make_model(), path)
+    report = load_monolith_weights(model, saved(state, tmp_path))
+
+    filters = [SOBEL, SOBEL.T, LAPLACE][: 3 if use_laplace else 2]
+    want = monolith_rollout(x, state, filters, steps=5, image_channels=fixed_count(model))
+    assert_same_steps(model, want, x)
+    assert report.exact
+    assert bool(report.converted) == use_laplace
 
 
-def test_a_file_of_this_library_is_sent_elsewhere(make_model: MakeModel, tmp_path: Path) -> None:
+def test_the_temporal_encoding_takes_the_steps_of_the_monolith(tmp_path: Path) -> None:
+    model = make_model(use_temporal_encoding=True, training_timesteps=(5, 9))
+    state, x = old_state(model), images(model)
+
+    report = load_monolith_weights(model, saved(state, tmp_path))
+
+    want = monolith_rollout(
+        x, state, [SOBEL, SOBEL.T], steps=5, image_channels=fixed_count(model), total=9
+    )
+    assert_same_steps(model, want, x)
+    assert "training_timesteps=(5, 9)" in str(report)
+
+
+@pytest.mark.parametrize("prefix", ["perception.filters", "filters"])
+@pytest.mark.parametrize("padding", ["reflect", "circular", "replicate"])
+def test_saved_learned_filters_take_the_steps_of_the_monolith(
+    tmp_path: Path, prefix: str, padding: str
+) -> None:
+    model = make_model(num_learned_filters=2, filter_padding=padding)
+    state, x = old_state(model), images(model)
+    kernels = [torch.randn(model.num_channels, 3, 3).double() for _ in range(2)]
+    learned = {f"{prefix}.{i}.weight": kernel[:, None] for i, kernel in enumerate(kernels)}
+
+    report = load_monolith_weights(model, saved({**state, **learned}, tmp_path))
+
+    want = monolith_rollout(
+        x, state, kernels, steps=5, image_channels=fixed_count(model), padding=padding
+    )
+    assert_same_steps(model, want, x)
+    assert report.exact and not report.given
+
+
+def test_redrawn_filters_are_those_that_the_constructor_of_the_monolith_drew(
+    tmp_path: Path,
+) -> None:
+    model = make_model(num_learned_filters=2)
+    state, x = old_state(model), images(model)
+    torch.manual_seed(1337)
+    channels = model.num_channels
+    drawn = [
+        nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False)
+        for _ in range(2)
+    ]
+    filters = redraw_filters(model, 1337)
+
+    report = load_monolith_weights(model, saved(state, tmp_path), filters=filters)
+
+    kernels = [layer.weight.detach()[:, 0].double() for layer in drawn]
+    want = monolith_rollout(x, state, kernels, steps=5, image_channels=fixed_count(model))
+    assert_same_steps(model, want, x)
+    assert report.exact
+    assert "those given as filters=" in str(report)
+
+
+def test_redrawing_leaves_the_generator_alone() -> None:
+    torch.manual_seed(3)
+    model = make_model(num_learned_filters=1)
+    before = torch.get_rng_state()
+
+    redraw_filters(model, 1337)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_missing_learned_filters_are_an_error_and_nothing_is_loaded(tmp_path: Path) -> None:
+    model = make_model(num_learned_filters=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    with pytest.raises(ValueError, match=r"learned_filters.*neither trained nor saved"):
+        load_monolith_weights(model, saved(old_state(model), tmp_path))
+
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_accepted_missing_filters_stay_the_models_and_the_report_says_so(tmp_path: Path) -> None:
+    model = make_model(num_learned_filters=2)
+    own = model.perception.filters.detach().clone()
+
+    report = load_monolith_weights(
+        model, saved(old_state(model), tmp_path), accept=["learned_filters"]
+    )
+
+    assert torch.equal(model.perception.filters, own)
+    assert not report.exact
+    assert "perception.filters: those that the model had" in str(report)
+
+
+def test_the_border_of_fixed_filters_must_be_zero(tmp_path: Path) -> None:
+    model = make_model(filter_padding="reflect")
+
+    with pytest.raises(ValueError, match="filter_padding='zero', not 'reflect'"):
+        load_monolith_weights(model, saved(old_state(model), tmp_path))
+
+
+def test_the_alive_mask_is_the_same_while_no_cell_comes_to_life(tmp_path: Path) -> None:
+    model = make_model(num_image_channels=4, use_alive_mask=True, immutable_image_channels=False)
+    state = old_state(model)
+    state["rule.network.2.weight"][3] = -state["rule.network.2.weight"][3].abs()  # fades
+    x = images(model)
+    x[:, 3] = 0.2
+    x[:, 3, 4:] = 0
+    file = saved(state, tmp_path)
+    with pytest.raises(ValueError, match="alive_mask: cells had to be alive after"):
+        load_monolith_weights(model, file)
+
+    report = load_monolith_weights(model, file, accept=["alive_mask"])
+
+    want = monolith_rollout(x, state, [SOBEL, SOBEL.T], steps=5, image_channels=0, alive=True)
+    assert_same_steps(model, want, x)
+    assert [each.kind for each in report.accepted] == ["alive_mask"]
+
+
+def test_linear_layers_with_another_activation_take_the_steps_of_their_time(
+    tmp_path: Path,
+) -> None:
+    model = make_model(rule_args={"nonlinearity": nn.LeakyReLU})
+    state, x = old_state(model), images(model)
+    linear = {name.replace("rule.", ""): value.squeeze() for name, value in state.items()}
+
+    report = load_monolith_weights(model, saved(linear, tmp_path))
+
+    want = monolith_rollout(
+        x,
+        state,
+        [SOBEL, SOBEL.T],
+        steps=5,
+        image_channels=fixed_count(model),
+        activation=F.leaky_relu,
+    )
+    assert_same_steps(model, want, x)
+    assert "1 - fire_rate" in str(report)
+
+
+def test_an_activation_that_the_monolith_ignored_is_an_error(tmp_path: Path) -> None:
+    model = make_model(rule_args={"nonlinearity": nn.Tanh})
+
+    with pytest.raises(ValueError, match="activation: rule_args were ignored"):
+        load_monolith_weights(model, saved(old_state(model), tmp_path))
+
+
+def test_the_laplace_filter_of_the_first_versions_is_an_error(tmp_path: Path) -> None:
+    model = make_model(use_laplace=True)
+    state = {name.replace("rule.", ""): value for name, value in old_state(model).items()}
+
+    with pytest.raises(ValueError, match="laplace: .* four neighbours"):
+        load_monolith_weights(model, saved(state, tmp_path))
+
+
+def test_noise_in_other_channels_is_an_error(tmp_path: Path) -> None:
+    model = make_model(pad_noise=True)
+
+    with pytest.raises(ValueError, match="pad_noise=False"):
+        load_monolith_weights(model, saved(old_state(model), tmp_path))
+
+
+def test_weights_that_were_never_trained_are_an_error(tmp_path: Path) -> None:
+    model = make_model()
+    state = old_state(model)
+    state["rule.network.2.weight"].zero_()
+
+    with pytest.raises(ValueError, match="untrained: the last layer of the rule is all zero"):
+        load_monolith_weights(model, saved(state, tmp_path))
+
+
+def test_unknown_tensors_are_an_error_until_they_are_accepted(tmp_path: Path) -> None:
+    model = make_model()
+    file = saved({**old_state(model), "wings.weight": torch.ones(2)}, tmp_path)
+    with pytest.raises(ValueError, match=r"unknown_tensors: .*wings\.weight"):
+        load_monolith_weights(model, file)
+
+    report = load_monolith_weights(model, file, accept=["unknown_tensors"])
+
+    assert "wings.weight: not known" in str(report)
+
+
+def test_settings_of_losses_are_named_and_not_needed(tmp_path: Path) -> None:
+    model = make_model()
+    file = saved({**old_state(model), "focal_loss.weight": torch.ones(3)}, tmp_path)
+
+    report = load_monolith_weights(model, file)
+
+    assert report.ignored == ("focal_loss.weight: a setting of a loss or metric",)
+
+
+def test_safetensors_and_state_dicts_give_the_same_weights(tmp_path: Path) -> None:
+    one, other = make_model(), make_model()
+    state = old_state(one)
+    save_file(state, tmp_path / "old.safetensors")
+
+    load_monolith_weights(one, tmp_path / "old.safetensors")
+    load_monolith_weights(other, saved(state, tmp_path))
+
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+def test_weights_of_another_size_are_an_error_that_names_the_tensor(tmp_path: Path) -> None:
+    file = saved(old_state(make_model(hidden_size=9)), tmp_path)
+
+    with pytest.raises(ValueError, match=r"rule\.network\.0\.weight must have shape \(7, "):
+        load_monolith_weights(make_model(), file)
+
+
+def test_filters_that_nothing_needs_are_an_error(tmp_path: Path) -> None:
+    file = saved(old_state(make_model()), tmp_path)
+
+    with pytest.raises(ValueError, match="filters must have shape"):
+        load_monolith_weights(make_model(), file, filters=torch.zeros(2, 6, 3, 3))
+
+
+def test_filters_for_a_file_that_has_its_own_are_an_error(tmp_path: Path) -> None:
+    model = make_model(num_learned_filters=1)
+    learned = {"filters.0.weight": torch.ones(model.num_channels, 1, 3, 3)}
+    file = saved({**old_state(model), **learned}, tmp_path)
+
+    with pytest.raises(ValueError, match="filters must be None for a file that has its own"):
+        load_monolith_weights(model, file, filters=redraw_filters(model, 0))
+
+
+def test_a_word_in_place_of_a_list_is_an_error(tmp_path: Path) -> None:
+    file = saved(old_state(make_model()), tmp_path)
+
+    with pytest.raises(TypeError, match="accept must be a list of names"):
+        load_monolith_weights(make_model(), file, accept="border")  # type: ignore[arg-type]
+
+
+def test_scales_without_a_wrapped_model_are_no_weights(tmp_path: Path) -> None:
+    state = {f"models.0.{name}": value for name, value in old_state(make_model()).items()}
+
+    with pytest.raises(ValueError, match="must hold weights of an NCA"):
+        read_monolith(saved(state, tmp_path))
+
+
+def test_a_difference_that_does_not_exist_cannot_be_accepted(tmp_path: Path) -> None:
+    file = saved(old_state(make_model()), tmp_path)
+
+    with pytest.raises(ValueError, match="accept must name differences"):
+        load_monolith_weights(make_model(), file, accept=["anything"])  # type: ignore[list-item]
+
+
+def test_what_a_file_says_about_its_model(tmp_path: Path) -> None:
+    model = make_model(use_temporal_encoding=True)
+
+    text = str(read_monolith(saved(old_state(model), tmp_path)))
+
+    assert f"channels: {model.num_channels} " in text
+    assert "hidden_size=7" in text
+    assert "use_temporal_encoding=True" in text
+    assert "either the Sobel filters, or num_learned_filters=2, which were not saved" in text
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("harm"),)
+
+
+def test_no_code_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"rule.network.0.weight": Harmful()}, "bad.pth")
+
+    with pytest.raises(ValueError, match="nothing else is unpickled"):
+        read_monolith("bad.pth")
+
+    assert not Path("harm").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04broken", b"\x80\x02broken"])
+def test_a_file_of_another_kind_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file.pth").write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"file\.pth must be a safetensors file or a state dict"):
+        read_monolith(tmp_path / "file.pth")
+
+
+def test_a_state_dict_of_something_else_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must hold weights of an NCA, got"):
+        read_monolith(saved({"conv.weight": torch.ones(1)}, tmp_path))
+
+
+def test_weights_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    state = old_state(make_model())
+    state["rule.network.0.bias"][2] = torch.nan
+
+    with pytest.raises(ValueError, match=r"rule\.network\.0\.bias has NaN"):
+        read_monolith(saved(state, tmp_path))
+
+
+def test_a_file_of_this_library_is_an_error(tmp_path: Path) -> None:
     make_model().save(tmp_path / "new.safetensors")
 
-    with pytest.raises(ValueError, match="from_pretrained"):
-        load_monolith_weights(make_model(), tmp_path / "new.safetensors")
+    with pytest.raises(ValueError, match="got one of this library; read it with from_pretrained"):
+        read_monolith(tmp_path / "new.safetensors")
 
 
-def test_wrong_arguments_are_named(make_model: MakeModel, tmp_path: Path) -> None:
-    path = tmp_path / "old.safetensors"
-    save_file(old_rule(CHANNELS * 3), path)
-    learned: TinyModel = make_model(num_learned_filters=2)
-
-    with pytest.raises(TypeError, match="model must be"):
-        load_monolith_weights(nn.Linear(1, 1), path)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="filters must be"):
-        load_monolith_weights(learned, path, filters="fresh")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"shape \(2, 9, 3, 3\), got \(2, 9, 5, 5\)"):
-        load_monolith_weights(learned, path, filters=torch.zeros(2, 9, 5, 5))
-    with pytest.raises(ValueError, match="fixed filters"):
-        load_monolith_weights(make_model(), path, filters="keep")
-    with pytest.raises(FileNotFoundError, match="path must be"):
-        load_monolith_weights(make_model(), tmp_path / "none.pth")
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="path must be a weights file"):
+        read_monolith(tmp_path / "none.pth")

@@ -1,102 +1,50 @@
-"""The monolith's names of tensors, and ours."""
+"""How the monolithic ncalab named its tensors, and how they are named here."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
+# A cascade saved the model it wraps, and in some versions one more name for each scale.
+_PLACE = re.compile(r"(?:(?P<place>wrapped|models\.\d+)\.)?(?P<rest>.+)")
+_RULE = re.compile(r"(?:rule\.)?network\.(?P<tensor>(?:0|2)\.weight|0\.bias)")
+_FILTER = re.compile(r"(?:perception\.)?filters\.(?P<index>\d+)\.weight")
+_HEAD = re.compile(r"head\.classifier\.(?:2|4)\.(?:weight|bias)")
+# Losses and metrics were modules, or parts of one; they hold settings, not weights.
+_SETTING = re.compile(r"(?:\w*loss\w*|metrics)\..+")
 
-# A cascade holds the model once more for each scale; its wrapped model had two names.
-_SCALE = re.compile(r"(models\.\d+|wrapped|backbone)\.(.+)")
-_FILTER = re.compile(r"(?:perception\.)?filters\.(\d+)\.weight")
-# Models had their rule in themselves before there was a class for it.
-_OLD_RULE = "network."
+OLD_NETWORK = re.compile(r"(?:wrapped\.|models\.\d+\.)?network\.")
+"""Names of the time when the rule was no module of its own."""
 
 
-@dataclass
-class Cells:
-    """Weights of one model, under our names.
+class Place(NamedTuple):
+    """Where a tensor belongs.
 
     Attributes:
-        tensors: Weights of the rule and, if there is one, of the head.
-        filters: Learned filters, shape ``(n, C, k, k)``, if the file has them.
-        sources: The monolith's names.
-        scale: What the file calls the model's place in a cascade, "" if there is none.
-        old: Whether they are from before the rule was a module of its own.
-        linear: Whether the rule was made of linear layers instead of 1x1 convolutions.
+        model: "" for the saved model itself, "wrapped" or "models.<i>" within a cascade.
+        name: Its name in a model of today; "filters.<i>" for one learned filter.
     """
 
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    filters: Tensor | None = None
-    sources: list[str] = field(default_factory=list)
-    scale: str = ""
-    old: bool = False
-    linear: bool = False
-
-    def equals(self, other: "Cells") -> bool:
-        """Say whether the weights of rule and filters are the same."""
-        mine, others = self._comparable(), other._comparable()
-        return mine.keys() == others.keys() and all(torch.equal(mine[k], others[k]) for k in mine)
-
-    def _comparable(self) -> dict[str, Tensor]:
-        rule = {name: value for name, value in self.tensors.items() if name.startswith("rule.")}
-        return rule if self.filters is None else {**rule, "filters": self.filters}
+    model: str
+    name: str
 
 
-def split_scales(tensors: Mapping[str, Tensor]) -> tuple[list[Cells], list[str]]:
-    """Sort the tensors of a file by the scale of a cascade; one scale, if there is no cascade.
+def place_of(key: str) -> Place | None:
+    """Return where a tensor of a file belongs, None if it is not known.
 
-    Args:
-        tensors: Tensors by the monolith's names.
+    The name is "" for what is known, but no weight.
 
-    Returns:
-        Weights of each scale, a single one if all scales have the same, and the names of the
-        tensors that are not needed.
-
-    Raises:
-        ValueError: If learned filters are no depthwise convolutions of one shape.
+    >>> place_of("wrapped.network.0.weight")
+    Place(model='wrapped', name='rule.network.0.weight')
+    >>> place_of("butterfly.weight") is None
+    True
     """
-    scales: dict[str, dict[str, str]] = {}
-    for name in tensors:
-        match = _SCALE.fullmatch(name)
-        scale, inner = match.groups() if match else ("", name)
-        scales.setdefault(scale, {})[inner] = name
-    numbered = sorted((s for s in scales if s.startswith("models.")), key=_number)
-    names = numbered or [s for s in ("wrapped", "backbone", "") if s in scales][:1]
-    cells = [_rename(tensors, scales[scale], scale) for scale in names]
-    if all(other.equals(cells[0]) for other in cells[1:]):
-        cells = cells[:1]
-    used = {source for scale in cells for source in scale.sources}
-    return cells, [name for name in tensors if name not in used]
-
-
-def _number(scale: str) -> int:
-    return int(scale.rpartition(".")[2])
-
-
-def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], scale: str) -> Cells:
-    """Bring the tensors of one model under our names."""
-    cells, filters = Cells(scale=scale), dict[int, Tensor]()
-    for inner, name in names.items():
-        value = tensors[name]
-        cells.sources.append(name)
-        if match := _FILTER.fullmatch(inner):
-            filters[int(match[1])] = value
-            continue
-        if inner.startswith(_OLD_RULE):
-            inner, cells.old = f"rule.{inner}", True
-        if inner.startswith("rule.network.") and value.ndim == 2:
-            value, cells.linear = value[:, :, None, None], True
-        cells.tensors[inner] = value
-    if filters:
-        cells.filters = _stack([filters[number] for number in sorted(filters)])
-    return cells
-
-
-def _stack(filters: list[Tensor]) -> Tensor:
-    """Make one tensor, ``(n, C, k, k)``, of the weights of depthwise convolutions."""
-    shapes = {tuple(weight.shape) for weight in filters}
-    if len(shapes) != 1 or filters[0].ndim != 4 or filters[0].shape[1] != 1:
-        raise ValueError(f"learned filters must have one shape (C, 1, k, k), got {sorted(shapes)}")
-    return torch.stack([weight[:, 0] for weight in filters])
+    matched = _PLACE.fullmatch(key)
+    if matched is None:
+        return None
+    model, rest = matched["place"] or "", matched["rest"]
+    if rule := _RULE.fullmatch(rest):
+        return Place(model, f"rule.network.{rule['tensor']}")
+    if one := _FILTER.fullmatch(rest):
+        return Place(model, f"filters.{one['index']}")
+    if _HEAD.fullmatch(rest):
+        return Place(model, rest)
+    return Place(model, "") if _SETTING.fullmatch(rest) else None

@@ -1,45 +1,53 @@
-"""What became of the weights of a monolithic file."""
+"""What became of the weights of an old file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+from ncalab.core.monolith.differences import Difference
 
 
 @dataclass(frozen=True)
 class MonolithReport:
-    """What was read from a file of the monolithic ncalab, and what nobody could read from it.
-
-    Print it: it is text to act on.
+    """What :func:`ncalab.core.monolith.load_monolith_weights` did. Print it.
 
     Attributes:
-        path: The file.
-        model: Class of the model that now has the weights.
-        read: The monolith's names of the tensors that were read.
-        converted: What was changed so that the model computes the same.
-        unused: Names of tensors in the file that nothing needs.
-        lacks: What the monolith does not save.
-        differs: Where the model computes something else than the monolith did.
-        needed: What only the user can know, and must have given to the model.
+        path: File that was read.
+        loaded: Names of the model's tensors that were read from the file.
+        converted: What was changed on the way, so that the equations of today give the same.
+        given: What the file lacks, and where it was taken from.
+        accepted: Differences that the caller accepted: the model acts otherwise than it did.
+        ignored: What the file holds and nothing needs.
+        to_check: What the file cannot say, and the model must have been made with.
     """
 
-    path: str
-    model: str
-    read: tuple[str, ...] = ()
-    converted: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
-    differs: tuple[str, ...] = ()
-    needed: tuple[str, ...] = ()
+    path: Path
+    loaded: tuple[str, ...]
+    converted: tuple[str, ...]
+    given: tuple[str, ...]
+    accepted: tuple[Difference, ...]
+    ignored: tuple[str, ...]
+    to_check: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the model takes the same steps as it did, if it was made as it was then."""
+        return not self.accepted
 
     def __str__(self) -> str:
-        """Return the report as lines of text, without empty sections."""
-        sections = {
-            "Read": self.read,
-            "Converted": self.converted,
-            "Not needed": self.unused,
-            "Not in the file": self.lacks,
-            "Differs": self.differs,
-            "For you to check": self.needed,
-        }
-        lines = [f"{self.path} -> {self.model}"]
-        for title, items in sections.items():
-            lines += [f"{title}:", *(f"  - {item}" for item in items)] if items else []
-        return "\n".join(lines)
+        accepted = [str(each) for each in self.accepted]
+        return "\n".join(
+            [
+                f"{self.path}: {len(self.loaded)} tensors loaded",
+                *_section("converted", self.converted),
+                *_section("not in the file", self.given),
+                *_section("different from the monolith, as accepted", accepted),
+                *_section("ignored", self.ignored),
+                *_section("check that the model was made with the right", self.to_check),
+            ]
+        )
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    listed = [f"    - {line}" for line in lines]
+    return [f"  {title}:", *listed] if listed else []
