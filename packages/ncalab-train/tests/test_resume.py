@@ -339,9 +339,10 @@ def test_to_resume_and_to_overwrite_is_a_contradiction(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
 def test_a_word_is_no_flag(flag: str, tmp_path: Path) -> None:
     trainer = BasicNCATrainer(make_tiny(), tmp_path, progress=False)
+    arguments: dict[str, Any] = {flag: "no"}
 
     with pytest.raises(TypeError, match=f"{flag} must be True or False, got 'no'"):
-        trainer.train(loader(), **{flag: "no"})
+        trainer.train(loader(), **arguments)
 
 
 def test_resuming_needs_a_folder() -> None:
