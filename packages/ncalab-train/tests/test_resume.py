@@ -3,7 +3,7 @@ import random
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -341,7 +341,7 @@ def test_a_word_is_no_flag(flag: str, tmp_path: Path) -> None:
     trainer = BasicNCATrainer(make_tiny(), tmp_path, progress=False)
 
     with pytest.raises(TypeError, match=f"{flag} must be True or False, got 'no'"):
-        trainer.train(loader(), **{flag: "no"})
+        trainer.train(loader(), **cast(Any, {flag: "no"}))
 
 
 def test_resuming_needs_a_folder() -> None:
