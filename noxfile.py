@@ -38,7 +38,14 @@ UNSEEN = {
     "ncalab": [f"ncalab-{part}" for part in PARTS],
 }
 # What pages ask their readers to install, beyond the parts.
-PAGE_TOOLS = ["albumentations>=2.0", *EXPORT_TOOLS, "huggingface-hub>=0.30", "nox[uv]", "pip"]
+PAGE_TOOLS = [
+    "albumentations>=2.0",
+    "distributed>=2024.5",
+    *EXPORT_TOOLS,
+    "huggingface-hub>=0.30",
+    "nox[uv]",
+    "pip",
+]
 BLOCK_TOOLS = ["pytest>=8.2", "sybil>=9.0", "markdown-it-py>=3.0", "packaging>=24.0"]
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
