@@ -220,3 +220,20 @@ def test_the_same_seed_trains_the_same_weights(run: Run, picture: Path) -> None:
     models = [GrowingNCAModel.from_pretrained(f"{name}/pretrained") for name in "abc"]
     a, b, c = (torch.cat([p.flatten() for p in model.parameters()]) for model in models)
     assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_a_run_does_not_go_on_to_fewer_epochs_than_it_had(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 3)
+
+    output = grow(run, picture, "--output", "runs/disc", "--resume", "--epochs", 2, code=2)
+
+    assert "--epochs must be at least the 3 that runs/disc has had, got 2" in output
+    assert json.loads(Path("runs/disc/grow.json").read_text())["settings"]["epochs"] == 3
+
+
+def test_grey_of_sixteen_bits_keeps_its_brightness(workplace: Path) -> None:
+    Image.fromarray(np.full((6, 6), 3000, dtype=np.uint16)).save("dark.png")
+
+    target = load_target(Path("dark.png"), 6, 0)
+
+    assert (target[..., :3] == 3000 // 257).all() and (target[..., 3] == 255).all()

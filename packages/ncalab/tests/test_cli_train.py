@@ -434,3 +434,45 @@ def test_only_batches_to_train_on_are_shuffled(workplace: Path) -> None:
     assert isinstance(val, DataLoader) and isinstance(test, DataLoader)
     samplers = [type(loader.sampler).__name__ for loader in (train, val, test)]
     assert samplers == ["RandomSampler", "SequentialSampler", "SequentialSampler"]
+
+
+def test_the_printed_settings_run_in_short(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    Path("nuclei.toml").write_text(run("train", "--print-config", "segmentation").stdout)
+    small = ["--set", "data.resize=[8,6]", "--set", "model.training_timesteps=[2,4]"]
+
+    result = run("train", "nuclei.toml", *small, "--short")
+
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ({"class": "OneCycleLR", "max_lr": -1.0}, "learning rates must be at least 0 and finite"),
+        (
+            {"class": "OneCycleLR", "total_steps": 10, "pct_start": 0.1},
+            "one of its phases has no step; raise total_steps",
+        ),
+    ],
+)
+def test_a_schedule_that_cannot_run_is_refused(
+    run: Run, workplace: Path, scheduler: dict[str, Any], message: str
+) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation(scheduler=scheduler)))
+
+    assert result.exit_code == 2 and f"scheduler: {message}" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("size", 0, 1), ("padding", -3, 0)])
+def test_a_picture_without_room_is_refused(
+    run: Run, workplace: Path, picture: Path, name: str, value: int, least: int
+) -> None:
+    Path("grow.toml").write_text(run("train", "--print-config", "growing").stdout)
+
+    result = run("train", "grow.toml", "--set", f"data.{name}={value}")
+
+    assert result.exit_code == 2
+    assert f"data.{name} must be at least {least}, got {value}" in result.stderr

@@ -19,9 +19,13 @@ from ncalab.cli.options import (
 )
 
 
-def _rows(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+def _rows(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | str | None:
     """Convert --tile: a number of rows, or "auto"."""
-    return value if value in (None, "auto") else POSITIVE(value, parameter, ctx)
+    if value in (None, "auto"):
+        return value
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"must be a number of rows of at least 1, or auto, got {value!r}")
+    return int(value)
 
 
 @click.command(short_help="Predict masks, classes, depths; or grow a picture.")

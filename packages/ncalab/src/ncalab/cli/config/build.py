@@ -17,8 +17,8 @@ from ncalab.tasks import CascadeNCA
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
 from ncalab.train.optimizers import make_optimizer, schedule
 
-# With fewer, the first phase of a one-cycle schedule would have no step.
-_SHORTEST_CYCLE = 10
+# Share of a one-cycle schedule's steps in which the rate rises, unless a setting says so.
+_RISE = 0.3
 
 
 def build_model(checked: Checked, device: torch.device) -> AbstractNCAModel:
@@ -85,7 +85,8 @@ def _schedule(
     per_epoch = math.ceil(batches / trainer.accumulate)
     length = trainer.max_epochs * (per_epoch if trainer.scheduler_interval == "batch" else 1)
     if name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys():
-        arguments[FILLED[name]] = max(length, _SHORTEST_CYCLE if name == "OneCycleLR" else 1)
+        shortest = _shortest_cycle(arguments) if name == "OneCycleLR" else 1
+        arguments[FILLED[name]] = max(length, shortest)
     if name == "OneCycleLR":
         arguments.setdefault("max_lr", trainer.lr)
 
@@ -96,9 +97,21 @@ def _schedule(
     return make
 
 
+def _shortest_cycle(arguments: dict[str, Any]) -> int:
+    """Return the least length of a one-cycle schedule whose first phase has a step."""
+    rise = arguments.get("pct_start", _RISE)
+    return math.floor(1 / rise) + 1 if 0 < rise <= 1 else 1
+
+
 def _try_schedule(trainer: BasicNCATrainer) -> None:
     """Make the schedule once, of an optimiser that trains nothing."""
     parameters = [nn.Parameter(torch.zeros(1))]
     optimizer = make_optimizer(trainer.optimizer_method, parameters, trainer.lr, trainer.adam_betas)
     with _placed("scheduler"):
-        schedule(optimizer, trainer.lr_scheduler, trainer.lr_gamma)
+        try:
+            schedule(optimizer, trainer.lr_scheduler, trainer.lr_gamma)
+        except ZeroDivisionError:
+            raise ValueError("one of its phases has no step; raise total_steps") from None
+        rate = optimizer.param_groups[0]["lr"]
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"learning rates must be at least 0 and finite, got {rate}")

@@ -27,7 +27,7 @@ def read_config(path: Path) -> Config:
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"CONFIG must end in {' or '.join(SUFFIXES)}, got {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         config = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:  # both decoders' errors are ValueErrors
         raise ValueError(f"CONFIG must be {path.suffix[1:].upper()}, got {path}: {error}") from None

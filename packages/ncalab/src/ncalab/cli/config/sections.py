@@ -25,6 +25,13 @@ class Picture:
     size: int = 40
     padding: int = 4
 
+    def __post_init__(self) -> None:
+        for name, smallest in (("size", 1), ("padding", 0)):
+            if getattr(self, name) < smallest:
+                raise ValueError(
+                    f"data.{name} must be at least {smallest}, got {getattr(self, name)}"
+                )
+
 
 @dataclass(frozen=True)
 class ClassFolders:
@@ -264,7 +271,10 @@ def _data(values: Section, task: str) -> tuple[str, Section, Changes]:
     changes = Changes(**{key: value for key, value in checked.items() if key not in own})
     if changes.resize is not None and min(changes.resize) < 1:
         raise ValueError(f"data.resize must be at least 1 each, got {list(changes.resize)}")
-    return name, {key: value for key, value in checked.items() if key in own}, changes
+    arguments = {key: value for key, value in checked.items() if key in own}
+    if kind.arguments is Picture:
+        Picture(**arguments)
+    return name, arguments, changes
 
 
 def _trainer(values: Section) -> tuple[Section, int | None]:

@@ -1,5 +1,6 @@
 """Animate a model."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def animate_model(
         force: Whether to replace the file.
     """
     check_output_file(output, SUFFIXES, force=force)
+    if output.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+        raise ValueError(f"--output must be a .gif without the program ffmpeg, got {output}")
     model = load_model(weights, settings.device)
     animation = Animator(
         model,

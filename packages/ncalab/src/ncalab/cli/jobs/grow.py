@@ -25,6 +25,7 @@ from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
+from ncalab.train.history import HISTORY_NAME
 from ncalab.viz import Animator, export_html
 
 EVAL_ROLLOUTS = 8
@@ -189,6 +190,12 @@ def _continued(image: Path, folder: Path, asked: GrowSettings, given: Collection
     if _digest(target) != digest:
         raise ValueError(f"IMAGE must be the picture of the run in {folder}, got another: {image}")
     free = {name: getattr(asked, name) for name in _FREE & set(given)}
+    history = folder / HISTORY_NAME
+    done = read_json(history).get("current_epoch", 0) if history.is_file() else 0
+    if free.get("epochs", done) < done:
+        raise ValueError(
+            f"--epochs must be at least the {done} that {folder} has had, got {free['epochs']}"
+        )
     return _Run(image, folder, target, replace(settings, **free), lr_gamma)
 
 

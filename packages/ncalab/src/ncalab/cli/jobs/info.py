@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -105,22 +106,23 @@ def _resumption(weights: Path) -> list[str]:
         return []
     if (folder / GROW_FILE).is_file():
         image = read_json(folder / GROW_FILE).get("image", "IMAGE")
-        return [f"ncalab grow {image} --output {folder} --resume"]
+        return [shlex.join(["ncalab", "grow", str(image), "--output", str(folder), "--resume"])]
     if (folder / TRAIN_FILE).is_file():
-        return [f"ncalab train {folder / TRAIN_FILE} --output {folder} --resume"]
+        settings = str(folder / TRAIN_FILE)
+        return [shlex.join(["ncalab", "train", settings, "--output", str(folder), "--resume"])]
     return []
 
 
 def _suggestions(model: AbstractNCAModel, weights: Path) -> list[str]:
-    name = model.task or "model"
+    name, weights_name = model.task or "model", shlex.quote(str(weights))
     if model.task == "growing":
         return [
-            f"ncalab animate {weights} --output {name}.gif",
-            f"ncalab export {weights} --output {name}.html",
+            f"ncalab animate {weights_name} --output {name}.gif",
+            f"ncalab export {weights_name} --output {name}.html",
         ]
     return [
-        f"ncalab predict {weights} IMAGE",
-        f"ncalab animate {weights} IMAGE --output {name}.gif",
+        f"ncalab predict {weights_name} IMAGE",
+        f"ncalab animate {weights_name} IMAGE --output {name}.gif",
     ]
 
 

@@ -11,7 +11,13 @@ def _read(path: Path) -> Image.Image:
     """Read a picture, upright, as RGBA."""
     try:
         with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert("RGBA")
+            upright = ImageOps.exif_transpose(file)
+            if upright.mode.startswith("I;16"):
+                # Pillow would cut off all above 255.
+                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            elif upright.mode in ("I", "F"):
+                raise ValueError(f"values of mode {upright.mode} have no known range")
+            return upright.convert("RGBA")
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
         raise ValueError(f"IMAGE must be a picture that can be read, got {path}: {error}") from None
 
