@@ -285,7 +285,10 @@ def test_sixteen_bits_are_not_cut_to_eight(
         ([], "IMAGES must be given for a model of segmentation"),
         (["a/x.png", "--size", "3", "3"], "--size must be left out with images"),
         (["empty"], "IMAGES must hold at least one image, got the folder empty"),
-        (["a/x.png", "--tile", "none"], "'--tile': must be a number of rows of at least 1, or auto, got 'none'"),
+        (
+            ["a/x.png", "--tile", "none"],
+            "'--tile': must be a number of rows of at least 1, or auto, got 'none'",
+        ),
         (["a/x.png", "--output", "file"], "'--output'"),
     ],
 )
