@@ -26,7 +26,10 @@ from ncalab.cli.options import (
 )
 @click.option("--output", type=ANY_FILE, required=True, help="File to write.")
 @click.option(
-    "--steps", type=POSITIVE, help="onnx, torch: number of steps.  [default: an input of the file]"
+    "--steps",
+    type=POSITIVE,
+    help="onnx, torch: number of steps, of a cascade at least one for each scale.  "
+    "[default: an input of the file]",
 )
 @click.option(
     "--fire-rate",

@@ -78,7 +78,7 @@ def predict(
     depth           NAME_depth.npy or .png, and NAME_depth_color.png
     growing         NAME_grown.png, from IMAGES; without any, seed_grown.png
 
-    A file that cannot be read is named, the others are done, and the exit code is 2. An image's
+    A broken file is named, the others are done, and the exit code is 2. An image's
     prediction does not depend on the others in the call.
 
     \b
