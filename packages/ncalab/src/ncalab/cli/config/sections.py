@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from torch.optim import lr_scheduler
@@ -272,8 +272,8 @@ def _data(values: Section, task: str) -> tuple[str, Section, Changes]:
     if changes.resize is not None and min(changes.resize) < 1:
         raise ValueError(f"data.resize must be at least 1 each, got {list(changes.resize)}")
     arguments = {key: value for key, value in checked.items() if key in own}
-    if kind.arguments is Picture:
-        Picture(**arguments)
+    if is_dataclass(kind.arguments):
+        kind.arguments(**arguments)
     return name, arguments, changes
 
 

@@ -1,10 +1,7 @@
 """Where results go, and that nothing is lost there."""
 
-import json
 from collections.abc import Iterable, Sequence
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 from ncalab.core.saving import check_writable_folder
 from ncalab.train.run_folder import RUN_FILES
@@ -43,12 +40,6 @@ def check_output_file(path: Path, suffixes: Sequence[str], *, force: bool) -> No
     check_writable_folder(path.parent, name="--output")
 
 
-def free_folder(wanted: Path) -> Path:
-    """Return ``wanted``, or the first of ``wanted-2``, ``wanted-3``... that does not exist."""
-    names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
-    return wanted if not wanted.exists() else next(name for name in names if not name.exists())
-
-
 def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
     """Raise a ValueError unless a training may begin, or go on, in a folder.
 
@@ -68,18 +59,3 @@ def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
             "--resume, or replace it with --force"
         )
     check_writable_folder(folder, name="--output")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ValueError: If the file holds anything else.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON in UTF-8: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {data!r:.80}")
-    return data

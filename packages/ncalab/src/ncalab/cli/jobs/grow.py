@@ -13,19 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, tensorboard_log
-from ncalab.cli.jobs.files import (
-    GROW_FILE,
-    PRETRAINED,
-    check_run_folder,
-    free_folder,
-    read_json,
-)
+from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed, get_compute_device
-from ncalab.core.saving import atomic_write
+from ncalab.core.saving import atomic_write, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.history import HISTORY_NAME
+from ncalab.train.json_file import read_json
 from ncalab.viz import Animator, export_html
 
 EVAL_ROLLOUTS = 8

@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE, read_json
+from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE
 from ncalab.cli.jobs.weights import find_weights, load_model
 from ncalab.core import AbstractNCAModel
 from ncalab.core.rollout.standard import why_reach_unknown
 from ncalab.tasks import CascadeNCA
 from ncalab.train.history import HISTORY_NAME
+from ncalab.train.json_file import read_json
 
 Facts = dict[str, Any]
 

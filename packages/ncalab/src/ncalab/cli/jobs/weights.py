@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import ncalab.tasks  # noqa: F401 - registers the models that a file can name
-from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, read_json
+from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED
 from ncalab.core import AbstractNCAModel, get_compute_device
 from ncalab.core.saving import CONFIG_NAME, WEIGHTS_NAME
 from ncalab.train.history import BEST_NAME, LAST_NAME
+from ncalab.train.json_file import read_json
 
 DEFAULT_GRID = (64, 64)
 
