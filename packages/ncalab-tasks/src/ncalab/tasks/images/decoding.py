@@ -116,7 +116,7 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[Image.Image]:
             size = file.size
         raise ValueError(_too_large(path, size, MAX_PIXELS)) from None
     except UnidentifiedImageError as error:
-        reason = how_to_convert(path) or "its format is unknown to Pillow"
+        reason = how_to_convert(path) or "it is damaged, or of a format that Pillow does not know"
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
         reason = str(error) or type(error).__name__

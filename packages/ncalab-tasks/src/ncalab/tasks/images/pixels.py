@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 _AS_STORED = ("L", "RGB")
 _WITH_OPACITY = ("LA", "La", "PA", "RGBa")
 _LARGEST = 65535
-# Of red, green and blue in grey: ITU-R BT.601, as Pillow converts.
-_LUMA = np.array([0.299, 0.587, 0.114])
+# Of red, green and blue in grey: ITU-R BT.601, in the fractions that Pillow converts by.
+_LUMA = np.array([19595, 38470, 7471]) / 65536
 # Pictures of at most 12 bits in 16 have less than this in their upper 8.
 _FEWEST_LEVELS = 16
 
@@ -175,7 +175,7 @@ def with_channels(image: Array, channels: int) -> Array:
 
 def _rounded(values: Array, dtype: np.dtype) -> Array:
     whole = np.issubdtype(dtype, np.integer)
-    return (np.rint(values) if whole else values).astype(dtype)
+    return (np.floor(values + 0.5) if whole else values).astype(dtype)
 
 
 def read_images(
@@ -194,8 +194,8 @@ def read_images(
         max_pixels: As of :func:`read_image`.
 
     Returns:
-        Images, shape ``(N, W, H, C)``: uint8 or uint16 if all files have that depth, otherwise
-        float32, each file scaled to [0, 1] by its own depth.
+        Images, shape ``(N, W, H, C)``, float32: each file scaled to [0, 1] by its own depth, so
+        that files of several depths go together; those of floating point as they are.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -205,7 +205,7 @@ def read_images(
     files = [Path(path) for path in paths]
     if not files:
         raise ValueError("paths must name at least one image, got none")
-    images = [read_image(file, page=page, max_pixels=max_pixels) for file in files]
+    images = [to_unit_range(read_image(f, page=page, max_pixels=max_pixels)) for f in files]
     if channels is not None:
         images = [with_channels(image, channels) for image in images]
     for file, image in zip(files, images, strict=True):
@@ -214,7 +214,7 @@ def read_images(
                 f"images must have one shape, got {images[0].shape} in {files[0]} and "
                 f"{image.shape} in {file}"
             )
-    return stack_images(images)
+    return np.stack(images)
 
 
 def stack_images(images: Sequence[Array]) -> Array:
