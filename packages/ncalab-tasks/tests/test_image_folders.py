@@ -117,6 +117,13 @@ def test_a_label_of_another_format_is_named(tmp_path: Path, kind: tuple[Make, st
         make(tmp_path)
 
 
+def test_the_size_of_a_page_is_its_own(tmp_path: Path) -> None:
+    second = Image.new("L", (5, 3))
+    Image.new("L", (6, 4)).save(tmp_path / "a.tif", save_all=True, append_images=[second])
+
+    assert [image_size(tmp_path / "a.tif", page=page) for page in (0, 1)] == [(4, 6), (3, 5)]
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_the_size_of_an_image_is_that_of_its_pixels(

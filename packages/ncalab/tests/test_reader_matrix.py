@@ -438,6 +438,15 @@ def test_the_home_folder_is_found_in_arguments(
     assert not Path("~").exists()
 
 
+def test_a_sample_under_two_names_does_not_train_and_validate(run: Run, settings: Path) -> None:
+    Path("split.json").write_text(r'[{"train": ["a", "b"], "val": ["C:\\images\\b.tif"]}]')
+
+    result = run("train", settings, "--set", "data.page=0", "--set", "split.file=split.json")
+
+    assert result.exit_code == 2
+    assert "split.file must name each sample to train on or to validate on" in result.stderr
+
+
 # Folders of classes
 
 

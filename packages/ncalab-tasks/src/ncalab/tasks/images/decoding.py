@@ -101,12 +101,15 @@ def decode(
         return Decoded(file.copy() if turn is None else file.transpose(turn), kind, deep)
 
 
-def image_size(path: Path, *, max_pixels: int | None = MAX_PIXELS) -> tuple[int, int]:
+def image_size(
+    path: Path, *, page: int | None = None, max_pixels: int | None = MAX_PIXELS
+) -> tuple[int, int]:
     """Return (W, H), the rows and columns of an upright image, without decoding it.
 
-    Of a file with several pages, that of the first. Arguments and errors as of :func:`decode`.
+    Arguments and errors are those of :func:`decode`.
     """
     with _opened(path, max_pixels) as file:
+        _choose_page(file, path, page, beside=False)
         tags = getattr(file, "tag_v2", None)
         # Some versions of Pillow have exchanged the sides of a TIFF already.
         columns, rows = file.size if tags is None else (tags[_WIDTH], tags[_HEIGHT])
