@@ -29,8 +29,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
             if None.
         transform: Called as ``transform(image=..., mask=...)`` with an image ``(W, H, channels)``,
             uint8, or float32 of 16-bit files (in [0, 1]) and of floating point (as it is), and
-            depth ``(W, H)``, float32; returns a
-            dictionary of both under the same names. Those of Albumentations are such callables.
+            depth ``(W, H)``, float32; returns a dictionary of both under the same names. Those of
+            Albumentations are such callables.
         scale: Depth of one count in files of integers; see :func:`read_depth`.
         num_image_channels: 1 for grey images, 3 for RGB, 4 for RGBA.
         image_folder: Name of the folder of images.
