@@ -168,6 +168,9 @@ class ManyProcesses(OneProcess):
         if len(part.rows):
             own = slice(part.rows.start, part.rows.stop)
             whole[:, own] = tensor.detach().unflatten(0, (repeats, len(part.rows)))
+        if not whole.is_floating_point():
+            # Labels: of small integers and of truth values, some backends know no sum.
+            return self.sum(whole.long()).to(tensor.dtype).flatten(0, 1)
         return self.sum(whole).flatten(0, 1)
 
     def validate(self, nca: Any, loader: DataLoader[Any], seeds: Iterator[int]) -> dict[str, float]:
