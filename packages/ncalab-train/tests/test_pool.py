@@ -233,7 +233,7 @@ def test_of_one_picture_the_worst_go_although_hidden_channels_begin_as_noise() -
 
 
 def test_a_state_is_sampled_in_the_place_of_its_own_seed_only() -> None:
-    pool = Pool(n_seed=0, size=8)
+    pool = Pool(n_seed=0, size=8, generator=torch.Generator().manual_seed(0))
     seed = torch.arange(4.0)[:, None, None, None].expand(4, 5, 6, 7)
 
     for _ in range(12):

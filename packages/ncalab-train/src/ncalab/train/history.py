@@ -32,6 +32,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _extend(curves: dict[str, list[float]], values: Mapping[str, float], epochs: int) -> None:
+    """Append an epoch to curves of so many epochs, in place."""
+    for name in values:
+        curves.setdefault(name, [math.nan] * epochs)
+    for name, curve in curves.items():
+        curve.append(values.get(name, math.nan))
+
+
 class TrainingHistory:
     """Curves, best weights and timestamps of a training.
 
@@ -89,7 +97,7 @@ class TrainingHistory:
         seconds: float,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Append one epoch to the curves.
+        """Append one epoch to the curves; one that has no value for it gets NaN.
 
         Args:
             losses: Mean of each loss term over the epoch; "total" is also kept as ``loss``.
@@ -97,12 +105,10 @@ class TrainingHistory:
             seconds: How long it took.
             metrics: Validation metrics after it, if there was a validation.
         """
+        _extend(self.losses, losses, len(self.loss))
+        _extend(self.metric_curves, metrics or {}, len(self.loss))
+        self.metrics.update(metrics or {})
         self.loss.append(losses["total"])
-        for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value)
-        for name, value in (metrics or {}).items():
-            self.metric_curves.setdefault(name, []).append(value)
-            self.metrics[name] = value
         self.lr.append(lr)
         self.seconds.append(seconds)
 

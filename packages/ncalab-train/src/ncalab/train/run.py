@@ -81,9 +81,10 @@ class Run:
             earlystopping.reset(higher_is_better=higher)
         self.generators = find_generators(train, val, trainer.pool)
         self.settings = self._describe(optimizer)
-        # Position: batches done in this epoch and overall, and the sums of their losses.
-        self.batches = self.iterations = self.counted = 0
+        # Position: batches done in this epoch and overall, and by name the sums of their losses.
+        self.batches = self.iterations = 0
         self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
         self.last_batch: Trained | None = None
         self.saver = Saver(self)
@@ -138,8 +139,8 @@ class Run:
         self.history.average_weights = averaged
         if self.earlystopping is not None:
             self.earlystopping.step(value)
-        self.batches = self.counted = 0
-        self.sums = {}
+        self.batches = 0
+        self.sums, self.counts = {}, {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
         self.records.epoch(number, lr=lr, metrics=metrics)
         if self.progress is not None:
@@ -222,9 +223,10 @@ class Run:
 
     def _take_note(self, batch: Trained, iteration: int) -> None:
         self.last_batch = batch
-        self.counted += 1
         for name, value in batch.losses.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
+            # A loss may have terms that come and go; the mean is that of the batches that have it.
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.records.losses(batch.losses, iteration)
         if self.progress is not None:
             self.progress.batch(lambda: float(batch.losses["total"]))
@@ -235,7 +237,7 @@ class Run:
         Raises:
             RuntimeError: If a step was not finite.
         """
-        if not self.counted:
+        if not self.counts:
             raise RuntimeError(
                 f"loss must be finite in some step of an epoch, got none in epoch {number}; "
                 f"{self.saver.last_good()}"
@@ -244,9 +246,9 @@ class Run:
         report, weights = self.step.watch.report(), self.step.watch.weights_are_finite()
         *numbers, finite = torch.cat([t.to(sums.device) for t in (sums, report, weights)]).tolist()
         problem = self.step.watch.problem(numbers[len(self.sums) :])
-        means = [value / self.counted for value in numbers[: len(self.sums)]]
-        losses = dict(zip(self.sums, means, strict=True))
-        if problem is None and not all(map(_is_finite, means)):
+        totals = dict(zip(self.sums, numbers, strict=False))
+        losses = {name: total / self.counts[name] for name, total in totals.items()}
+        if problem is None and not all(map(_is_finite, losses.values())):
             problem = f"loss must stay finite, got {losses}"
         if problem is None and not finite:
             # Finite gradients times a large learning rate: the next loss would tell, after a save.
@@ -316,7 +318,7 @@ class Run:
                 "interrupted within a step after epoch %d; %s", epoch, self.saver.last_good()
             )
             return self.history
-        if self.counted:
+        if self.counts:
             self._mean_losses(epoch + 1)  # weights that are not finite must not be saved
         logger.warning("interrupted after epoch %d and %d batches; saving", epoch, self.batches)
         self.records.flush()

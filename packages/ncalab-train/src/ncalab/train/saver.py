@@ -51,7 +51,7 @@ class Saver:
             "epoch": run.history.current_epoch,
             "batches": run.batches,
             "iterations": run.iterations,
-            "counted": run.counted,
+            "counts": dict(run.counts),
             "steps": run.step.taken,
             "sums": run.sums,
             "epoch_start": random_state_to_data(run.epoch_start),
@@ -128,7 +128,7 @@ class Saver:
             run.earlystopping.load_state_dict(state["early_stopping"])
         run.history.restore(state["history"], state["best"])
         run.batches, run.iterations = state["batches"], state["iterations"]
-        run.counted, run.step.taken = state["counted"], state["steps"]
+        run.step.taken, run.counts = state["steps"], dict(state["counts"])
         run.sums = {name: value.to(run.nca.device) for name, value in state["sums"].items()}
         run.epoch_start, run.moment = state["epoch_start"], state["random"]
         restore_random_state(run.moment, run.generators)
