@@ -29,6 +29,7 @@ from ncalab.train.settings import (
     describe_data,
     describe_model,
     describe_optimizer,
+    describe_parameters,
     describe_scheduler,
     describe_trainer,
 )
@@ -108,6 +109,7 @@ class Run:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None
         return {
             **describe_model(self.nca, saved=self.trainer.model_path is not None),
+            **describe_parameters(self.nca, self.optimizers),
             **describe_trainer(self.trainer),
             **describe_optimizer("optimizer", optimizer),
             **describe_optimizer("head_optimizer", head),
