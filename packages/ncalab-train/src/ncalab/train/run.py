@@ -16,7 +16,9 @@ from ncalab.core import AbstractNCAModel
 from ncalab.core.fire import draw_seed
 from ncalab.train.distributed import OneProcess, Part
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
+from ncalab.train.figures import Figures
 from ncalab.train.group import Group, Trained
+from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
 from ncalab.train.optimizers import check_plateau, warmup_factor
@@ -34,7 +36,7 @@ from ncalab.train.settings import (
     describe_trainer,
 )
 from ncalab.train.step import Step
-from ncalab.train.visuals import Estimator, Visual, find_plot
+from ncalab.train.visuals import Estimator, Visual, find_visual
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -62,17 +64,17 @@ class Run:
     ) -> None:
         self.trainer, self.nca, self.processes = trainer, trainer.nca, processes
         self.train, self.val, self.earlystopping = train, val, earlystopping
-        self.records = Records(writer if processes.is_main else None)
+        self.guard = Guard()
+        self.records = Records(writer if processes.is_main else None, self.guard)
         optimizer, head_optimizer, self.scheduler = trainer._make_optimizers()
         self.optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
         self.step = Step(trainer, self.optimizers, processes)
         self.group = Group(trainer, self.step, processes)
         self.average = self._make_average()
-        self.visual: Visual | None = None
-        self.uncertainty: Estimator | None = None
+        self.figures: Figures | None = None
         self.progress: Progress | None = None
         self.interrupts = HeldInterrupts()
-        higher = val is not None and self._metric_direction()
+        higher = val is not None and self._higher_is_better()
         self.history = TrainingHistory(
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
@@ -96,14 +98,8 @@ class Run:
             return None
         return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
-    def _metric_direction(self) -> bool:
-        metric = self.nca.named_metrics()[str(self.nca.validation_metric)]
-        if not isinstance(direction := getattr(metric, "higher_is_better", None), bool):
-            raise ValueError(
-                f"validation_metric must know whether higher is better, "
-                f"got {self.nca.validation_metric!r}"
-            )
-        return direction
+    def _higher_is_better(self) -> bool:
+        return bool(self.nca.named_metrics()[str(self.nca.validation_metric)].higher_is_better)
 
     def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None
@@ -129,6 +125,7 @@ class Run:
         metrics = self._validate()
         self.interrupts.hold()
         value = self._deciding_value(losses, metrics)
+        self.step.torn = True
         # A plateau is one of the deciding value, which there is once an epoch.
         if self.trainer.scheduler_interval == "epoch" or isinstance(
             self.scheduler, ReduceLROnPlateau
@@ -144,6 +141,7 @@ class Run:
         self.batches = 0
         self.sums, self.counts = {}, {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
+        self.step.torn = False
         self.records.epoch(number, lr=lr, metrics=metrics)
         if self.progress is not None:
             shown = {"loss": losses["total"], **metrics, "lr": lr}
@@ -182,6 +180,7 @@ class Run:
             self._train_on_group(group)
             if self.history.path is not None:
                 self.moment = capture_random_state(self.generators)
+            self.step.torn = False
             self.interrupts.release()
         if not self.batches:
             raise ValueError("dataloader_train must yield at least one batch, got none")
@@ -274,33 +273,25 @@ class Run:
         """Return the metrics of a model; no prediction is kept."""
         return self.processes.validate(nca, loader, itertools.count(draw_seed() // 2))
 
-    def draw(self) -> None:
-        """Write a figure of the last batch."""
-        writer = self.records.writer
-        if writer is None or self.visual is None or self.last_batch is None:
-            return
-        x, y = (tensor.detach().cpu().numpy() for tensor in (self.last_batch.x, self.last_batch.y))
-        figure = self.visual.show(self.nca, x, self.last_batch.prediction, y)
-        writer.add_figure("Training batch", figure, self.history.current_epoch)
+    def watch(self, info: str, visual: Visual | None, uncertainty: Estimator | None) -> None:
+        """Begin the log.
 
-    def draw_uncertainty(self) -> None:
-        """Write a figure of how sure the model is of the first validation batch."""
-        writer = self.records.writer
-        if writer is None or self.val is None or self.uncertainty is None:
-            return
-        # Nothing that is looked at may change what is trained.
-        with torch.random.fork_rng():
-            image, label, *_ = next(iter(self.val))
-            heatmap, predictions, _ = self.uncertainty.estimate(image)
-        plot = find_plot("uncertainty")
-        figure = plot(self.nca, image, predictions[-1], heatmap.detach().cpu(), label)
-        writer.add_figure("Uncertainty", figure, self.history.current_epoch)
+        Args:
+            info: What is trained and how, in Markdown.
+            visual: Draws a batch; if None, the model's own visual or that of an installed package.
+            uncertainty: Estimates the model's uncertainty, if that is to be drawn.
+        """
+        self.records.text("Training", info)
+        if visual is None:
+            with self.guard(f"the visual of task {self.nca.task!r}"):
+                visual = find_visual(self.nca)
+        self.figures = Figures(self, visual, uncertainty)
 
     def finish(self, test: DataLoader[Any] | None) -> TrainingHistory:
         """Save, measure the best weights, and save what was measured."""
-        self.history.finish()
         if not self.saver.saved:
             self.saver.save()
+        self.history.finish()
         if test is not None and self.history.best_model is not None:
             self.history.test_metrics = self.measure(self.history.best_model, test)
             self.saver.save()
@@ -313,9 +304,9 @@ class Run:
     def interrupt(self) -> TrainingHistory:
         """End after Ctrl-C: save where the training stands, unless it is within a step."""
         self.history.interrupted = True
-        self.history.finish()
         epoch = self.history.current_epoch
         if self.interrupts.held:
+            self.history.finish()
             logger.warning(
                 "interrupted within a step after epoch %d; %s", epoch, self.saver.last_good()
             )
@@ -325,7 +316,35 @@ class Run:
         logger.warning("interrupted after epoch %d and %d batches; saving", epoch, self.batches)
         self.records.flush()
         self.saver.save()
+        self.history.finish()
         return self.history
+
+    def rescue(self) -> None:
+        """Save where the training stands, after an error that ends it.
+
+        An error in a rollout, its loss or a data set leaves the weights as the last step made
+        them. Nothing is saved if they may be half a step further, or are not finite.
+        """
+        self.records.flush()
+        if self.history.path is None or self.saver.failed or self.saver.saved:
+            return
+        if self.step.torn or not self.iterations or not self._is_sound():
+            return
+        self.history.interrupted = True
+        try:
+            self.saver.save()
+        except Exception as error:  # the one that ends the training is raised, not this one
+            logger.warning("after an error, the training could not be saved: %s", error)
+            return
+        epoch = self.history.current_epoch
+        logger.warning("after an error, epoch %d and %d batches were saved", epoch, self.batches)
+
+    def _is_sound(self) -> bool:
+        """Return whether loss and weights of an unfinished epoch are finite so far."""
+        try:
+            return not self.counts or bool(self._mean_losses(self.history.current_epoch + 1))
+        except RuntimeError:
+            return False
 
 
 def _is_finite(value: float) -> bool:

@@ -30,7 +30,7 @@ class Saver:
 
     def __init__(self, run: "Run") -> None:
         self.run = run
-        self.saved, self.saved_epoch = False, -1
+        self.saved, self.failed, self.saved_epoch = False, False, -1
         self._seconds_saving = 0.0
         self._began = time.perf_counter()
 
@@ -158,6 +158,7 @@ class Saver:
             run.history.save()
             self.saved = True
         except OSError as error:
+            self.failed = True
             raise OSError(
                 error.errno,
                 f"epoch {run.history.current_epoch} could not be saved ({error.strerror}); "

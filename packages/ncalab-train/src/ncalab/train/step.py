@@ -39,6 +39,8 @@ class Step:
         self.processes = processes or OneProcess()
         self.watch = FiniteWatch(self.nca)
         self.taken = 0
+        # Whether weights may be ahead of what else a step changes.
+        self.torn = False
         # Gradients of one whole batch need no weights: they are what its loss gives.
         self.weighted = trainer.accumulate > 1 or self.processes.count > 1
         self._losses: list[Tensor] = []
@@ -104,6 +106,7 @@ class Step:
             normalize_gradients(self.nca.parameters())
         if self.trainer.gradient_clipping:
             nn.utils.clip_grad_norm_(self.nca.parameters(), _MAX_GRADIENT_NORM)
+        self.torn = True
         with scaled_lr(self.optimizers, warmup_factor(self.taken, self.trainer.warmup_steps)):
             for optimizer in self.optimizers:
                 optimizer.step()
