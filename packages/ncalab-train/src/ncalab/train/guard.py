@@ -13,6 +13,9 @@ class Guard:
 
     It is meant for what a training can do without. An interruption passes.
 
+    Args:
+        consequence: What the warning says about the training.
+
     >>> guard = Guard()
     >>> with guard("the figure"):
     ...     raise ValueError("no axes")
@@ -20,7 +23,8 @@ class Guard:
     {'the figure'}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, consequence: str = "the training goes on") -> None:
+        self.consequence = consequence
         self.failed: set[str] = set()
 
     @contextmanager
@@ -35,7 +39,7 @@ class Guard:
         except Exception as error:
             if name not in self.failed:
                 self.failed.add(name)
-                logger.warning("%s failed; the training goes on (%s)", name, _describe(error))
+                logger.warning("%s failed; %s (%s)", name, self.consequence, _describe(error))
             logger.debug("%s failed", name, exc_info=True)
 
 

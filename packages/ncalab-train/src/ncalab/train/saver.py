@@ -118,6 +118,8 @@ class Saver:
         run.nca.load_state_dict(state["model"])
         for optimizer, own in zip(run.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
+            # Or a schedule whose first step comes next would warn that it comes too early.
+            optimizer._opt_called = state["steps"] > 0  # type: ignore[attr-defined]  # torch's own
         restore_scheduler(run.scheduler, state["scheduler"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])

@@ -130,9 +130,8 @@ def _report(history: TrainingHistory, folder: Path) -> None:
     """Write the weights to keep and the curves; say what came out."""
     model = history.best_model or history.current_model
     model.save_pretrained(folder / PRETRAINED)
-    save_curves(history, folder)
     click.echo(f"weights: {folder / PRETRAINED}")
-    click.echo(f"history: {folder / 'history.json'}, {folder / 'history.png'}")
+    save_curves(history, folder)
     for name, value in history.test_metrics.items():
         click.echo(f"test_{name}={value:.6g}")
     metric = model.validation_metric if history.metric_curves else "loss"
