@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import draw_seed
-from ncalab.core.model import evaluating
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.core.tracing import ExportPlan
 from ncalab.tasks.cascade.delegation import Delegation
