@@ -216,7 +216,11 @@ def test_a_failure_of_drawing_is_told_once_and_it_is_drawn_again(
     ("name", "value", "message"),
     [
         ("summary_writer", "runs/1", "summary_writer must be a SummaryWriter .* got str"),
-        ("summary_writer", Writer, "summary_writer must be a SummaryWriter .* got the class Writer"),
+        (
+            "summary_writer",
+            Writer,
+            "summary_writer must be a SummaryWriter .* got the class Writer",
+        ),
         ("plot_function", print, "plot_function must be a Visual .* a method show, got builtin"),
         ("plot_function", Drawing, "plot_function must be a Visual .* got the class Drawing"),
         ("uncertainty", "NQM", "uncertainty must be a UncertaintyEstimator .* got str"),

@@ -294,7 +294,9 @@ def test_the_inner_loop_reads_nothing_from_the_device(
     assert reads == ["tolist"]  # the means of the epoch
 
 
-def test_the_model_is_copied_before_and_after_and_not_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_copied_before_and_after_and_not_every_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     copies: list[int] = []
 
     def copy(self: EchoModel, memo: Any) -> EchoModel:

@@ -141,4 +141,7 @@ class Group:
 def _unpack(batch: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise ValueError(f"batches must be pairs (images, labels), got {type(batch).__name__}")
+    for name, value in (("images", batch[0]), ("labels", batch[1])):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} of a batch must be a tensor, got {type(value).__name__}")
     return batch[0], batch[1]

@@ -18,6 +18,7 @@ from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.executors import alone
 from ncalab.train.many import RunOptions, train_one
+from ncalab.train.metrics import higher_is_better
 from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
@@ -197,8 +198,7 @@ def metric_direction(nca: AbstractNCAModel, *, validated: bool = True) -> str:
     """
     if not validated:
         return "minimize"
-    metric = nca.named_metrics()[str(nca.validation_metric)]
-    return "maximize" if metric.higher_is_better else "minimize"
+    return "maximize" if higher_is_better(nca) else "minimize"
 
 
 def _check_direction(trial: "optuna.Trial", wanted: str) -> None:

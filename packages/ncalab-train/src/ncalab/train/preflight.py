@@ -1,7 +1,5 @@
 """What would end a training later on, found before its first batch."""
 
-import tempfile
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -11,18 +9,12 @@ from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_flag, check_int
-from ncalab.core.saving import save_weights
+from ncalab.core.saving import check_savable
 from ncalab.train.arguments import check_type
 from ncalab.train.visuals import Estimator, Visual, find_plot
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-_COPYABLE = "nca must be a model that can be copied, got one that cannot"
-_REMEDY = (
-    "a pruned layer can be once torch.nn.utils.prune.remove was called, and one of "
-    "torch.nn.utils.weight_norm if made by torch.nn.utils.parametrizations.weight_norm"
-)
 
 
 def check_folder_options(model_path: Path | None, *, overwrite: Any, resume: Any) -> None:
@@ -50,32 +42,6 @@ def check_loaders(loaders: Mapping[str, DataLoader[Any] | None]) -> None:
             )
 
 
-def check_metric(nca: AbstractNCAModel) -> None:
-    """Raise unless the validation metric is one of the model's, with one value and a direction."""
-    name, metrics = str(nca.validation_metric), nca.named_metrics()
-    if name not in metrics:
-        known = ", ".join(metrics) or "none"
-        raise ValueError(
-            f"validation_metric must be a metric of the model ({known}), "
-            f"got {nca.validation_metric!r}"
-        )
-    metric = metrics[name]
-    if not isinstance(getattr(metric, "higher_is_better", None), bool):
-        raise ValueError(f"validation_metric must know whether higher is better, got {name!r}")
-    with warnings.catch_warnings():
-        # Metrics warn that they have seen nothing yet.
-        warnings.simplefilter("ignore")
-        try:
-            value = deepcopy(metric).compute()
-        except Exception:  # it needs something to have been seen, so it is looked at then
-            return
-    if getattr(value, "ndim", 0):
-        raise ValueError(
-            f"validation_metric must be a metric of one value, got {name!r} with "
-            f"{', '.join(f'{name}_{place}' for place in range(len(value)))}"
-        )
-
-
 def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
     """Raise unless a model can be trained, copied (for the best weights) and saved.
 
@@ -92,23 +58,12 @@ def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
     try:
         deepcopy(nca)
     except Exception as error:  # whatever a part of the model raises
-        raise ValueError(f"{_COPYABLE} ({_brief(error)}); {_REMEDY}") from error
-    if saved:
-        with tempfile.TemporaryDirectory(prefix="ncalab-") as folder:
-            _try_to_save(nca, Path(folder) / "model.safetensors")
-
-
-def _try_to_save(nca: AbstractNCAModel, path: Path) -> None:
-    try:
-        save_weights(nca, path)
-    except (RuntimeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
         raise ValueError(
-            f"nca must be a model that can be saved, got one that cannot ({_brief(error)})"
+            f"nca must be a model that can be copied, got one that cannot ({reason})"
         ) from error
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+    if saved:
+        check_savable(nca)
 
 
 def check_observers(

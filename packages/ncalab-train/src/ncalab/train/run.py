@@ -21,6 +21,7 @@ from ncalab.train.group import Group, Trained
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
+from ncalab.train.metrics import higher_is_better
 from ncalab.train.optimizers import check_plateau, warmup_factor
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
@@ -74,7 +75,7 @@ class Run:
         self.figures: Figures | None = None
         self.progress: Progress | None = None
         self.interrupts = HeldInterrupts()
-        higher = val is not None and self._higher_is_better()
+        higher = val is not None and higher_is_better(self.nca)
         self.history = TrainingHistory(
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
@@ -97,9 +98,6 @@ class Run:
         if decay is None:
             return None
         return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-    def _higher_is_better(self) -> bool:
-        return bool(self.nca.named_metrics()[str(self.nca.validation_metric)].higher_is_better)
 
     def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None

@@ -19,6 +19,7 @@ from ncalab.train.distributed import OneProcess, check_accelerator, find_process
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
+from ncalab.train.metrics import check_metric
 from ncalab.train.optimizers import (
     OPTIMIZERS,
     SchedulerFactory,
@@ -31,7 +32,6 @@ from ncalab.train.pool import Pool
 from ncalab.train.preflight import (
     check_folder_options,
     check_loaders,
-    check_metric,
     check_model,
     check_observers,
 )
