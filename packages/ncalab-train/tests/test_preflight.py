@@ -121,12 +121,12 @@ def test_what_is_no_metric_is_refused() -> None:
 
 
 def test_a_metric_of_several_values_is_refused_before_an_epoch() -> None:
-    class Pair(MeanSquaredError):
+    class PairError(MeanSquaredError):
         def compute(self) -> Tensor:
             return super().compute() * torch.ones(2)
 
     nca = make_tiny(validation_metric="halves")
-    nca.metrics["halves"] = Pair()
+    nca.metrics["halves"] = PairError()
 
     refuses(nca, None, ValueError, "one value, got 'halves' with halves_0, halves_1")
 

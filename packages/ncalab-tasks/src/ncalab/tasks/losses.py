@@ -1,13 +1,15 @@
 """Losses of pixel-wise tasks: Dice, cross-entropy and focal loss, all of them on logits."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
-from ncalab.core.checks import check_non_negative
+from ncalab.core.argument_types import check_device, check_integer, check_types
+from ncalab.core.checks import check_flag, check_non_negative
 from ncalab.tasks.labels import as_classes, check_range, class_targets
 
 
@@ -95,6 +97,10 @@ def pixel_cross_entropy(
     return (entropy.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)).mean()
 
 
+def _check_ignored(ignore_index: int | None) -> int | None:
+    return None if ignore_index is None else check_integer("ignore_index", ignore_index)
+
+
 class DiceScore(nn.Module):
     """Dice overlap of predictions and labels: the mean over samples and channels.
 
@@ -113,8 +119,8 @@ class DiceScore(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
-        self.validate_args = validate_args
+        self.ignore_index = _check_ignored(ignore_index)
+        self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the score.
@@ -223,8 +229,8 @@ class PixelCrossEntropy(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
-        self.validate_args = validate_args
+        self.ignore_index = _check_ignored(ignore_index)
+        self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -272,7 +278,9 @@ class FocalLoss(_WeightedLoss):
         *,
         ignore_index: int = -100,
     ) -> None:
+        device = check_device("device", device)
         if weight is not None:
+            check_types("weight", weight, Real)
             weight = torch.as_tensor(weight, dtype=torch.get_default_dtype())
             if weight.ndim != 1 or not bool((weight >= 0).all()):
                 raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
@@ -281,7 +289,7 @@ class FocalLoss(_WeightedLoss):
         super().__init__(weight)
         self.gamma = gamma
         self.device = device
-        self.ignore_index = ignore_index
+        self.ignore_index = check_integer("ignore_index", ignore_index)
         self.ce_loss = nn.CrossEntropyLoss(reduction="none", ignore_index=ignore_index)
 
     def forward(self, _input: Tensor, _target: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
@@ -11,10 +10,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
+from ncalab.core.argument_types import check_path, check_positive, check_type
 from ncalab.core.checks import check_choice, check_flag, check_int
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
-from ncalab.train.arguments import check_decays, check_positive, check_type
+from ncalab.train.arguments import check_decays
 from ncalab.train.distributed import OneProcess, check_accelerator, find_processes
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.guard import Guard
@@ -126,9 +126,10 @@ class BasicNCATrainer:
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
         self.nca = nca
-        self.model_path = None if model_path is None else Path(model_path)
+        self.model_path = None if model_path is None else check_path("model_path", model_path)
         self.gradient_clipping = check_flag("gradient_clipping", gradient_clipping)
-        self.optimizer_method = str(optimizer_method).lower()
+        check_type("optimizer_method", optimizer_method, str)
+        self.optimizer_method = optimizer_method.lower()
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
         self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
         self.lr_gamma = check_positive("lr_gamma", lr_gamma)

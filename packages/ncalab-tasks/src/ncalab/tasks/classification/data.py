@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ncalab.core.checks import check_choice
 from ncalab.core.saving import PathLike
+from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
 
@@ -232,6 +233,7 @@ class IDXDataset(ClassificationDataset):
         *,
         split: IDXSplit = "train",
     ) -> None:
+        check_data_arguments(path, files, transform, kinds=INDICES)
         check_choice("split", split, get_args(IDXSplit))
         images = read_idx(find_idx_file(path, split, "images"))
         labels = read_idx(find_idx_file(path, split, "labels"))
@@ -263,6 +265,7 @@ class MedMNISTDataset(ClassificationDataset):
         *,
         split: MedMNISTSplit = "train",
     ) -> None:
+        check_data_arguments(path, files, transform, kinds=INDICES)
         check_choice("split", split, get_args(MedMNISTSplit))
         images, labels = _read_npz(path, (f"{split}_images", f"{split}_labels"))
         if images.ndim == 4 and images.shape[3] not in (1, 3):

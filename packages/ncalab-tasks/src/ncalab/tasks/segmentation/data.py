@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ncalab.core.checks import check_int
+from ncalab.core.argument_types import check_integer
+from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import PathLike
+from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.images import image_to_tensor, read_image, read_labels
 from ncalab.tasks.segmentation.pairs import find_pairs, raise_for_all
 
@@ -123,6 +125,11 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         mask_suffix: str = "",
         progress: bool = True,
     ) -> None:
+        folders = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
+        check_data_arguments(path, files, transform, **folders)
+        check_flag("progress", progress)
+        if ignore_index is not None:
+            check_integer("ignore_index", ignore_index)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
         self.ignore_index = ignore_index
