@@ -135,6 +135,7 @@ def test_the_pool_keeps_no_graph_and_shares_no_memory() -> None:
         ({"p_damage": 1.5}, r"p_damage must be in \[0, 1\], got 1.5"),
         ({"damage": "no"}, "damage must be True or False, got 'no'"),
         ({"size": 0}, "size must be at least 1, got 0"),
+        ({"fresh_fraction": 2.0}, r"fresh_fraction must be in \[0, 1\], got 2.0"),
         ({"generator": 3}, "generator must be a Generator or None, got int"),
     ],
 )
@@ -201,6 +202,24 @@ def test_the_sample_that_replaces_a_bad_one_brings_its_label() -> None:
     assert (labels[fresh] >= 1000).all() and (labels[~fresh] < 1000).all()
 
 
+@pytest.mark.parametrize(("fraction", "fresh"), [(0.0, 1), (0.3, 2), (0.5, 3), (1.0, 5)])
+def test_a_share_of_a_batch_of_differing_samples_starts_anew(fraction: float, fresh: int) -> None:
+    pool = Pool(n_seed=1, size=5, fresh_fraction=fraction, damage=True, p_damage=1.0)
+    draw_and_grow(pool, 5, 0)
+    for _ in range(4):
+        states, _ = draw_and_grow(pool, 5, 7)
+        assert (states[:, 2:].amax(dim=(1, 2, 3)) == 0).sum() == fresh
+
+
+def test_of_one_picture_no_more_starts_anew_than_n_seed() -> None:
+    pool = Pool(n_seed=1, size=6)
+    for _ in range(4):
+        batch = pool.sample(seeds(6))
+        pool.update(batch + 1)
+
+    assert (pool.sample(seeds(6)) == 0).flatten(1).all(dim=1).sum() == 1
+
+
 def test_hard_images_stay_in_the_pool_as_long_as_easy_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     pool = Pool(n_seed=2, size=32, generator=generator)
@@ -233,7 +252,8 @@ def test_of_one_picture_the_worst_go_although_hidden_channels_begin_as_noise() -
 
 
 def test_a_state_is_sampled_in_the_place_of_its_own_seed_only() -> None:
-    pool = Pool(n_seed=0, size=8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    pool = Pool(n_seed=0, size=8, fresh_fraction=0, generator=generator)
     seed = torch.arange(4.0)[:, None, None, None].expand(4, 5, 6, 7)
 
     for _ in range(12):
@@ -272,7 +292,7 @@ def test_what_does_not_belong_to_what_is_in_the_pool_is_refused() -> None:
 
 
 def test_what_is_drawn_may_be_changed_without_changing_the_pool() -> None:
-    pool = Pool(n_seed=0, size=2)
+    pool = Pool(n_seed=0, size=2, fresh_fraction=0)
     images, labels = numbered(2)
     states, fields = pool.draw(images, {"label": labels})
     fields["label"].zero_()

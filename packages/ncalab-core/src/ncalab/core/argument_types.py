@@ -96,6 +96,19 @@ def check_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_optional_integer(name: str, value: Any) -> int | None:
+    """Return a value as an int of any sign, or None.
+
+    Raises:
+        TypeError: If it is neither; True and False are not.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer or None, got {value!r:.80}")
+    return int(value)
+
+
 def check_positive(name: str, value: Any) -> float:
     """Return a number above 0.
 

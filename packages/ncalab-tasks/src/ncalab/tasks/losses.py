@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
-from ncalab.core.argument_types import check_device, check_integer, check_types
+from ncalab.core.argument_types import (
+    check_device,
+    check_integer,
+    check_optional_integer,
+    check_types,
+)
 from ncalab.core.checks import check_flag, check_non_negative
 from ncalab.tasks.labels import as_classes, check_range, class_targets
 
@@ -97,10 +102,6 @@ def pixel_cross_entropy(
     return (entropy.masked_fill(~valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)).mean()
 
 
-def _check_ignored(ignore_index: int | None) -> int | None:
-    return None if ignore_index is None else check_integer("ignore_index", ignore_index)
-
-
 class DiceScore(nn.Module):
     """Dice overlap of predictions and labels: the mean over samples and channels.
 
@@ -119,7 +120,7 @@ class DiceScore(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = _check_ignored(ignore_index)
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
         self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
@@ -229,7 +230,7 @@ class PixelCrossEntropy(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = _check_ignored(ignore_index)
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
         self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -278,7 +279,7 @@ class FocalLoss(_WeightedLoss):
         *,
         ignore_index: int = -100,
     ) -> None:
-        device = check_device("device", device)
+        check_device("device", device)
         if weight is not None:
             check_types("weight", weight, Real)
             weight = torch.as_tensor(weight, dtype=torch.get_default_dtype())

@@ -1,5 +1,6 @@
 """The sample pool: training starts from what earlier rollouts left, not always from the seed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from ncalab.core.argument_types import check_type
 from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int
 from ncalab.train.damage import cut_circles
 from ncalab.train.sample_keys import sample_keys
-from ncalab.train.slots import STATE, Rows, Slots
+from ncalab.train.slots import STATE, Rows, Slots, where_rows
 
 # How many of the best samples of a batch may be damaged, as in the paper's batches of eight.
 _NUM_DAMAGED = 3
@@ -30,9 +31,10 @@ class Pool:
     growing is not forgotten; its best ones are damaged, so that repairing is learned.
 
     A state comes back with what it was put in with: its label, and whatever else belongs to it. In
-    a training on many images, samples are replaced by images of the loader's batch with their
-    labels, and states compete only with others of the same image and label, so that hard images
-    stay in the pool as long as easy ones.
+    a training on several images, the images of the loader's batch replace samples, with their
+    labels, and at least a share of ``fresh_fraction``, so that starting is learned as without a
+    pool. States then compete with others of the same image and label only: hard images stay as long
+    as easy ones.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
     doi:10.23915/distill.00023, experiments 2 and 3; with labels, Randazzo et al.,
@@ -44,6 +46,8 @@ class Pool:
         p_damage: Probability that each of those is damaged, in [0, 1].
         size: Number of slots, at least 1. A slot takes memory once it has been used.
         num_damaged: How many of the best samples may be damaged, at least 0.
+        fresh_fraction: Share of a batch, in [0, 1], that at least starts from the seed where
+            samples differ.
         generator: CPU generator of all draws, torch's default one if None.
 
     Raises:
@@ -66,6 +70,7 @@ class Pool:
         *,
         size: int = 1024,
         num_damaged: int = _NUM_DAMAGED,
+        fresh_fraction: float = 0.5,
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
@@ -74,6 +79,8 @@ class Pool:
         self.p_damage = p_damage
         self.size = check_int("size", size, minimum=1)
         self.num_damaged = check_int("num_damaged", num_damaged, minimum=0)
+        check_fraction("fresh_fraction", fresh_fraction)
+        self.fresh_fraction = fresh_fraction
         check_type("generator", generator, torch.Generator, optional=True)
         self.generator = generator
         self.batch: Tensor | None = None
@@ -97,12 +104,14 @@ class Pool:
             self.p_damage,
             size=self.size,
             num_damaged=self.num_damaged,
+            fresh_fraction=self.fresh_fraction,
             generator=generator,
         )
 
     def __repr__(self) -> str:
         arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
-        return f"Pool({arguments}, size={self.size}, num_damaged={self.num_damaged})"
+        more = f"num_damaged={self.num_damaged}, fresh_fraction={self.fresh_fraction}"
+        return f"Pool({arguments}, size={self.size}, {more})"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what all slots hold, without the last batch."""
@@ -143,9 +152,7 @@ class Pool:
         own = Rows({STATE: seed}, sample_keys(seed))
         places = self._choose(len(seed), own.keys.tolist())
         held = self._slots.get(places, own)
-        foreign = (held.keys != own.keys)[:, None, None, None]
-        states = torch.where(foreign, seed, held.states)
-        return self._finish(places, Rows({STATE: states}, own.keys.clone()), own)[0]
+        return self._finish(places, where_rows(held.keys == own.keys, held, own), own)[0]
 
     def draw(
         self,
@@ -192,21 +199,27 @@ class Pool:
     def _finish(
         self, places: Tensor, drawn: Rows, own: Rows, fixed_channels: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Replace the worst samples of a batch by the seed, damage the best, take note of it."""
+        """Damage the best samples of a batch, replace the worst by the seed, take note of it."""
         ranks = self._worst_first(places)
-        worst, others = ranks[: self.n_seed], ranks[self.n_seed :]
-        drawn.keys[worst] = own.keys[worst]
-        for name, rows in drawn.values.items():
-            rows[worst] = own.values[name][worst]
+        others = ranks[self.n_seed :]
         if self.damage and len(others):
             best = others[-self.num_damaged :] if self.num_damaged else others[:0]
             chance, generator = self.p_damage, self.generator
             cut_circles(drawn.states, best, chance, fixed_channels, generator=generator)
-        self.batch = drawn.states
-        self._drawn = _Drawn(places, drawn)
-        return self.batch, {
-            name: rows.clone() for name, rows in drawn.values.items() if name != STATE
-        }
+        rows = where_rows(self._starts_anew(ranks, drawn.keys, own.keys), own, drawn)
+        self.batch, self._drawn = rows.states, _Drawn(places, rows)
+        return rows.states, {n: each.clone() for n, each in rows.values.items() if n != STATE}
+
+    def _starts_anew(self, ranks: Tensor, keys: Tensor, own_keys: Tensor) -> Tensor:
+        """Mark the rows of a batch that the seed replaces, shape ``(B,)``, bool."""
+        count = len(ranks)
+        several = (torch.cat([keys, own_keys]) != own_keys[0]).any()
+        most = max(self.n_seed, math.ceil(self.fresh_fraction * count))
+        replaced = torch.arange(count, device=ranks.device) < torch.where(
+            several, most, self.n_seed
+        )
+        # Not on the host, which would have to wait to learn whether samples differ.
+        return torch.empty_like(replaced).scatter_(0, ranks, replaced)
 
     def _worst_first(self, places: Tensor) -> Tensor:
         """Return the rows of the batch by their standing, ties in random order."""

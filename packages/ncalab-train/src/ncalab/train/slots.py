@@ -32,6 +32,21 @@ class Rows(NamedTuple):
         return self.values[STATE]
 
 
+def where_rows(condition: Tensor, rows: Rows, others: Rows) -> Rows:
+    """Choose, row by row, from two batches of the same names and shapes.
+
+    Args:
+        condition: Whether to take each row from the first batch, shape ``(B,)``, bool.
+        rows: The first batch.
+        others: The second batch.
+    """
+    values = {
+        name: torch.where(condition.view(-1, *[1] * (own.ndim - 1)), own, others.values[name])
+        for name, own in rows.values.items()
+    }
+    return Rows(values, torch.where(condition, rows.keys, others.keys))
+
+
 class Slots:
     """Records of one kind, the loss of each, and a key that tells whose it is.
 

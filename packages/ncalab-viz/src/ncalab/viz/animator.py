@@ -61,7 +61,9 @@ class Animator:
     """Render a rollout as an animation.
 
     The rollout is run once, here. What is shown of each state lies in a temporary file, and
-    pictures are drawn one at a time: memory does not depend on the number of frames.
+    pictures are drawn one at a time: memory does not depend on the number of frames. Cells are
+    enlarged to whole pixels as far as the picture stays of a handy size; of a grid with more cells
+    than a GIF or a video can have pixels, several share one.
 
     Args:
         nca: Model.

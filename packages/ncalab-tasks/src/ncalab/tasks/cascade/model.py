@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from numbers import Integral
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.argument_types import check_types
 from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import draw_seed
@@ -342,8 +340,9 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
 
 
 def _positive_integers(name: str, values: Any) -> list[int]:
-    check_types(name, values, Integral)
-    if not len(values):
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list of integers, got {values!r}")
+    if not values:
         raise ValueError(f"{name} must hold at least one number, got {values!r}")
     return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
 

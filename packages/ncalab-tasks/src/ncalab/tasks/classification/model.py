@@ -27,7 +27,9 @@ from ncalab.tasks.losses import FocalLoss
 def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    check_types("class_names", names, str)
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not (listed and all(isinstance(name, str) for name in names)):
+        raise TypeError(f"class_names must be a list of strings, got {names!r}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} names, got {len(names)}")
     return list(names)

@@ -66,6 +66,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         folders = {"image_folder": image_folder, "depth_folder": depth_folder}
         check_data_arguments(path, files, transform, **folders)
+        if isinstance(files, str):
+            raise TypeError(f"files must be a sequence of names, got {files!r}")
         check_positive("scale", scale)
         if check_int("num_image_channels", num_image_channels, minimum=1) not in (1, 3, 4):
             raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ncalab.core.argument_types import check_integer
+from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import check_data_arguments
@@ -128,11 +128,9 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         folders = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
         check_data_arguments(path, files, transform, **folders)
         check_flag("progress", progress)
-        if ignore_index is not None:
-            check_integer("ignore_index", ignore_index)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
-        self.ignore_index = ignore_index
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
         self.transform = transform
         folders = self.path / images, self.path / masks
         self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)

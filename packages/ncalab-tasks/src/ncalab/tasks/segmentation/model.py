@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.argument_types import check_integer
+from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.labels import check_range
@@ -69,8 +69,7 @@ class SegmentationNCAModel(AbstractNCAModel):
     ) -> None:
         check_int("num_classes", num_classes, minimum=1)
         check_non_negative("lambda_hidden", lambda_hidden)
-        if ignore_index is not None:
-            check_integer("ignore_index", ignore_index)
+        check_optional_integer("ignore_index", ignore_index)
         kwargs.setdefault("validation_metric", "dice")
         super().__init__(
             device,
