@@ -16,6 +16,7 @@ from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
 from ncalab.train import TrainingHistory
+from ncalab.train.run_folder import tidied
 
 _SHORT_BATCHES = 2
 
@@ -49,8 +50,9 @@ def train_model(
         return _try_out(checked)
     folder = Path(checked.top.output or Path("runs") / config.stem)
     device = get_compute_device(checked.top.device)
-    check_run_folder(folder, resume=resume, force=force)
-    history = _train(checked, folder, device=str(device), resume=resume, force=force)
+    with tidied(folder):
+        check_run_folder(folder, resume=resume, force=force)
+        history = _train(checked, folder, device=str(device), resume=resume, force=force)
     if history.interrupted:
         command = ["ncalab", "train", str(folder / TRAIN_FILE), "--output", str(folder)]
         say_how_to_resume(folder, history.current_epoch, [*command, "--resume"])
