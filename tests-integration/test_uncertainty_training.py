@@ -73,9 +73,9 @@ class Log:
         self.figures: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *arguments, **options: None
+        return lambda *_, **__: None
 
-    def add_figure(self, tag: str, figure: Any, epoch: int) -> None:
+    def add_figure(self, tag: str, figure: Any, _epoch: int) -> None:
         figure.canvas.draw()
         self.figures.append(tag)
 

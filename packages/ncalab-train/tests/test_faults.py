@@ -136,9 +136,9 @@ def assert_whole(folder: Path, like: Path) -> None:
         EchoModel.from_pretrained(folder / f"{name}.safetensors")
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in like.iterdir())
-    checkpoints = [read_checkpoint(each / "checkpoint.safetensors") for each in (folder, like)]
-    assert checkpoints[0]["epoch"] == EPOCHS
-    same(*checkpoints)
+    own, other = (read_checkpoint(each / "checkpoint.safetensors") for each in (folder, like))
+    assert own["epoch"] == EPOCHS
+    same(own, other)
 
 
 @pytest.mark.parametrize("piece", PIECES)

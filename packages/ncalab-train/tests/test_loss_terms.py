@@ -71,8 +71,8 @@ def test_such_a_training_is_saved_and_resumed_to_the_bit(tmp_path: Path) -> None
     for epochs in (2, 3, 6):  # before, at and after the beginning of the late term
         history = train(tmp_path / "parts", epochs)
 
-    files = [tmp_path / name / "checkpoint.safetensors" for name in ("whole", "parts")]
-    same(*map(read_checkpoint, files))
+    whole, parts = (tmp_path / name / "checkpoint.safetensors" for name in ("whole", "parts"))
+    same(read_checkpoint(whole), read_checkpoint(parts))
     assert history.losses["second"] == [7] * 6
 
 

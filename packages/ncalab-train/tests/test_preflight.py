@@ -13,7 +13,9 @@ from train_models import EchoModel, equal, loader, make_tiny, weights
 from ncalab.core import Prediction
 from ncalab.train import BasicNCATrainer, TrainingHistory
 
-OTHERS = {"mean": MeanSquaredError(), "absolute": MeanAbsoluteError()}
+
+def collection() -> MetricCollection:
+    return MetricCollection({"mean": MeanSquaredError(), "absolute": MeanAbsoluteError()})
 
 
 def train(nca: EchoModel, folder: Path | None = None, **arguments: Any) -> TrainingHistory:
@@ -89,7 +91,7 @@ def test_their_trainings_are_resumed(change: Any, tmp_path: Path) -> None:
 
 def test_a_collection_of_metrics_is_measured_and_saved(tmp_path: Path) -> None:
     nca = make_tiny(validation_metric="mse")
-    nca.metrics["suite"] = MetricCollection(OTHERS)
+    nca.metrics["suite"] = collection()
 
     history = train(nca, tmp_path)
 
@@ -99,7 +101,7 @@ def test_a_collection_of_metrics_is_measured_and_saved(tmp_path: Path) -> None:
 
 def test_a_metric_of_a_collection_may_decide() -> None:
     nca = make_tiny(validation_metric="suite_absolute")
-    nca.metrics["suite"] = MetricCollection(OTHERS)
+    nca.metrics["suite"] = collection()
 
     history = train(nca)
 
@@ -108,7 +110,7 @@ def test_a_metric_of_a_collection_may_decide() -> None:
 
 def test_a_collection_as_a_whole_cannot_decide() -> None:
     nca = make_tiny(validation_metric="suite")
-    nca.metrics["suite"] = MetricCollection(OTHERS)
+    nca.metrics["suite"] = collection()
 
     refuses(nca, None, ValueError, r"metric of the model \(.*suite_absolute, .*, got 'suite'")
 

@@ -1,5 +1,6 @@
 """Every argument of every constructor is refused at construction if it is of another type."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from wrong_types import assert_refused, public_classes, wrong_arguments
 import ncalab.uncertainty
 from ncalab.uncertainty import MCMC, NQM, Perturbation, Spread, TestTimeAugmentation
 
-CLASSES = {
+CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
     **dict.fromkeys((MCMC, NQM, Perturbation, TestTimeAugmentation), lambda: {"nca": ValueModel()}),
     Spread: lambda: {
         **dict.fromkeys(("mean", "deviation", "magnitude"), torch.zeros(1, 1, 2, 2)),

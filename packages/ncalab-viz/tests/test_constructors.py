@@ -1,5 +1,6 @@
 """Every argument of every constructor is refused at construction if it is of another type."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from wrong_types import assert_refused, public_classes, wrong_arguments
 import ncalab.viz
 from ncalab.viz import Animator, AnimatorStyle
 
-CLASSES = {
+CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
     Animator: lambda: {"nca": make_fading(4), "seed": torch.rand(1, 4, 5, 6), "steps": 2},
     AnimatorStyle: lambda: dict.fromkeys(
         ("color_background", "color_overlay", "color_title", "color_progress"), "red"

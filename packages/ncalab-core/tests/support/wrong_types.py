@@ -70,7 +70,7 @@ def _constructors(target: type) -> Iterator[Any]:
 def annotations_of(target: type) -> dict[str, Any]:
     """Return the annotated arguments of a class, by name; those of unknown names are left out."""
     found: dict[str, Any] = {}
-    fixed = getattr(target, "fixed_arguments", frozenset())
+    fixed: frozenset[str] = getattr(target, "fixed_arguments", frozenset())
     for function in _constructors(target):
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):

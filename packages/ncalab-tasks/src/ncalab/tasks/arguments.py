@@ -1,6 +1,7 @@
 """Checks of the arguments that all data sets have."""
 
 import os
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -11,7 +12,12 @@ INDICES = (str, Integral)
 
 
 def check_data_arguments(
-    path: Any, files: Any, transform: Any, *, kinds: tuple[type, ...] = FILE_NAMES, **names: Any
+    path: Any,
+    files: Any,
+    transform: Any,
+    *,
+    kinds: tuple[type, ...] = FILE_NAMES,
+    names: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise a TypeError unless a data set can be looked for where it is said to be.
 
@@ -20,7 +26,7 @@ def check_data_arguments(
         files: Which samples to take, or None.
         transform: A function, or None.
         kinds: What ``files`` may hold.
-        **names: Names of folders and parts of file names, by argument.
+        names: Names of folders and parts of file names, by argument.
 
     >>> check_data_arguments("data", ["a.png", 3], None)
     Traceback (most recent call last):
@@ -31,5 +37,5 @@ def check_data_arguments(
     if not isinstance(files, str):
         check_types("files", files, kinds, optional=True)
     check_callable("transform", transform, optional=True)
-    for name, value in names.items():
+    for name, value in (names or {}).items():
         check_type(name, value, str)

@@ -128,8 +128,7 @@ class BasicNCATrainer:
         self.nca = nca
         self.model_path = None if model_path is None else check_path("model_path", model_path)
         self.gradient_clipping = check_flag("gradient_clipping", gradient_clipping)
-        check_type("optimizer_method", optimizer_method, str)
-        self.optimizer_method = optimizer_method.lower()
+        self.optimizer_method = str(optimizer_method).lower()
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
         self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
         self.lr_gamma = check_positive("lr_gamma", lr_gamma)

@@ -64,8 +64,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         image_folder: str = "images",
         depth_folder: str = "depths",
     ) -> None:
-        folders = {"image_folder": image_folder, "depth_folder": depth_folder}
-        check_data_arguments(path, files, transform, **folders)
+        names = {"image_folder": image_folder, "depth_folder": depth_folder}
+        check_data_arguments(path, files, transform, names=names)
         if isinstance(files, str):
             raise TypeError(f"files must be a sequence of names, got {files!r}")
         check_positive("scale", scale)

@@ -125,8 +125,8 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         mask_suffix: str = "",
         progress: bool = True,
     ) -> None:
-        folders = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
-        check_data_arguments(path, files, transform, **folders)
+        names = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
+        check_data_arguments(path, files, transform, names=names)
         check_flag("progress", progress)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
