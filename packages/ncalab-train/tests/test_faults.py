@@ -243,9 +243,12 @@ def test_what_cannot_look_at_a_training_is_refused_before_it(
 
 def test_the_models_own_visual_is_looked_at_before_training_as_well() -> None:
     nca = make_tiny(plot_function="figure.png")
+    trainer = BasicNCATrainer(nca, None, max_epochs=1, progress=False)
+    writer: Any = Writer()
 
     with pytest.raises(TypeError, match="plot_function must be a Visual .* got str"):
-        BasicNCATrainer(nca, None, progress=False).train(loader())
+        trainer.train(loader(), summary_writer=writer)
+    assert trainer.train(loader()).current_epoch == 1  # nothing is to be drawn
 
 
 def test_an_estimator_that_could_not_estimate_is_refused_before_training(

@@ -89,9 +89,10 @@ def check_observers(
         check_int("save_every", save_every, minimum=1)
     if writer is not None:
         _check_methods("summary_writer", writer, "add_scalar", "SummaryWriter")
-    for name, each in (("plot_function", visual), ("plot_function", nca.plot_function)):
-        if each is not None:
-            _check_methods(name, each, "show", "Visual")
+    # The model's own one is asked for only where there is somewhere to draw.
+    shown = nca.plot_function if visual is None and writer is not None else visual
+    if shown is not None:
+        _check_methods("plot_function", shown, "show", "Visual")
     if uncertainty is not None:
         _check_uncertainty(uncertainty, nca, val, writer)
 

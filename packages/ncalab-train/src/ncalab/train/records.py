@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
+from ncalab.train.settings import PARAMETERS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -74,6 +75,7 @@ class Records:
         plain = {
             name: value if isinstance(value, bool | int | float | str) else str(value)
             for name, value in settings.items()
+            if name != PARAMETERS  # a column of a table is no place for it
         }
         metrics = {"best": history.best_accuracy, "best_epoch": float(history.best_epoch)}
         metrics |= {f"test_{name}": value for name, value in history.test_metrics.items()}

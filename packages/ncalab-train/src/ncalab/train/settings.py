@@ -13,6 +13,9 @@ from ncalab.train.describe import describe
 
 Settings = dict[str, Any]
 
+PARAMETERS = "model.parameters"
+"""Setting that says of each parameter whether it is trained."""
+
 # How long, where and how visibly a training runs does not change what it computes.
 _FREE = frozenset({"nca", "model_path", "max_epochs", "progress", "accelerator"})
 # Described through the objects that they become.
@@ -73,7 +76,7 @@ def describe_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Se
             return "frozen"
         return "trained" if id(parameter) in held else "in no optimizer"
 
-    return {"model.parameters": {name: state(p) for name, p in model.named_parameters()}}
+    return {PARAMETERS: {name: state(p) for name, p in model.named_parameters()}}
 
 
 def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
