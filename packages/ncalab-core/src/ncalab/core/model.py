@@ -32,6 +32,7 @@ from ncalab.core.rollout import (
 )
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
+from ncalab.core.step import change
 from ncalab.core.tracing import ExportPlan
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
@@ -259,14 +260,9 @@ class AbstractNCAModel(SavableModel, ABC):
         Returns:
             Next states, shape ``(B, C, W, H)``.
         """
-        fixed, mutable = self._split_fixed(x)
-        update = self._split_fixed(self._update(x, step))[1]
-        # torch.where, not a product: a NaN must not get past a mask as NaN * 0.
-        mutable = torch.where(self._fire_mask(x, step), mutable + update, mutable)
-        if self.use_alive_mask:
-            alive = self._alive(x) & self._alive(torch.cat([fixed, mutable], dim=1))
-            mutable = torch.where(alive, mutable, torch.zeros_like(mutable))
-        return torch.cat([fixed, mutable], dim=1)
+        alive = self._alive if self.use_alive_mask else None
+        first = self._split_fixed(x)[0].shape[1]
+        return change(x, self._update(x, step), self._fire_mask(x, step), first=first, alive=alive)
 
     def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split channels into those that no step may change, and the others."""

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from ncalab.core.perception import BasicNCAPerception
+from ncalab.core.rollout.job import parameters_of
 from ncalab.core.rule import MLPNCARule
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def _hooked(model: "AbstractNCAModel") -> str | None:
 def _other_mode(
     model: "AbstractNCAModel", x: Tensor, autocast_to: torch.dtype | None
 ) -> str | None:
-    parameters = [model.perception.filters, *model.rule.parameters()]
+    parameters = parameters_of(model)
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"
     kind = x.device.type
@@ -111,4 +113,6 @@ def _other_mode(
         return "the rollout is being traced"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a function transform of torch.func is active"
+    if any(forward_ad.unpack_dual(value).tangent is not None for value in (x, *parameters)):
+        return "derivatives are computed in forward mode"
     return None
