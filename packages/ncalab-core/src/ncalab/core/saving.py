@@ -1,6 +1,7 @@
 """Weights as safetensors, configuration as JSON: nothing that is read is ever executed."""
 
 import json
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,12 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 # Where a weights file keeps the configuration of its model.
 _CONFIG_KEY = "ncalab"
+
+_IF_OLD = (
+    "if ncalab 0.5 or before wrote it, use ncalab.core.monolith.load_monolith_weights(model, path)"
+)
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "CONFIG_NAME",
@@ -152,7 +159,14 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
     if config is not None and config.get("class") != name:
         raise ValueError(f"{path} must hold weights of {name}, got {config.get('class')!r}")
     tensors = from_stored(model, stored)
-    check_weights(model, tensors, path)
+    try:
+        check_weights(model, tensors, path)
+    except ValueError as error:
+        if config is None:
+            raise ValueError(f"{error}; {_IF_OLD}") from error
+        raise
+    if config is None:
+        logger.warning("%s says nothing about the model; %s", path, _IF_OLD)
     model.load_state_dict(tensors)
 
 
@@ -208,9 +222,22 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read all tensors and, if the file has one, the configuration."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be a weights file, got {path}")
-    tensors, metadata = read_tensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except ValueError as error:
+        if _is_of_torch(path):
+            raise ValueError(
+                f"{path} must be a safetensors file, got one of torch.save; {_IF_OLD}"
+            ) from error
+        raise
     text = metadata.get(_CONFIG_KEY)
     return tensors, None if text is None else _parse_config(path, text)
+
+
+def _is_of_torch(path: PathLike) -> bool:
+    """Return whether a file begins as ``torch.save`` writes it: as an archive or a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))
 
 
 def is_ours(metadata: Mapping[str, str]) -> bool:
@@ -256,5 +283,8 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
         return _parse_config(path / CONFIG_NAME, text), path / WEIGHTS_NAME
     _, config = _read(path)
     if config is None:
-        raise ValueError(f"{path} has weights without a configuration; use Model.load instead")
+        raise ValueError(
+            f"{path} has weights without a configuration: make the model and call its load; "
+            f"{_IF_OLD}"
+        )
     return config, path
