@@ -29,11 +29,11 @@ def _is_number_or_null(value: Any) -> bool:
 
 
 def _is_curve(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_number_or_null, value))
+    return isinstance(value, list | tuple) and all(map(_is_number_or_null, value))
 
 
 def _all_values(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and all(map(holds, value.values()))
+    return lambda value: isinstance(value, Mapping) and all(map(holds, value.values()))
 
 
 COUNT = Rule(
@@ -43,7 +43,7 @@ COUNT = Rule(
 NUMBER_OR_NULL = Rule("a number or null", _is_number_or_null)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 TEXT = Rule("a string", lambda value: isinstance(value, str))
-OBJECT = Rule("an object", lambda value: isinstance(value, dict))
+OBJECT = Rule("an object", lambda value: isinstance(value, Mapping))
 CURVE = Rule("a list of numbers or nulls", _is_curve)
 NUMBERS = Rule("an object of numbers or nulls", _all_values(_is_number_or_null))
 CURVES = Rule("an object of lists of numbers or nulls", _all_values(_is_curve))

@@ -1,6 +1,6 @@
 """What the folder of a training tells about it: read as data, whoever wrote it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,32 @@ _RULES: dict[str, Rule] = {
 HISTORY_KEYS = tuple(_RULES)
 
 
-def read_history_file(path: PathLike, keys: Iterable[str] = HISTORY_KEYS) -> dict[str, Any]:
+def check_history(
+    where: PathLike, history: Mapping[str, Any], needed: Iterable[str] = HISTORY_KEYS
+) -> None:
+    """Raise unless what a history holds is of the right kinds.
+
+    Args:
+        where: File, or another name of it, for the error.
+        history: What ``TrainingHistory.to_dict`` returns, or a part of it.
+        needed: What must be there, of ``HISTORY_KEYS``.
+
+    Raises:
+        ValueError: If it is broken; the message names key and rule.
+    """
+    curves = history.get("curves")
+    inner = curves if isinstance(curves, Mapping) else {}
+    there = {key for key in history if key in _RULES} | {f"curves.{key}" for key in inner}
+    wanted = {*needed, *(there & _RULES.keys())}
+    check_fields(where, history, {key: rule for key, rule in _RULES.items() if key in wanted})
+
+
+def read_history_file(path: PathLike, needed: Iterable[str] = HISTORY_KEYS) -> dict[str, Any]:
     """Read a history.json.
 
     Args:
         path: File.
-        keys: What it must hold, of ``HISTORY_KEYS``.
+        needed: What it must hold, of ``HISTORY_KEYS``.
 
     Returns:
         What it holds; NaN is None.
@@ -85,7 +105,7 @@ def read_history_file(path: PathLike, keys: Iterable[str] = HISTORY_KEYS) -> dic
         ValueError: If it is broken; the message names file, key and rule.
     """
     history = read_json(path)
-    check_fields(path, history, {key: _RULES[key] for key in keys})
+    check_history(path, history, needed)
     return history
 
 
