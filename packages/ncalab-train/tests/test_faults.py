@@ -246,7 +246,8 @@ def test_what_cannot_look_at_a_training_is_refused_before_it(
 
 
 def test_the_models_own_visual_is_looked_at_before_training_as_well() -> None:
-    nca = make_tiny(plot_function="figure.png")
+    nca = make_tiny()
+    nca.plot_function = "figure.png"
     trainer = BasicNCATrainer(nca, None, max_epochs=1, progress=False)
     writer: Any = Writer()
 

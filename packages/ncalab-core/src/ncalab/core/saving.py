@@ -1,6 +1,7 @@
 """Weights as safetensors, configuration as JSON: nothing that is read is ever executed."""
 
 import json
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core.files import PathLike, atomic_write, check_writable_folder, free_folder
+from ncalab.core.json_file import parse_json, read_json
 from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
 from ncalab.core.rule import AbstractNCARule
 from ncalab.core.tensor_file import encode_tensors, read_tensors
@@ -20,6 +22,12 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 # Where a weights file keeps the configuration of its model.
 _CONFIG_KEY = "ncalab"
+
+_IF_OLD = (
+    "if ncalab 0.5 or before wrote it, use ncalab.core.monolith.load_monolith_weights(model, path)"
+)
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "CONFIG_NAME",
@@ -72,13 +80,17 @@ def _encode(value: Any) -> Any:
 
 
 def decode_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the names that :func:`encode_config` wrote back into classes, from known ones only."""
+    """Turn the names that :func:`encode_config` wrote back into classes, from known ones only.
+
+    Raises:
+        ValueError: If a name is none of a known class.
+    """
     decoded = dict(config)
     if isinstance(name := config.get("rule_type"), str):
-        decoded["rule_type"] = _require_class(name)
-    rule_args = config.get("rule_args") or {}
-    if isinstance(name := rule_args.get("nonlinearity"), str):
-        decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class(name)}
+        decoded["rule_type"] = _require_class("rule_type", name)
+    rule_args = config.get("rule_args")
+    if isinstance(rule_args, Mapping) and isinstance(name := rule_args.get("nonlinearity"), str):
+        decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class("nonlinearity", name)}
     return decoded
 
 
@@ -90,11 +102,11 @@ def _known_class(name: str) -> type | None:
     return AbstractNCARule.registry.get(name)
 
 
-def _require_class(name: str) -> type:
+def _require_class(key: str, name: str) -> type:
     if (known := _known_class(name)) is None:
         raise ValueError(
-            f"{name!r} is no registered rule and no activation of torch; "
-            "import the module that defines it first"
+            f"{key} must be known, but {name!r:.80} is no registered rule and no activation of "
+            "torch; import the module that defines it first"
         )
     return known
 
@@ -152,7 +164,14 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
     if config is not None and config.get("class") != name:
         raise ValueError(f"{path} must hold weights of {name}, got {config.get('class')!r}")
     tensors = from_stored(model, stored)
-    check_weights(model, tensors, path)
+    try:
+        check_weights(model, tensors, path)
+    except ValueError as error:
+        if config is None:
+            raise ValueError(f"{error}; {_IF_OLD}") from error
+        raise
+    if config is None:
+        logger.warning("%s says nothing about the model; %s", path, _IF_OLD)
     model.load_state_dict(tensors)
 
 
@@ -208,24 +227,27 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read all tensors and, if the file has one, the configuration."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be a weights file, got {path}")
-    tensors, metadata = read_tensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except ValueError as error:
+        if _is_of_torch(path):
+            raise ValueError(
+                f"{path} must be a safetensors file, got one of torch.save; {_IF_OLD}"
+            ) from error
+        raise
     text = metadata.get(_CONFIG_KEY)
-    return tensors, None if text is None else _parse_config(path, text)
+    return tensors, None if text is None else parse_json(path, text)
+
+
+def _is_of_torch(path: PathLike) -> bool:
+    """Return whether a file begins as ``torch.save`` writes it: as an archive or a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))
 
 
 def is_ours(metadata: Mapping[str, str]) -> bool:
     """Say whether the metadata of a safetensors file are from :func:`save_weights`."""
     return _CONFIG_KEY in metadata
-
-
-def _parse_config(path: PathLike, text: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has a broken configuration: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object as configuration, got {config!r:.80}")
-    return config
 
 
 def save_pretrained(model: "SavableModel", folder: PathLike) -> None:
@@ -252,9 +274,11 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():
             raise FileNotFoundError(f"folder must hold {CONFIG_NAME}, got {path}")
-        text = (path / CONFIG_NAME).read_text(encoding="utf-8")
-        return _parse_config(path / CONFIG_NAME, text), path / WEIGHTS_NAME
+        return read_json(path / CONFIG_NAME), path / WEIGHTS_NAME
     _, config = _read(path)
     if config is None:
-        raise ValueError(f"{path} has weights without a configuration; use Model.load instead")
+        raise ValueError(
+            f"{path} has weights without a configuration: make the model and call its load; "
+            f"{_IF_OLD}"
+        )
     return config, path

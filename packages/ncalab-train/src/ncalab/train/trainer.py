@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.argument_types import check_path, check_positive, check_type
-from ncalab.core.checks import check_choice, check_flag, check_int
+from ncalab.core.argument_types import check_path, check_positive
+from ncalab.core.checks import check_choice, check_flag, check_int, check_type
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
 from ncalab.train.arguments import check_decays
