@@ -12,14 +12,14 @@ import json
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ncalab.core.saving import PathLike, atomic_write, read_tensors
+from ncalab.core.tensor_file import encode_tensors
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _KEY = "ncalab_checkpoint"
-_VERSION = 1
+_VERSION = 2
 # What JSON has no word for: a dict with one of these keys stands for it.
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
@@ -85,7 +85,7 @@ def write_checkpoint(path: PathLike, state: dict[str, Any]) -> None:
         TypeError: If the state holds what is no data.
     """
     text, tensors = encode_state(state)
-    atomic_write(path, to_safetensors(tensors, {"format": "pt", _KEY: text}))
+    atomic_write(path, encode_tensors(tensors, {_KEY: text}))
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_types
+from ncalab.core.checks import check_type
+from ncalab.core.run_record import read_history_file
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
-from ncalab.train.json_file import read_json, with_nan
+from ncalab.train.json_file import with_nan
 from ncalab.train.record import summarize
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class CrossValidation(list[TrainingHistory]):
     """
 
     def __init__(self, histories: Iterable[TrainingHistory]) -> None:
+        histories = list(histories) if isinstance(histories, Iterable) else histories
+        check_types("histories", histories, TrainingHistory)
         super().__init__(histories)
         self.values = [_values(history) for history in self]
 
@@ -74,6 +79,8 @@ class CrossValidationError(RuntimeError):
     def __init__(
         self, failures: Mapping[int, Failure], histories: Mapping[int, TrainingHistory]
     ) -> None:
+        check_type("failures", failures, Mapping)
+        check_type("histories", histories, Mapping)
         self.failures = dict(failures)
         self.histories = dict(histories)
         reasons = "; ".join(f"fold {i}: {failures[i].error}" for i in sorted(failures))
@@ -100,7 +107,7 @@ def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
         FileNotFoundError: If a file is missing.
         ValueError: If one is broken.
     """
-    data = with_nan(read_json(folder / HISTORY_NAME))
+    data = with_nan(read_history_file(folder / HISTORY_NAME))
     last, best = (
         prototype.load(deepcopy(prototype), folder / name) for name in (LAST_NAME, BEST_NAME)
     )
