@@ -19,6 +19,7 @@ _NAMES = {torch.float32: "float", torch.float64: "double"}
 _POINTER, _NUMBER = c_void_p, c_int64
 # ``INTERFACE`` in native/entries.h.
 INTERFACE = 0
+OTHER_VERSION = "the compiled engine is of another version: install ncalab-core again"
 # What the functions take; all return a number.
 _ARGUMENTS: dict[str, list[Any]] = {
     "interface": [],
@@ -99,8 +100,11 @@ def library(dtype: torch.dtype) -> Library | str:
     loaded = _load()
     if isinstance(loaded, str):
         return loaded
-    found = Library(loaded, dtype)
+    try:
+        found = Library(loaded, dtype)
+    except AttributeError:
+        return OTHER_VERSION
     structure = Rollout32 if dtype == torch.float32 else Rollout64
     if found.call("interface") != 1000 * INTERFACE + ctypes.sizeof(structure):
-        return "the compiled engine is of another version: install ncalab-core again"
+        return OTHER_VERSION
     return found
