@@ -23,9 +23,8 @@ void put_back(const Rollout& r, const int32_t* cells, int64_t count, const REAL*
 
 // Collect the gradient of the updates of the listed cells.
 void collect_updates(const Rollout& r, const int32_t* cells, int64_t count, const REAL* gradient,
-                     REAL* d_updates) {
+                     REAL* d_updates, int64_t row) {
     Timer timer(r, STATES);
-    const int64_t row = update_row(r);
     for (int64_t n = 0; n < count; n++)
         copy_row(d_updates + n * row, gradient + cells[n] * r.channels + r.first_mutable,
                  mutable_of(r));
@@ -154,12 +153,17 @@ void blocks_back(const Rollout& r, const REAL* grid, int64_t first, int64_t last
                    scratch.updates + n * update_row(r), scratch, wanted, d_bias, gradient);
 }
 
-// Undo one step in place, and take the gradient back over it in place.
-void step_backward(const Rollout& r, int64_t step, REAL* grid, REAL* gradient, Box* reached,
-                   Scratch& scratch, const Tape& tape, int64_t tape_step, const Gradients& wanted) {
-    int64_t bounds[r.samples + 1];
-    const int64_t listed = undo_step(r, step, grid, scratch, tape, tape_step, bounds);
+// Put the states back to those before a step, and list the cells whose gradient matters.
+int64_t go_back(const Rollout& r, int64_t step, REAL* grid, Scratch& scratch, const Tape& tape,
+                int64_t tape_step) {
+    const int64_t listed = undo_step(r, step, grid, scratch, tape, tape_step);
     refresh_frame(r, grid);
+    return listed;
+}
+
+// Collect the gradient of the listed cells' updates, after the adjoint of the alive mask.
+void begin_back(const Rollout& r, REAL* gradient, Box* reached, Scratch& scratch, const Tape& tape,
+                int64_t tape_step, REAL* d_updates, int64_t row) {
     if (r.alive_mask) {
         const uint8_t* fates = tape.fates + tape.starts[2 * tape_step + 1];
         for (int64_t s = 0; s < r.samples; s++) {
@@ -169,15 +173,26 @@ void step_backward(const Rollout& r, int64_t step, REAL* grid, REAL* gradient, B
         }
     }
     // All at once: cells add to the gradients of their neighbours.
-    collect_updates(r, scratch.fired, listed, gradient, scratch.updates);
+    collect_updates(r, scratch.fired, scratch.bounds[r.samples], gradient, d_updates, row);
+}
+
+void end_back(const Rollout& r, REAL* gradient) {
+    Timer timer(r, FRAME);
+    fold_frame(r, gradient);
+}
+
+// Undo one step in place, and take the gradient back over it in place.
+void step_backward(const Rollout& r, int64_t step, REAL* grid, REAL* gradient, Box* reached,
+                   Scratch& scratch, const Tape& tape, int64_t tape_step, const Gradients& wanted) {
+    const int64_t listed = go_back(r, step, grid, scratch, tape, tape_step);
+    begin_back(r, gradient, reached, scratch, tape, tape_step, scratch.updates, update_row(r));
     for (int64_t s = 0; s < (r.bias_of_sample ? r.samples : 1); s++) {
-        const int64_t first = r.bias_of_sample ? bounds[s] : 0;
-        const int64_t last = r.bias_of_sample ? bounds[s + 1] : listed;
+        const int64_t first = r.bias_of_sample ? scratch.bounds[s] : 0;
+        const int64_t last = r.bias_of_sample ? scratch.bounds[s + 1] : listed;
         REAL* d_bias = wanted.bias + step * r.bias_of_step + s * r.bias_of_sample;
         blocks_back(r, grid, first, last, bias_at(r, step, s), scratch, wanted, d_bias, gradient);
     }
-    Timer timer(r, FRAME);
-    fold_frame(r, gradient);
+    end_back(r, gradient);
 }
 
 // Take a gradient back over the steps of a tape; the grid holds the states after them.

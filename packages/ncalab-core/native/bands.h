@@ -80,7 +80,8 @@ void run_bands_forward(const Rollout& r, Bands& bands, Team& team, int64_t first
                 rows = tapes[n].rows + tapes[n].rows_used * mutable_of(r);
                 tapes[n].rows_used += band.listed;
             }
-            commit(r, grid, band.scratch.fired, band.listed, band.scratch.updates, rows);
+            commit(r, grid, band.scratch.fired, band.listed, band.scratch.updates, update_row(r),
+                   rows);
         } else if (n == 0) {
             fill_frame(r, grid);
         }
@@ -108,7 +109,8 @@ void run_bands_backward(const Rollout& r, Bands& bands, Team& team, int64_t firs
                 band.list(r, step);
                 put_back(r, band.scratch.fired, band.listed,
                          tapes[n].rows + tapes[n].starts[2 * tape_step] * mutable_of(r), grid);
-                collect_updates(r, band.scratch.fired, band.listed, gradient, band.scratch.updates);
+                collect_updates(r, band.scratch.fired, band.listed, gradient, band.scratch.updates,
+                                update_row(r));
                 band.first_half = 0;
                 while (band.first_half < band.listed &&
                        band.scratch.fired[band.first_half] < band.middle)

@@ -29,17 +29,22 @@ enum Fate : uint8_t { ALIVE = 1, FIRED = 2, DIED = 4 };
 INLINE int64_t update_row(const Rollout& r) { return round_up(mutable_of(r), LANES); }
 
 // Memory for the steps of some cells of a group, from one allocation.
+//
+// `blocks` is whether blocks of cells go through the products here.
 struct Scratch {
     // Without a backward pass, and where derivatives follow from values, values take the place of
     // what they were made of.
     REAL *seen, *hidden, *active, *d_seen, *d_hidden, *updates;
-    int32_t* fired;
+    int32_t* fired;   // the cells that a step updates
+    int64_t* bounds;  // where those of each sample begin, and where the last ones end
+    Box* boxes;       // where a step works in each sample
+    int64_t boxed;    // cells in all boxes
     uint32_t* marks;
     uint8_t *visible, *around, *may_live, *matters, *line;
     void* memory;
 
-    Scratch(const Rollout& r, int64_t cells, bool backward) {
-        const int64_t rows = BLOCK + TILE_ROWS;
+    Scratch(const Rollout& r, int64_t cells, bool backward, bool blocks = true) {
+        const int64_t rows = BLOCK + TILE_ROWS, neurons = blocks ? r.hidden : 0;
         const int64_t planes = r.alive_mask ? plane_of(r) : 0;
         const bool split = backward && !derives_from_value(r.activation);
         int64_t bytes = 0;
@@ -50,12 +55,14 @@ struct Scratch {
         };
         const int64_t at[] = {
             room(rows * seen_row(r) * sizeof(REAL)),
-            room(rows * r.hidden * sizeof(REAL)),
-            room(split ? rows * r.hidden * sizeof(REAL) : 0),
+            room(rows * neurons * sizeof(REAL)),
+            room(split ? rows * neurons * sizeof(REAL) : 0),
             room(backward ? rows * seen_row(r) * sizeof(REAL) : 0),
-            room(backward ? rows * r.hidden * sizeof(REAL) : 0),
-            room((cells + TILE_ROWS) * update_row(r) * sizeof(REAL)),
+            room(backward ? rows * neurons * sizeof(REAL) : 0),
+            room(blocks ? (cells + TILE_ROWS) * update_row(r) * sizeof(REAL) : 0),
             room(cells * sizeof(int32_t)),
+            room((r.samples + 1) * sizeof(int64_t)),
+            room(r.samples * sizeof(Box)),
             room((r.cells[2] + WORDS) * sizeof(uint32_t)),
             room(planes),
             room(planes),
@@ -68,7 +75,7 @@ struct Scratch {
         char* base = (char*)memory;
         // What rows end with is read, though it does not matter: it must be numbers.
         memset(base, 0, at[5]);
-        memset(base + at[8], 0, bytes - at[8]);
+        memset(base + at[10], 0, bytes - at[10]);
         seen = (REAL*)(base + at[0]);
         hidden = (REAL*)(base + at[1]);
         active = split ? (REAL*)(base + at[2]) : hidden;
@@ -76,12 +83,14 @@ struct Scratch {
         d_hidden = (REAL*)(base + at[4]);
         updates = (REAL*)(base + at[5]);
         fired = (int32_t*)(base + at[6]);
-        marks = (uint32_t*)(base + at[7]);
-        visible = (uint8_t*)(base + at[8]);
-        around = (uint8_t*)(base + at[9]);
-        may_live = (uint8_t*)(base + at[10]);
-        matters = (uint8_t*)(base + at[11]);
-        line = (uint8_t*)(base + at[12]);
+        bounds = (int64_t*)(base + at[7]);
+        boxes = (Box*)(base + at[8]);
+        marks = (uint32_t*)(base + at[9]);
+        visible = (uint8_t*)(base + at[10]);
+        around = (uint8_t*)(base + at[11]);
+        may_live = (uint8_t*)(base + at[12]);
+        matters = (uint8_t*)(base + at[13]);
+        line = (uint8_t*)(base + at[14]);
     }
     ~Scratch() { release(memory); }
     Scratch(const Scratch&) = delete;
@@ -185,7 +194,7 @@ void update(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t co
 void commit(const Rollout& r, REAL* grid, const int32_t* cells, int64_t count, const REAL* updates,
             REAL* tape) {
     Timer timer(r, STATES);
-    const int64_t changed = mutable_of(r), row = update_row(r);
+    const int64_t changed = mutable_of(r);
     for (int64_t n = 0; n < count; n++) {
         REAL* own = grid + cells[n] * r.channels + r.first_mutable;
         if (tape) copy_row(tape + n * changed, own, changed);
@@ -255,53 +264,81 @@ void refresh_frame(const Rollout& r, REAL* grid) {
     fill_frame(r, grid);
 }
 
+// List the cells that a step updates, and where it works. Returns how many they are.
+int64_t list_step(const Rollout& r, int64_t step, const REAL* grid, const Box* living,
+                  Scratch& scratch) {
+    int64_t listed = 0;
+    scratch.boxed = 0;
+    for (int64_t s = 0; s < r.samples; s++) {
+        scratch.bounds[s] = listed;
+        int32_t* cells = scratch.fired + listed;
+        // Life spreads by a cell a step, and what fires beside it decides whether it lives on.
+        const Box box = r.alive_mask ? grown(r, living[s], 2) : whole_box(r);
+        listed += r.alive_mask ? list_living(r, step, s, box, grid, scratch, cells)
+                               : list_firing(r, step, s, box, nullptr, scratch.marks, cells);
+        scratch.boxes[s] = box;
+        scratch.boxed += box.size();
+    }
+    return scratch.bounds[r.samples] = listed;
+}
+
+// Whether a tape has room for what the listed step may leave on it.
+bool has_room(const Rollout& r, const Scratch& scratch, const Tape& tape) {
+    // With an alive mask, each cell of the boxes may change: it fires, or it dies.
+    const int64_t rows = r.alive_mask ? scratch.boxed : scratch.bounds[r.samples];
+    return tape.rows_used + rows <= tape.rows_room &&
+           (!r.alive_mask || tape.fates_used + rows <= tape.fates_room);
+}
+
+// Clear the cells that do not live after a step.
+void clear_step(const Rollout& r, REAL* grid, Box* living, Scratch& scratch, Tape* tape,
+                int64_t tape_step) {
+    for (int64_t s = 0; s < r.samples; s++) {
+        const Box& box = scratch.boxes[s];
+        uint8_t* fates = nullptr;
+        REAL* dead = nullptr;
+        if (tape) {
+            fates = tape->fates + tape->fates_used;
+            mark_fired(r, s, box, scratch.fired + scratch.bounds[s],
+                       scratch.bounds[s + 1] - scratch.bounds[s], fates);
+            memcpy(tape->boxes + 6 * (tape_step * r.samples + s), &box, sizeof(Box));
+            tape->fates_used += box.size();
+            dead = tape->rows + tape->rows_used * mutable_of(r);
+        }
+        const int64_t left = clear_dead(r, s, living + s, box, grid, scratch, fates, dead);
+        if (tape) tape->rows_used += left;
+    }
+}
+
+// Add the updates of the listed cells, rows of `row` numbers, to their states, and finish the step.
+void finish_step(const Rollout& r, REAL* grid, Box* living, const REAL* updates, int64_t row,
+                 Scratch& scratch, Tape* tape, int64_t tape_step) {
+    const int64_t listed = scratch.bounds[r.samples];
+    REAL* rows = nullptr;
+    if (tape) {
+        tape->starts[2 * tape_step] = tape->rows_used;
+        tape->starts[2 * tape_step + 1] = tape->fates_used;
+        rows = tape->rows + tape->rows_used * mutable_of(r);
+        tape->rows_used += listed;
+    }
+    commit(r, grid, scratch.fired, listed, updates, row, rows);
+    if (r.alive_mask) clear_step(r, grid, living, scratch, tape, tape_step);
+    refresh_frame(r, grid);
+}
+
 // Take one step in place. Returns false, before anything has changed, where the tape is full.
 bool step_forward(const Rollout& r, int64_t step, REAL* grid, Box* living, Scratch& scratch,
                   Tape* tape, int64_t tape_step) {
-    int64_t bounds[r.samples + 1];
-    Box boxes[r.samples];
-    int64_t listed = 0, worked_on = 0;
-    for (int64_t s = 0; s < r.samples; s++) {
-        bounds[s] = listed;
-        int32_t* cells = scratch.fired + listed;
-        // Life spreads by a cell a step, and what fires beside it decides whether it lives on.
-        boxes[s] = r.alive_mask ? grown(r, living[s], 2) : whole_box(r);
-        listed += r.alive_mask ? list_living(r, step, s, boxes[s], grid, scratch, cells)
-                               : list_firing(r, step, s, boxes[s], nullptr, scratch.marks, cells);
-        worked_on += boxes[s].size();
-    }
-    bounds[r.samples] = listed;
-    REAL* rows = nullptr;
-    if (tape) {
-        if (tape->rows_used + (r.alive_mask ? worked_on : listed) > tape->rows_room) return false;
-        if (r.alive_mask && tape->fates_used + worked_on > tape->fates_room) return false;
-        rows = tape->rows + tape->rows_used * mutable_of(r);
-        tape->starts[2 * tape_step] = tape->rows_used;
-        tape->starts[2 * tape_step + 1] = tape->fates_used;
-        tape->rows_used += listed;
-    }
+    const int64_t listed = list_step(r, step, grid, living, scratch), row = update_row(r);
+    if (tape && !has_room(r, scratch, *tape)) return false;
     if (r.bias_of_sample)
-        for (int64_t s = 0; s < r.samples; s++)
-            update(r, grid, scratch.fired + bounds[s], bounds[s + 1] - bounds[s],
-                   bias_at(r, step, s), scratch, scratch.updates + bounds[s] * update_row(r));
-    else update(r, grid, scratch.fired, listed, bias_at(r, step, 0), scratch, scratch.updates);
-    commit(r, grid, scratch.fired, listed, scratch.updates, rows);
-    if (r.alive_mask)
         for (int64_t s = 0; s < r.samples; s++) {
-            uint8_t* fates = nullptr;
-            REAL* dead = nullptr;
-            if (tape) {
-                fates = tape->fates + tape->fates_used;
-                mark_fired(r, s, boxes[s], scratch.fired + bounds[s], bounds[s + 1] - bounds[s],
-                           fates);
-                memcpy(tape->boxes + 6 * (tape_step * r.samples + s), &boxes[s], sizeof(Box));
-                tape->fates_used += boxes[s].size();
-                dead = tape->rows + tape->rows_used * mutable_of(r);
-            }
-            const int64_t left = clear_dead(r, s, living + s, boxes[s], grid, scratch, fates, dead);
-            if (tape) tape->rows_used += left;
+            const int64_t first = scratch.bounds[s], count = scratch.bounds[s + 1] - first;
+            update(r, grid, scratch.fired + first, count, bias_at(r, step, s), scratch,
+                   scratch.updates + first * row);
         }
-    refresh_frame(r, grid);
+    else update(r, grid, scratch.fired, listed, bias_at(r, step, 0), scratch, scratch.updates);
+    finish_step(r, grid, living, scratch.updates, row, scratch, tape, tape_step);
     return true;
 }
 
