@@ -192,7 +192,7 @@ void update(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t co
 
 // Add the updates to the listed cells; leave their former states on the tape.
 void commit(const Rollout& r, REAL* grid, const int32_t* cells, int64_t count, const REAL* updates,
-            REAL* tape) {
+            int64_t row, REAL* tape) {
     Timer timer(r, STATES);
     const int64_t changed = mutable_of(r);
     for (int64_t n = 0; n < count; n++) {
