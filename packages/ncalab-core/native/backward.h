@@ -32,7 +32,8 @@ void collect_updates(const Rollout& r, const int32_t* cells, int64_t count, cons
 
 // Go through a step's tape: put back the former states, and list the cells whose gradient matters.
 int64_t undo_step(const Rollout& r, int64_t step, REAL* grid, Scratch& scratch, const Tape& tape,
-                  int64_t tape_step, int64_t* bounds) {
+                  int64_t tape_step) {
+    int64_t* bounds = scratch.bounds;
     const int64_t changed = mutable_of(r);
     const REAL* rows = tape.rows + tape.starts[2 * tape_step] * changed;
     int64_t listed = 0;
