@@ -26,8 +26,8 @@ void collect_updates(const Rollout& r, const int32_t* cells, int64_t count, cons
                      REAL* d_updates, int64_t row) {
     Timer timer(r, STATES);
     for (int64_t n = 0; n < count; n++)
-        copy_row(d_updates + n * row, gradient + cells[n] * r.channels + r.first_mutable,
-                 mutable_of(r));
+        copy_exactly(d_updates + n * row, gradient + cells[n] * r.channels + r.first_mutable,
+                     mutable_of(r));
 }
 
 // Go through a step's tape: put back the former states, and list the cells whose gradient matters.

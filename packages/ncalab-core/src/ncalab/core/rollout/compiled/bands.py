@@ -1,11 +1,12 @@
 """The rollout of one large sample, by several threads that each work on bands of its grid."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ncalab.core.rollout.compiled.group import Group, Wants, gradients_of
+from ncalab.core.rollout.compiled.group import Group
 from ncalab.core.rollout.compiled.structures import Gradients, Tape, Team, reference
 from ncalab.core.rollout.compiled.tape import MOST_BYTES, Stretch, TapeTensors
 from ncalab.core.rollout.shares import run_together
@@ -22,7 +23,8 @@ class BandedGroup(Group):
 
     def __init__(self, *arguments: Any, bands: int, threads: int) -> None:
         super().__init__(*arguments)
-        self.bands, self.threads = bands, threads
+        self.bands = self.tasks = bands
+        self.threads = threads
 
     def run(self, first: int, steps: int) -> None:
         """Take steps in place, from step ``first`` of the rollout on."""
@@ -67,12 +69,10 @@ class BandedGroup(Group):
                 self.threads,
             )
 
-    def undo(self, stretch: Stretch, sums: list[list[Tensor]], *, wants: Wants) -> None:
+    def undo(self, stretch: Stretch, sums: list[list[Tensor]], *, wanted: Sequence[bool]) -> None:
         """Take the gradient back over some steps; each band has its own sums."""
         tapes = (Tape * self.bands)(*(tape.structure(self.width) for tape in stretch.tapes))
-        gradients = (Gradients * self.bands)(
-            *(gradients_of(own, self._first_bias(), wants) for own in sums)
-        )
+        gradients = (Gradients * self.bands)(*(self.sums(own, wanted) for own in sums))
         pointers = self.grid.data_ptr(), self.gradient.data_ptr()
         with _Opened(self, backward=True) as (bands, team):
             run_together(

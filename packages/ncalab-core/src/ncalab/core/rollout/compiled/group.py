@@ -1,5 +1,6 @@
 """Rollouts of some samples of a batch, by one thread."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ class Group:
         x: States of the whole batch, shape ``(B, C, *grid)``, contiguous.
         samples: Which samples.
     """
+
+    # How many tasks a backward pass has, each with sums of its own.
+    tasks = 1
 
     def __init__(
         self, library: Library, spec: Spec, packed: Packed, x: Tensor, samples: slice
@@ -168,13 +172,13 @@ class Group:
         )
         self.reached = self._whole_boxes()
 
-    def undo(self, stretch: Stretch, sums: list[list[Tensor]], *, wants: "Wants") -> None:
+    def undo(self, stretch: Stretch, sums: list[list[Tensor]], *, wanted: Sequence[bool]) -> None:
         """Take the gradient back over some steps, whose last states the grid holds.
 
         Args:
             stretch: The steps; the last ones that are not undone yet.
             sums: Where this group's gradients of the parameters are added up.
-            wants: Which of them are wanted.
+            wanted: Which of the parameters want one.
         """
         (tape,), (own,) = stretch.tapes, sums
         self.library.call(
@@ -186,7 +190,18 @@ class Group:
             self.gradient.data_ptr(),
             self.reached.data_ptr(),
             reference(tape.structure(self.width)),
-            reference(gradients_of(own, self._first_bias(), wants)),
+            reference(self.sums(own, wanted)),
+        )
+
+    def sums(self, own: list[Tensor], wanted: Sequence[bool]) -> Gradients:
+        """Return a task's sums as the compiled functions take them."""
+        into, out, bias, factors = (tensor.data_ptr() for tensor in own)
+        wants_factors, wants_into, _, wants_out = wanted
+        return Gradients(
+            into if wants_into else None,
+            out if wants_out else None,
+            bias + self._first_bias() * own[2].itemsize,
+            factors if wants_factors else None,
         )
 
     def end_gradient(self, out: Tensor) -> None:
@@ -195,24 +210,6 @@ class Group:
         self.library.call(
             "leave", reference(self.rollout), self.gradient.data_ptr(), own.data_ptr()
         )
-
-
-class Wants:
-    """Which parameters want a gradient."""
-
-    def __init__(self, factors: bool, into: bool, out: bool) -> None:
-        self.factors, self.into, self.out = factors, into, out
-
-
-def gradients_of(own: list[Tensor], first_bias: int, wants: Wants) -> Gradients:
-    """Return a task's sums as the compiled functions take them."""
-    into, out, bias, factors = (tensor.data_ptr() for tensor in own)
-    return Gradients(
-        into if wants.into else None,
-        out if wants.out else None,
-        bias + first_bias * own[2].itemsize,
-        factors if wants.factors else None,
-    )
 
 
 def occupied_boxes(x: Tensor) -> Tensor:

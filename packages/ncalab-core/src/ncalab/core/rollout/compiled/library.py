@@ -31,6 +31,16 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "open_bands": [_POINTER, _NUMBER, _NUMBER],
     "close_bands": [_POINTER],
     "forward_in_bands": [*[_POINTER] * 3, _NUMBER, _NUMBER, *[_POINTER] * 2],
+    "open_rows": [_POINTER],
+    "close_rows": [_POINTER],
+    "list_rows": [*[_POINTER] * 2, _NUMBER, *[_POINTER] * 3],
+    "room_for_rows": [_POINTER] * 3,
+    "see_rows": [*[_POINTER] * 3, _NUMBER, _NUMBER, _POINTER, _NUMBER],
+    "finish_rows": [*[_POINTER] * 5, _NUMBER, _POINTER, _NUMBER],
+    "undo_rows": [*[_POINTER] * 2, _NUMBER, *[_POINTER] * 2, _NUMBER, _POINTER],
+    "begin_rows_back": [*[_POINTER] * 5, _NUMBER, _POINTER, _NUMBER],
+    "see_rows_back": [*[_POINTER] * 3, _NUMBER, _NUMBER, _POINTER, _NUMBER, *[_POINTER] * 2],
+    "end_rows_back": [_POINTER] * 2,
     "backward_in_bands": [*[_POINTER] * 3, _NUMBER, _NUMBER, *[_POINTER] * 4],
 }
 

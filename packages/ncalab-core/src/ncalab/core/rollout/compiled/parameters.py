@@ -1,5 +1,6 @@
 """The parameters of a standard model as the compiled functions read them."""
 
+import math
 from functools import lru_cache
 from itertools import accumulate, chain, compress, product
 from typing import TYPE_CHECKING, NamedTuple
@@ -123,7 +124,7 @@ def pack(parameters: Parameters, first_mutable: int, lanes: int) -> Packed:
         return room
 
     def up(number: int) -> int:
-        return -(-number // lanes) * lanes
+        return round_up(number, lanes)
 
     return Packed(
         lanes,
@@ -139,50 +140,57 @@ def pack(parameters: Parameters, first_mutable: int, lanes: int) -> Packed:
 class GradientSums:
     """Where the tasks of a backward pass add up the gradients of the parameters.
 
-    Each task has sums of its own, which are added in the order of the tasks: the result does not
-    depend on which thread was the faster.
-
     Args:
-        packed: The parameters.
+        parameters: The parameters.
+        first_mutable: First channel that steps change.
+        lanes: Numbers of a vector.
         tasks: Number of tasks.
     """
 
     # Gradients are computed in tiles of up to that many rows (``TILE_ROWS`` in native/products.h).
     TILE_ROWS = 12
 
-    def __init__(self, packed: Packed, tasks: int) -> None:
-        self.packed = packed
-        hidden = packed.into.shape[1]
-        rows = [
-            -(-len(m) // self.TILE_ROWS) * self.TILE_ROWS for m in (packed.into, packed.out_back)
+    def __init__(self, parameters: Parameters, first_mutable: int, lanes: int, tasks: int) -> None:
+        factors, into, bias, out = self.parameters = parameters
+        hidden, channels = (round_up(n, lanes) for n in (len(into), factors.shape[1]))
+        self.mutable = len(out) - first_mutable
+        rows = (round_up(n, self.TILE_ROWS) for n in (into.shape[1], self.mutable))
+        self.shapes = [
+            *((n, hidden) for n in rows),
+            (*bias.shape[:2], hidden),
+            (len(factors), channels),
         ]
-        self._sizes = [
-            rows[0] * hidden,
-            rows[1] * hidden,
-            packed.bias.numel(),
-            packed.factors.numel(),
-        ]
-        self._sums = packed.into.new_zeros(tasks, sum(self._sizes))
+        self._sizes = [math.prod(shape) for shape in self.shapes]
+        self._sums = into.new_zeros(tasks, sum(self._sizes))
 
     def of_task(self, task: int) -> list[Tensor]:
-        """Return the sums of a task: into, out_back, bias and factors."""
+        """Return the sums of a task: into, out, bias and factors."""
         return list(self._sums[task].split(self._sizes))
 
-    def total(self, parameters: Parameters) -> Parameters:
+    def total(self) -> list[Tensor]:
         """Return the gradients of the parameters."""
         # One after the other: the order of a sum over a dimension may depend on its size.
         total = self._sums[0]
         for task in self._sums[1:]:
             total = total + task
-        into, out, bias, factors = total.split(self._sizes)
-        seen, hidden = parameters.into.shape[1], parameters.into.shape[0]
-        width = self.packed.into.shape[1]
-        mutable = len(self.packed.out_back)
-        d_out = torch.zeros_like(parameters.out)
-        d_out[len(d_out) - mutable :] = out.view(-1, width)[:mutable, :hidden]
-        return Parameters(
-            factors.view_as(self.packed.factors)[:, : parameters.factors.shape[1]],
-            into.view(-1, width)[:seen, :hidden].t(),
-            bias.view_as(self.packed.bias)[..., :hidden],
-            d_out,
-        )
+        parts = zip(total.split(self._sizes), self.shapes, strict=True)
+        d_into, d_out, d_bias, d_factors = (part.view(shape) for part, shape in parts)
+        factors, into, _, out = self.parameters
+        hidden, seen = into.shape
+        of_all = torch.zeros_like(out)
+        of_all[len(out) - self.mutable :] = d_out[: self.mutable, :hidden]
+        return [
+            d_factors[:, : factors.shape[1]],
+            d_into[:seen, :hidden].t(),
+            d_bias[..., :hidden],
+            of_all,
+        ]
+
+
+def round_up(number: int, unit: int) -> int:
+    """Return the next multiple of a unit.
+
+    >>> round_up(17, 16)
+    32
+    """
+    return -(-number // unit) * unit

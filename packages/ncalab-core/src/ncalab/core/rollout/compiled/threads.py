@@ -5,6 +5,7 @@ thread waits for another within a step, and one that the system has put aside is
 What is left over, too few samples for every thread to have one, is cut into bands.
 """
 
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -68,3 +69,19 @@ def _bands(spec: Spec, x: Tensor, threads: int) -> int:
     # Half a band must be wider than what its cells reach.
     narrowest = max(4 * spec.radius, 2)
     return max(1, min(BANDS_EACH * threads, cells // BAND_CELLS, width // narrowest))
+
+
+def divide_evenly(spec: Spec, x: Tensor, cells: int) -> Division:
+    """Divide a batch into one group for each thread.
+
+    Args:
+        spec: The rollout.
+        x: States, shape ``(B, C, *grid)``.
+        cells: Cells of a sample that need work.
+    """
+    batch = x.shape[0]
+    threads = min(torch.get_num_threads(), batch)
+    if cells * batch * spec.steps < ONE_THREAD:
+        threads = 1
+    bounds = [batch * n // threads for n in range(threads + 1)]
+    return Division(threads, [slice(a, b) for a, b in pairwise(bounds)], [], 1)
