@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_flag, check_int, check_non_negative
+from ncalab.core.checks import check_batch, check_flag, check_int, check_model, check_non_negative
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.prediction import Prediction
 
@@ -18,10 +18,14 @@ class AutoStepper:
 
     Args:
         min_steps: Number of steps that are always run, at least 1.
-        max_steps: Number of steps after which to stop in any case, at least ``min_steps``.
+        max_steps: Number of steps after which to stop in any case, more than ``min_steps``.
         plateau: Number of calm steps in a row that end the rollout, at least 1.
         verbose: Whether to log (level INFO) when a rollout is ended early.
         threshold: A step is calm if its score is below this, at least 0.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is out of its range.
     """
 
     def __init__(
@@ -33,7 +37,11 @@ class AutoStepper:
         threshold: float = 0.01,
     ) -> None:
         self.min_steps = check_int("min_steps", min_steps, minimum=1)
-        self.max_steps = check_int("max_steps", max_steps, minimum=min_steps)
+        self.max_steps = check_int("max_steps", max_steps, minimum=1)
+        if self.max_steps <= self.min_steps:
+            raise ValueError(
+                f"max_steps must be more than min_steps = {min_steps}, got {max_steps}"
+            )
         self.plateau = check_int("plateau", plateau, minimum=1)
         check_non_negative("threshold", threshold)
         self.verbose = check_flag("verbose", verbose)
@@ -82,6 +90,8 @@ class AutoStepper:
             that of ``nca.predict`` with this seed and number of steps. Of a cascade, the coarse
             scales run in full, as in ``nca.predict(x, max_steps)``; the last one may end early.
         """
+        check_model("nca", nca)
+        check_batch("x", x)
         self.cooldown = 0
         self.hidden_i = self.hidden_i_1 = None
         coarse = nca._coarse_steps(self.max_steps)

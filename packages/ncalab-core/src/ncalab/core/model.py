@@ -1,9 +1,9 @@
 """The model: perception, rule and head of a neural cellular automaton."""
 
+import inspect
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
@@ -12,13 +12,18 @@ from torch.utils.data import DataLoader
 
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
 from ncalab.core.checks import (
+    check_batch,
     check_choice,
+    check_device,
     check_flag,
     check_fraction,
+    check_function,
     check_int,
     check_timesteps,
+    check_type,
 )
-from ncalab.core.fire import FireClock, current_clock, draw_seed
+from ncalab.core.evaluation import alone_with, evaluating
+from ncalab.core.fire import FireClock, check_seed, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
 from ncalab.core.prediction import Prediction
@@ -32,6 +37,7 @@ from ncalab.core.rollout import (
 )
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
+from ncalab.core.step import change
 from ncalab.core.tracing import ExportPlan
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
@@ -40,22 +46,41 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode for a while."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
+MOST_WEIGHTS = 2**28
+"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
 
 
-def _named_values(name: str, value: Tensor) -> dict[str, float]:
-    """Name the value of a metric; each of its values, if there is one for each class."""
-    if value.ndim == 0:
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Raise a TypeError unless all of them gather and compute, as metrics and collections do."""
+    for name, metric in metrics.items():
+        if not all(hasattr(metric, method) for method in ("update", "compute", "reset")):
+            raise TypeError(
+                f"metrics[{name!r}] must be a torchmetrics Metric or MetricCollection, "
+                f"got {type(metric).__name__}"
+            )
+
+
+def _named_values(name: str, value: Any) -> dict[str, float]:
+    """Name what a metric computed: a number, or the numbers of each class or each of its parts.
+
+    Raises:
+        TypeError: If it holds something else.
+
+    >>> _named_values("overlap", {"dice": torch.tensor([0.5, 1.0]), "iou": torch.tensor(0.25)})
+    {'overlap_dice_0': 0.5, 'overlap_dice_1': 1.0, 'overlap_iou': 0.25}
+    """
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, int | float):
         return {name: float(value)}
-    return {f"{name}_{k}": single for k, single in enumerate(value.tolist())}
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"metrics[{name!r}] must compute numbers, got {type(value).__name__}")
+    named: dict[str, float] = {}
+    for key, part in value.items():
+        named.update(_named_values(f"{name}_{key}", part))
+    return named
 
 
 class AbstractNCAModel(SavableModel, ABC):
@@ -128,7 +153,9 @@ class AbstractNCAModel(SavableModel, ABC):
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
         self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
         self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
-        self.num_channels = num_image_channels + num_hidden_channels + num_output_channels
+        self.num_channels = (
+            self.num_image_channels + self.num_hidden_channels + self.num_output_channels
+        )
         check_fraction("fire_rate", fire_rate)
         self.fire_rate = fire_rate
         self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
@@ -143,13 +170,18 @@ class AbstractNCAModel(SavableModel, ABC):
         self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
         self.pad_noise = check_flag("pad_noise", pad_noise)
         self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
+        if plot_function is not None and not callable(getattr(plot_function, "show", None)):
+            raise TypeError(f"plot_function must have a method show, got {plot_function!r:.80}")
         self.plot_function = plot_function
+        check_type("validation_metric", validation_metric, str, optional=True)
         self.validation_metric = validation_metric
         self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)
         self.inference_timesteps = check_timesteps("inference_timesteps", inference_timesteps)
         self.rule_type = rule_type
+        check_type("rule_args", rule_args, Mapping, optional=True)
         self.rule_args = rule_args
         self._check_combinations()
+        device = check_device("device", device)
 
         # Follows .to(), also for a model that has no parameters.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
@@ -180,13 +212,26 @@ class AbstractNCAModel(SavableModel, ABC):
                 "use_alive_mask must be False without an opacity in image channel 3, "
                 f"got True with num_image_channels = {self.num_image_channels}"
             )
+        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
+        filters = self.num_channels * self.num_learned_filters * self.kernel_size**2
+        if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
+            raise ValueError(
+                "hidden_size, channels and filters must need at most "
+                f"{MOST_WEIGHTS} weights in a layer, got {weights}"
+            )
         if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
             raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
 
     def _define_rule(self) -> AbstractNCARule:
         """Create the update rule from ``rule_type`` and ``rule_args``."""
         sizes = (self.input_vector_size, self.hidden_size, self.num_channels)
-        return self.rule_type(self.device, *sizes, **(self.rule_args or {}))
+        arguments = (self.device, *sizes)
+        try:
+            inspect.signature(self.rule_type).bind(*arguments, **(self.rule_args or {}))
+        except TypeError as error:
+            name = self.rule_type.__name__
+            raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
+        return self.rule_type(*arguments, **(self.rule_args or {}))
 
     @property
     def device(self) -> torch.device:
@@ -229,7 +274,7 @@ class AbstractNCAModel(SavableModel, ABC):
         Returns:
             Residual updates, shape ``(B, C, W, H)``.
         """
-        update: Tensor = self.rule(self.perception.perceive(x, step))
+        update: Tensor = self.rule(self.perception(x, step))
         return update
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
@@ -244,14 +289,9 @@ class AbstractNCAModel(SavableModel, ABC):
         Returns:
             Next states, shape ``(B, C, W, H)``.
         """
-        fixed, mutable = self._split_fixed(x)
-        update = self._split_fixed(self._update(x, step))[1]
-        # torch.where, not a product: a NaN must not get past a mask as NaN * 0.
-        mutable = torch.where(self._fire_mask(x, step), mutable + update, mutable)
-        if self.use_alive_mask:
-            alive = self._alive(x) & self._alive(torch.cat([fixed, mutable], dim=1))
-            mutable = torch.where(alive, mutable, torch.zeros_like(mutable))
-        return torch.cat([fixed, mutable], dim=1)
+        alive = self._alive if self.use_alive_mask else None
+        first = self._split_fixed(x)[0].shape[1]
+        return change(x, self._update(x, step), self._fire_mask(x, step), first=first, alive=alive)
 
     def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split channels into those that no step may change, and the others."""
@@ -456,6 +496,8 @@ class AbstractNCAModel(SavableModel, ABC):
             if on_step is not None:
                 raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
             return self._predict_tiled(image, steps, seed, samples, engine, tile)
+        if on_step is not None:
+            check_function("on_step", on_step)
         taken = 0
 
         def count(step: int, state: Tensor) -> bool:
@@ -533,7 +575,7 @@ class AbstractNCAModel(SavableModel, ABC):
         self, image: Tensor, steps: int | tuple[int, int] | None, seed: int | None
     ) -> tuple[Tensor, int, int]:
         """Draw what a prediction draws; return its first state, number of steps and seed."""
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
         if steps is None:
             steps = self.inference_timesteps
         count = interpret_range_parameter(steps, generator=generator)
@@ -542,9 +584,8 @@ class AbstractNCAModel(SavableModel, ABC):
 
     def _first_state(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
         """Bring images to the model, preprocess and pad them; return the state to start from."""
-        if isinstance(image, Tensor) and image.is_floating_point():
-            image = image.to(self.device, self.dtype)
-        x = self.prepare_input(image)
+        check_batch("image", image)
+        x = self.prepare_input(image.to(self.device, self.dtype))
         return pad_input(x, self, noise=self.pad_noise, generator=generator)
 
     def validate(
@@ -567,17 +608,38 @@ class AbstractNCAModel(SavableModel, ABC):
 
         Returns:
             Value of each metric over all images, and the predictions batch by batch. A metric
-            with a value for each class k gives ``<name>_<k>``.
+            with a value for each class k gives ``<name>_<k>``, and a MetricCollection
+            ``<name>_<key>`` for each of its metrics.
 
         Raises:
+            TypeError: If one of ``metrics`` is no metric, or computes something else than numbers.
             ValueError: If the loader is empty, or there are fewer seeds than batches.
         """
+        metrics = self.named_metrics()
+        _check_metrics(metrics)
+        # They gather the batches of one validation at a time.
+        with alone_with(self.metrics):
+            for metric in metrics.values():
+                metric.reset()
+            predictions = self._measure(dataloader, steps, seeds, keep_predictions=keep_predictions)
+            values: dict[str, float] = {}
+            for name, metric in metrics.items():
+                values.update(_named_values(name, metric.compute()))
+                metric.reset()
+        return values, predictions
+
+    def _measure(
+        self,
+        dataloader: DataLoader[Any],
+        steps: int | None,
+        seeds: Iterable[int] | None,
+        *,
+        keep_predictions: bool,
+    ) -> list[Prediction]:
+        """Feed all batches to the metrics; return their predictions, if they are to be kept."""
         predictions: list[Prediction] = []
         batches = 0
         of_each: Iterator[int | None] = itertools.repeat(None) if seeds is None else iter(seeds)
-        metrics = self.named_metrics()
-        for metric in metrics.values():
-            metric.reset()
         for image, label, *_ in dataloader:
             batches += 1
             try:
@@ -590,11 +652,7 @@ class AbstractNCAModel(SavableModel, ABC):
                 predictions.append(prediction)
         if not batches:
             raise ValueError("dataloader must yield at least one batch, got none")
-        values: dict[str, float] = {}
-        for name, metric in metrics.items():
-            values.update(_named_values(name, metric.compute()))
-            metric.reset()
-        return values, predictions
+        return predictions
 
     def named_metrics(self) -> "dict[str, Metric]":
         """Return ``metrics`` as what they are, for type checkers."""

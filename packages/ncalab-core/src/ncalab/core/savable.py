@@ -1,12 +1,16 @@
 """Models that know how to describe, save and rebuild themselves."""
 
 import inspect
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
 
 from ncalab.core import saving
+from ncalab.core.checks import check_device, check_type
+from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
 
 # Where it runs and how it is drawn is no part of what a model is.
@@ -35,10 +39,18 @@ class SavableModel(nn.Module):
         if not (stands_for_module(cls) or "stands_for" in vars(cls)):
             SavableModel.registry[cls.__name__] = cls
 
+    def __getstate__(self) -> object:
+        # What is copied and pickled; a tensor within a graph can be neither.
+        detach_recomputed(self)
+        return super().__getstate__()  # type: ignore[no-untyped-call]
+
     def _to_dict(self) -> dict[str, Any]:
         """Collect the constructor's arguments from the attributes of the same names.
 
         Override it in a subclass that keeps an argument under another name.
+
+        Raises:
+            TypeError: If there is no such attribute.
         """
         names: list[str] = []
         for owner in type(self).__mro__:
@@ -49,7 +61,13 @@ class SavableModel(nn.Module):
             if all(p.kind is not p.VAR_KEYWORD for p in parameters):
                 break  # what it takes is not passed on to its base class by name
         excluded = _NOT_SAVED | self.fixed_arguments
-        return {name: getattr(self, name) for name in dict.fromkeys(names) if name not in excluded}
+        wanted = [name for name in dict.fromkeys(names) if name not in excluded]
+        if missing := [name for name in wanted if not hasattr(self, name)]:
+            raise TypeError(
+                f"{missing[0]} must be an attribute of {type(self).__name__}, of whose constructor "
+                "it is an argument, so that it can be saved; set it, or override _to_dict"
+            )
+        return {name: getattr(self, name) for name in wanted}
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the model as data that JSON can hold.
@@ -75,8 +93,10 @@ class SavableModel(nn.Module):
             The model.
 
         Raises:
+            TypeError: If ``d`` is no such description, or an argument in it is of another type.
             ValueError: If the class is not known, is no subclass, or does not take the arguments.
         """
+        check_type("d", d, Mapping)
         arguments = saving.decode_config(d)
         model_class = cls._find_class(arguments.pop("class", cls.__name__))
         return model_class._build(arguments, torch.device(device))
@@ -93,7 +113,9 @@ class SavableModel(nn.Module):
         return model
 
     @classmethod
-    def _find_class(cls, name: str) -> type[Self]:
+    def _find_class(cls, name: Any) -> type[Self]:
+        if not isinstance(name, str):
+            raise ValueError(f"class must be the name of a model class, got {name!r:.80}")
         found = cls if name == cls.__name__ else SavableModel.registry.get(name)
         if found is None:
             raise ValueError(f"model class {name!r} is not known; import what defines it first")
@@ -144,7 +166,13 @@ class SavableModel(nn.Module):
             FileNotFoundError: If there is no such file or folder.
             ValueError: If a file is broken or the class is not known.
         """
+        place = check_device("device", device)
         config, weights = saving.read_config(path)
-        model = cls.from_dict(config, device=device)
+        try:
+            model = cls.from_dict(config)
+        except Exception as error:  # a constructor may stumble over what it reads in any way
+            named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
+            reason = error if isinstance(error, TypeError | ValueError) else repr(error)
+            raise ValueError(f"{named}: {reason}") from error
         saving.load_weights(model, weights)
-        return model.eval()
+        return model.to(place).eval()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.run_record import read_history_file
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
-from ncalab.train.json_file import read_json, with_nan
+from ncalab.train.json_file import with_nan
 from ncalab.train.record import summarize
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
         FileNotFoundError: If a file is missing.
         ValueError: If one is broken.
     """
-    data = with_nan(read_json(folder / HISTORY_NAME))
+    data = with_nan(read_history_file(folder / HISTORY_NAME))
     last, best = (
         prototype.load(deepcopy(prototype), folder / name) for name in (LAST_NAME, BEST_NAME)
     )

@@ -4,11 +4,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_choice, check_flag, check_int, check_non_negative
+from ncalab.core.checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_non_negative,
+    check_number,
+)
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.targets import (
@@ -25,8 +32,9 @@ from ncalab.tasks.losses import FocalLoss
 def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be a list of strings, got {names!r}")
+    is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a list of strings, got {names!r:.80}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} names, got {len(names)}")
     return list(names)
@@ -35,7 +43,10 @@ def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[st
 def _check_class_weights(weights: Sequence[float] | None, num_classes: int) -> list[float] | None:
     if weights is None:
         return None
-    values = [float(weight) for weight in weights]
+    if not isinstance(weights, Sequence | np.ndarray | Tensor) or isinstance(weights, str | bytes):
+        raise TypeError(f"class_weights must be a list of numbers, got {weights!r:.80}")
+    listed = weights.tolist() if isinstance(weights, np.ndarray | Tensor) else weights
+    values = [check_number("class_weights", weight) for weight in listed]
     if len(values) != num_classes:
         raise ValueError(f"class_weights must be {num_classes} numbers, got {len(values)}")
     if not all(0 < value < math.inf for value in values):
@@ -133,6 +144,8 @@ class ClassificationNCAModel(AbstractNCAModel):
         check_non_negative("lambda_hidden", lambda_hidden)
         check_choice("loss_type", loss_type, ("cross_entropy", "focal", "mse"))
         check_int("avg_pool_size", avg_pool_size, minimum=1)
+        check_int("head_hidden_size", head_hidden_size, minimum=1)
+        check_non_negative("focal_gamma", focal_gamma)
         self.pixel_wise_loss = check_flag("pixel_wise_loss", pixel_wise_loss)
         self.use_classifier = check_flag("use_classifier", use_classifier)
         has_head = use_classifier and not pixel_wise_loss
