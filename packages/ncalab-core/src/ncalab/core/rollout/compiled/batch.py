@@ -64,6 +64,10 @@ class Cells(ABC):
     def sums(self, library: Library, parameters: Sequence[Tensor], tasks: int) -> Sums:
         """Return new sums of gradients."""
 
+    @abstractmethod
+    def replay(self, segment: int | None, x: Tensor, *parameters: Tensor) -> Tensor:
+        """Run the rollout as operations that autograd records, for derivatives of derivatives."""
+
     def cells_at_work(self, x: Tensor) -> int:
         """Return how many cells of a sample need work at a step, at most."""
         cells = x[0, 0].numel()

@@ -1,17 +1,18 @@
 """Rollouts by the compiled functions, with and without gradients."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.compiled.batch import Batch, Cells
 from ncalab.core.rollout.compiled.parameters import read_model
 from ncalab.core.rollout.compiled.perceptron import PerceptronCells
+from ncalab.core.rollout.double_backward import must_replay, replay_backward
 from ncalab.core.rollout.reference import OnStep
 
 if TYPE_CHECKING:
@@ -84,17 +85,20 @@ class CompiledRollout(torch.autograd.Function):
         ctx.plain = [record.plain() for record in recorded]
         # Through save_for_backward, so that torch's checkpointing and saved-tensor hooks see them.
         kept = [tensor for record in recorded for tensor in record.tensors()]
-        ctx.save_for_backward(*tensors, *kept)
+        ctx.save_for_backward(x, *tensors, *kept)
         ctx.count = len(tensors)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Undo the steps one by one, and take the gradient back over each."""
         # Asked for once: torch's checkpointing unpacks saved tensors at every access.
         saved = iter(ctx.saved_tensors)
-        parameters = list(islice(saved, ctx.count))
+        x, *parameters = islice(saved, 1 + ctx.count)
+        if must_replay(gradient):
+            function, inputs = partial(ctx.cells.replay, ctx.segment), (x, *parameters)
+            found = replay_backward(function, inputs, gradient, ctx.needs_input_grad[2:])
+            return (None, None, *found)
         recorded = [plain.filled(saved) for plain in ctx.plain]
         # States are not needed again: what is undone starts from the last ones.
         batch = Batch(ctx.cells, parameters, gradient, ctx.division)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core.perception import FilterPadding, padded_index
+from ncalab.core.padding import FilterPadding, padded_index
 
 # The compiled functions know three axes; those that a grid lacks come first.
 AXES = 3

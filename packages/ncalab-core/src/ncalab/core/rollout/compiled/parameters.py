@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout.compiled.spec import ACTIVATIONS, Spec, Views
+from ncalab.core.rollout.compiled.spec import ACTIVATIONS, SLOPES, Spec, Views
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
@@ -61,7 +61,7 @@ def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[Spec, Param
 
 def _slope(activation: nn.Module) -> float:
     """Return the number that a leaky ReLU or an ELU has."""
-    return float(getattr(activation, "negative_slope", getattr(activation, "alpha", 0)))
+    return float(getattr(activation, SLOPES.get(type(activation), ""), 0))
 
 
 def _taps(filters: Tensor, *, fixed: bool) -> tuple[Views, Tensor]:

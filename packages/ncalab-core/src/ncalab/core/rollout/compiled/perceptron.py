@@ -9,6 +9,8 @@ from ncalab.core.rollout.compiled.batch import Cells, Sums
 from ncalab.core.rollout.compiled.group import Group
 from ncalab.core.rollout.compiled.library import Library
 from ncalab.core.rollout.compiled.parameters import GradientSums, Parameters, pack
+from ncalab.core.rollout.compiled.replay import replay
+from ncalab.core.rollout.compiled.spec import ACTIVATIONS, SLOPES
 from ncalab.core.rollout.compiled.threads import Division, divide
 
 
@@ -34,3 +36,19 @@ class PerceptronCells(Cells):
     def sums(self, library: Library, parameters: Sequence[Tensor], tasks: int) -> Sums:
         """Return new sums of gradients."""
         return GradientSums(Parameters(*parameters), self.spec.first_mutable, library.lanes, tasks)
+
+    def replay(self, segment: int | None, x: Tensor, *parameters: Tensor) -> Tensor:
+        """Run the rollout as operations that autograd records."""
+        factors, into, bias, out = Parameters(*parameters)
+        nonlinearity = ACTIVATIONS[self.spec.activation]
+        slope = {} if self.spec.slope == 0 else {SLOPES[nonlinearity]: self.spec.slope}
+        activation = nonlinearity(**slope)
+
+        def rule(seen: Tensor, step: int) -> Tensor:
+            # Channels last, where a layer of a perceptron is a product.
+            here = bias[step if len(bias) > 1 else 0].view(-1, *[1] * (x.ndim - 2), len(into))
+            hidden = activation(seen.movedim(1, -1) @ into.t() + here)
+            update: Tensor = (hidden @ out.t()).movedim(-1, 1)
+            return update
+
+        return replay(self.spec, segment, x, factors, rule)

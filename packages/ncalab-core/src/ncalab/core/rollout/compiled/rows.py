@@ -20,6 +20,7 @@ from ncalab.core.rollout.compiled.batch import Cells, Sums
 from ncalab.core.rollout.compiled.group import Group
 from ncalab.core.rollout.compiled.library import Library
 from ncalab.core.rollout.compiled.parameters import Parameters, pack
+from ncalab.core.rollout.compiled.replay import replay
 from ncalab.core.rollout.compiled.spec import Spec
 from ncalab.core.rollout.compiled.structures import reference
 from ncalab.core.rollout.compiled.tape import Stretch
@@ -60,6 +61,21 @@ class RowCells(Cells):
         del library
         return _Sums(parameters, tasks)
 
+    def replay(self, segment: int | None, x: Tensor, *parameters: Tensor) -> Tensor:
+        """Run the rollout as operations that autograd records."""
+        factors, context, *own = parameters
+        named = dict(zip(self.names, own, strict=True))
+
+        def rule(seen: Tensor, step: int) -> Tensor:
+            here = context[step if len(context) > 1 else 0]
+            besides = here.view(*here.shape, *[1] * (x.ndim - 2))
+            besides = besides.expand(len(x), -1, *x.shape[2:])
+            updates: Tensor = functional_call(
+                self.rule, named, (torch.cat([seen, besides], dim=1),)
+            )
+            return updates
+
+        return replay(self.spec, segment, x, factors, rule)
 
 
 def call_on_rows(rule: Callable[[Tensor], Tensor], rows: Tensor, dims: int) -> Tensor:

@@ -6,7 +6,7 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock, fire_threshold
-from ncalab.core.perception import FilterPadding
+from ncalab.core.padding import FilterPadding
 from ncalab.core.rollout.compiled.geometry import Geometry, geometry
 
 # The order of ``Activation`` in native/activations.h.
@@ -19,6 +19,9 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.ELU,
     nn.SiLU,
 )
+
+# What the number is called that some of them have.
+SLOPES: dict[type[nn.Module], str] = {nn.LeakyReLU: "negative_slope", nn.ELU: "alpha"}
 
 
 @dataclass(frozen=True)
