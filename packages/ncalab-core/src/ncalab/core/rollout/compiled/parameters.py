@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.compiled.spec import ACTIVATIONS, SLOPES, Spec, Views
+from ncalab.core.rollout.job import parameters_of
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
@@ -33,10 +34,7 @@ class Parameters(NamedTuple):
 
 def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[Spec, Parameters]:
     """Collect what a rollout of a standard model needs, differentiably."""
-    filters, parameter = model.perception.filters, model.rule.get_parameter
-    first, bias, last = (
-        parameter(f"network.{name}") for name in ("0.weight", "0.bias", "2.weight")
-    )
+    filters, first, bias, last = parameters_of(model)
     views, factors = _taps(filters, fixed=model.num_learned_filters == 0)
     into = first.flatten(1)
     biases = bias[None, None]
