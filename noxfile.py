@@ -128,9 +128,15 @@ def integration(session: nox.Session) -> None:
     session.run("pytest", "tests-integration", *session.posargs)
 
 
+def compiler() -> list[str]:
+    """Return what compiles C++ where the system has nothing: see core's hatch_build.py."""
+    there = os.environ.get("CXX") or any(map(shutil.which, ("c++", "g++", "clang++")))
+    return [] if there else ["ziglang>=0.14"]
+
+
 def build_wheels(session: nox.Session, folder: Path) -> None:
     """Build the wheel of every part into a folder."""
-    install(session, "build>=1.2", "hatchling>=1.26")
+    install(session, "build>=1.2", "hatchling>=1.26", *compiler())
     for part in EVERYTHING:
         session.run("python", "-m", "build", "--no-isolation", "-o", str(folder), part, silent=True)
 

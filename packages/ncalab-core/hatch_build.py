@@ -20,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,14 +154,18 @@ class CompiledEngine(BuildHookInterface[Any]):
     def _compile(self, folder: Path) -> bool:
         command, levels, suffix = self._choose()
         folder.mkdir(parents=True, exist_ok=True)
-        for level, flags in levels.items():
+        sources = [str(Path(self.root, "native", name)) for name in SOURCES]
+
+        def build(level: str) -> None:
             library = folder / f"rollout-{level}{suffix}"
             # Under another name first: another process may be using the old one.
             fresh = library.with_name(f"{library.name}.{os.getpid()}")
-            sources = [str(Path(self.root, "native", name)) for name in SOURCES]
-            arguments = [*command, *FLAGS, *flags, *sources, "-o", str(fresh)]
+            arguments = [*command, *FLAGS, *levels[level], *sources, "-o", str(fresh)]
             subprocess.run(arguments, check=True, capture_output=True, text=True)
             fresh.replace(library)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(build, levels))
         return bool(levels)
 
     def _choose(self) -> tuple[list[str], dict[str, list[str]], str]:
