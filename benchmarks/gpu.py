@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cuda, without_cuda_graphs
+from ncalab.core.rollout import without_cuda_graphs
+from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.tasks import GrowingNCAModel
 
 Run = Callable[[], object]

@@ -1,4 +1,4 @@
-"""Kill a training at random moments, and see that its folder is whole and always resumes.
+"""Kill a training at random snapshots, and see that its folder is whole and always resumes.
 
     python benchmarks/kill_and_resume.py
     python benchmarks/kill_and_resume.py --kills 20 --epochs 400

@@ -85,6 +85,6 @@ if __name__ == "__main__":
     task = json.loads(sys.argv[1])
     torch.set_num_threads(task.pop("threads"))
     case = cases.Case(**task.pop("case"))
-    job = memory if "contender" in task else times
-    sys.stdout.write("\n" + json.dumps(job(case, **task)) + "\n")
+    spec = memory if "contender" in task else times
+    sys.stdout.write("\n" + json.dumps(spec(case, **task)) + "\n")
     sys.stdout.flush()

@@ -29,7 +29,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ZIG = "ziglang>=0.14"
 SOURCES = ("float32.cpp", "float64.cpp")
 # Where the package looks for the libraries, within ``src``.
-TARGET = "ncalab/core/rollout/compiled/lib"
+TARGET = "ncalab/core/rollout/cpu/compiled/lib"
 FLAGS = [
     "-std=c++17",
     "-O3",

@@ -9,10 +9,11 @@ import torch
 from core_models import TinyModel, awaken
 from torch import Tensor, nn
 
-from ncalab.core.rollout import compiled, rollout
-from ncalab.core.rollout.compiled import library as libraries
-from ncalab.core.rollout.compiled.library import library
-from ncalab.core.rollout.compiled.spec import ACTIVATIONS
+from ncalab.core.rollout import rollout
+from ncalab.core.rollout.cpu import compiled
+from ncalab.core.rollout.cpu.compiled import library as libraries
+from ncalab.core.rollout.cpu.compiled.library import library
+from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
 
 CPU = torch.device("cpu")
 
@@ -129,7 +130,7 @@ def test_a_tape_that_is_full_is_followed_by_another(
     x = torch.rand(2, model.num_channels, 12, 9)
     whole = states_and_slopes(model, x, 9)
 
-    monkeypatch.setattr("ncalab.core.rollout.compiled.tape.MOST_BYTES", 1)
+    monkeypatch.setattr("ncalab.core.rollout.cpu.compiled.tape.MOST_BYTES", 1)
     cut = states_and_slopes(model, x, 9)
 
     for one, other in zip(whole, cut, strict=True):

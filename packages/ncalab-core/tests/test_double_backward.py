@@ -13,8 +13,8 @@ from torch.func import functional_call
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout import rollout, why_not_fused
 from ncalab.core.rollout.double_backward import replay_backward
-from ncalab.core.rollout.job import Job, parameters_of
 from ncalab.core.rollout.replay import replay
+from ncalab.core.rollout.spec import RolloutSpec, parameters_of
 
 # torch itself scripts the formulas of its forward mode.
 FORWARD_MODE = "ignore:`torch.jit:DeprecationWarning"
@@ -210,7 +210,7 @@ def test_a_replay_is_the_reference_to_the_bit(make_model: MakeModel, case: str) 
     x = states(model, batch=2)
     clock = FireClock(1, model.fire_rate, [4, 2], 2, 3, x.device)
 
-    got = replay(Job.of(model, clock), None, x, *parameters_of(model))
+    got = replay(RolloutSpec.from_model(model, clock), None, x, *parameters_of(model))
 
     options: dict[str, Any] = {"start": 2, "seed": 1, "samples": [4, 2], "engine": "reference"}
     assert torch.equal(got, rollout(model, x, 3, **options))

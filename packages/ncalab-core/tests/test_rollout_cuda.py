@@ -18,7 +18,8 @@ from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cuda, reference, rollout
+from ncalab.core.rollout import reference, rollout
+from ncalab.core.rollout.cuda import engine as cuda
 
 triton = pytest.importorskip("triton", reason="the CUDA engine needs Triton, it is not installed")
 

@@ -8,7 +8,8 @@ import torch
 from core_models import MakeModel
 from torch import Tensor
 
-from ncalab.core.rollout import clear_cuda_graphs, cuda_graph, rollout, without_cuda_graphs
+from ncalab.core.rollout import clear_cuda_graphs, rollout, without_cuda_graphs
+from ncalab.core.rollout.cuda import graph as cuda_graph
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ncalab.core.rollout import rollout, tiled_rollout
-from ncalab.core.rollout.tiled import Plan
+from ncalab.core.rollout.tiled import Tiling
 
 CPU = torch.device("cpu")
 PADDINGS = ["zero", "reflect", "replicate", "circular"]
@@ -119,7 +119,7 @@ def test_a_tiled_prediction_equals_the_whole_one_and_keeps_its_input(
 def test_bands_hold_working_memory_whatever_the_grid(make_model: MakeModel) -> None:
     model = make_model()
 
-    small, large = (Plan.of(model, (1, 9, n, 4096), None, None) for n in (10**5, 10**7))
+    small, large = (Tiling.choose(model, (1, 9, n, 4096), None, None) for n in (10**5, 10**7))
 
     assert small == large
     assert small.columns < 10**5

@@ -15,7 +15,7 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cuda
+from ncalab.core.rollout.cuda import engine as cuda
 
 # Compute capability 8.0: the oldest with TF32 and bfloat16.
 TARGET = GPUTarget("cuda", 80, 32)

@@ -20,8 +20,8 @@ from ncalab.core.checks import (
 )
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout.cuda_graph import clear_cuda_graphs, without_cuda_graphs
-from ncalab.core.rollout.engine import Engine, run, why_not_fused
+from ncalab.core.rollout.choice import Engine, run, why_not_fused
+from ncalab.core.rollout.cuda.graph import clear_cuda_graphs, without_cuda_graphs
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.tiled import tiled_rollout
 

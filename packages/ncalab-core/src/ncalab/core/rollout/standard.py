@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from ncalab.core.perception import BasicNCAPerception
-from ncalab.core.rollout.job import parameters_of
+from ncalab.core.rollout.spec import parameters_of
 from ncalab.core.rule import MLPNCARule
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from ncalab.core.checks import check_choice, check_flag, check_int, check_model, check_samples
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout.engine import Engine, run
+from ncalab.core.rollout.choice import Engine, run
+from ncalab.core.rollout.grid_store import Grid, StateArray, check_out, check_states, grid_of
 from ncalab.core.rollout.standard import why_reach_unknown
-from ncalab.core.rollout.store import Grid, StateArray, check_out, check_states, grid_of
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
@@ -35,7 +35,7 @@ OVERLAP = 1 / 8
 States = TypeVar("States", bound=StateArray)
 
 
-class Plan(NamedTuple):
+class Tiling(NamedTuple):
     """How a rollout is cut.
 
     Attributes:
@@ -49,9 +49,9 @@ class Plan(NamedTuple):
     reach: int
 
     @classmethod
-    def of(
+    def choose(
         cls, model: "AbstractNCAModel", shape: Sequence[int], tile: int | None, reach: int | None
-    ) -> "Plan":
+    ) -> "Tiling":
         """Choose, unless given, how wide bands are and how many steps they take at once."""
         _, channels, width, height = shape
         if reach is None:
@@ -124,7 +124,7 @@ def tiled_rollout(
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     check_flag("progress", progress)
-    plan = Plan.of(model, x.shape, tile, reach)
+    tiling = Tiling.choose(model, x.shape, tile, reach)
     result: StateArray | None = out
     if isinstance(x, Tensor) and out is None:
         result = torch.empty_like(x)
@@ -132,12 +132,12 @@ def tiled_rollout(
         raise TypeError("out must be given for states in a file, got None; x replaces them")
     check_out(result, x)
     clock = FireClock(seed, model.fire_rate, samples, start, steps, model.device)
-    total = x.shape[0] * math.ceil(x.shape[2] / plan.columns) * math.ceil(steps / plan.steps)
+    total = x.shape[0] * math.ceil(x.shape[2] / tiling.columns) * math.ceil(steps / tiling.steps)
     with torch.no_grad(), tqdm(total=total, unit="tile", disable=not progress) as bar:
         for sample in range(x.shape[0]):
             source, target = grid_of(x, sample), grid_of(result, sample)
-            for part in _passes(clock, sample, plan.steps):
-                for columns, states in _run_pass(model, source, part, plan, x.shape[2], engine):
+            for part in _passes(clock, sample, tiling.steps):
+                for columns, states in _run_pass(model, source, part, tiling, x.shape[2], engine):
                     target.write(columns, states)
                     bar.update()
                 source = target
@@ -153,7 +153,12 @@ def _passes(clock: FireClock, sample: int, length: int) -> Iterator[FireClock]:
 
 
 def _run_pass(
-    model: "AbstractNCAModel", grid: Grid, clock: FireClock, plan: Plan, width: int, engine: Engine
+    model: "AbstractNCAModel",
+    grid: Grid,
+    clock: FireClock,
+    tiling: Tiling,
+    width: int,
+    engine: Engine,
 ) -> Iterator[tuple[range, Tensor]]:
     """Take some steps with every band of one sample.
 
@@ -161,16 +166,16 @@ def _run_pass(
         Columns, and their states after the steps, shape ``(1, C, w, H)``, to be written before
         the next ones are asked for: to the same grid, or to another.
     """
-    reach = plan.reach * clock.steps
+    reach = tiling.reach * clock.steps
     wraps = model.filter_padding == "circular"
-    if plan.columns + (2 * reach if wraps else 0) >= width:
+    if tiling.columns + (2 * reach if wraps else 0) >= width:
         yield range(width), _run(model, grid.read(range(width)), clock, range(width), engine)
         return
     # Columns that are overwritten before they are read for the last time.
     head = grid.read(range(reach if wraps else 0)).clone()
     left = grid.read(range(width - reach, width) if wraps else range(0)).clone()
-    for w0 in range(0, width, plan.columns):
-        band = range(w0, min(w0 + plan.columns, width))
+    for w0 in range(0, width, tiling.columns):
+        band = range(w0, min(w0 + tiling.columns, width))
         own = grid.read(band)
         right = grid.read(range(band.stop, min(band.stop + reach, width)))
         right = torch.cat([right, head[:, :, : reach - right.shape[2]]], dim=2)

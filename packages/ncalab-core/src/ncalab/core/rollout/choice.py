@@ -1,0 +1,79 @@
+"""Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from ncalab.core.fire import FireClock
+from ncalab.core.rollout import reference
+from ncalab.core.rollout.cpu import compiled
+from ncalab.core.rollout.cpu.operations import stepper
+from ncalab.core.rollout.cuda import engine as cuda
+from ncalab.core.rollout.reference import OnStep
+from ncalab.core.rollout.standard import why_not_standard
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+Engine = Literal["auto", "reference", "fused"]
+
+
+def run(
+    model: "AbstractNCAModel",
+    x: Tensor,
+    clock: FireClock,
+    engine: Engine = "auto",
+    on_step: OnStep | None = None,
+    segment: int | None = None,
+) -> Tensor:
+    """Run the steps of ``clock`` on the engine that was asked for.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``; not changed.
+        clock: Which steps to run, and which cells fire in them.
+        engine: See :func:`ncalab.core.rollout.rollout`.
+        on_step: Called with (number of steps taken so far, state); true ends the rollout.
+        segment: Steps between the states that are kept for the backward pass; None to keep
+            what every step needs.
+
+    Returns:
+        States after the last step, shape ``(B, C, W, H)``.
+
+    Raises:
+        ValueError: If the engine is "fused" and cannot serve.
+    """
+    if engine == "reference":
+        return reference.run(model, x, clock, on_step, segment)
+    reason = why_not_fused(model, x, on_step)
+    if model.use_alive_mask and len(clock.stretches) > 1:
+        reason = reason or "the alive mask ends at the border that the columns go around"
+    # The kernels count cells on from the first one.
+    counted = clock.without_columns(x.shape[3]) if x.is_cuda else clock
+    if counted is None:
+        reason = reason or "the columns go around the border of the grid"
+    if counted is not None and reason is None:
+        return _fast_engine(model, x)(model, x, counted, on_step, segment)
+    if engine == "fused":
+        raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
+    return reference.run(model, x, clock, on_step, segment)
+
+
+def _fast_engine(model: "AbstractNCAModel", x: Tensor) -> Callable[..., Tensor]:
+    """Return the fastest engine for a rollout that a fast one can serve."""
+    if x.is_cuda:
+        return cuda.run
+    return stepper.run if compiled.why_not_compiled(model, x) else compiled.run
+
+
+def why_not_fused(
+    model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
+) -> str | None:
+    """Say why a rollout cannot run on a fast engine; None if it can."""
+    if x.device.type not in ("cpu", "cuda"):
+        return f"there is no fast engine for {x.device.type}"
+    if on_step is not None and torch.is_grad_enabled():
+        return "on_step sees states that gradients may be wanted of"
+    return cuda.why_not_cuda(model, x) if x.is_cuda else why_not_standard(model, x)

@@ -1,0 +1,1 @@
+"""The CPU engine that is made of PyTorch operations, where the compiled one does not serve."""

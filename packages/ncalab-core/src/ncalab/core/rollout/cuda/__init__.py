@@ -1,0 +1,1 @@
+"""The CUDA engine: kernels in Triton's language, replayed as CUDA graphs."""
