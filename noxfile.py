@@ -302,6 +302,8 @@ def evaluate(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """Create .venv with all parts editable (without the umbrella) and all tools."""
     install(session, "uv")
+    # Say what the compiler says.
+    session.env["NCALAB_COMPILED"] = "require"
     session.run("uv", "venv", "--clear", "--seed", ".venv")
     editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
     tools = [

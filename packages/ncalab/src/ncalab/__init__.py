@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
     from ncalab.tasks import SegmentationPrediction as SegmentationPrediction
     from ncalab.tasks import read_idx as read_idx
+    from ncalab.tasks import read_image as read_image
+    from ncalab.tasks import read_images as read_images
+    from ncalab.tasks import read_labels as read_labels
+    from ncalab.tasks import read_mask as read_mask
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
     from ncalab.train import CrossValidation as CrossValidation
     from ncalab.train import CrossValidationError as CrossValidationError
@@ -155,6 +159,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "SegmentationNCAModel",
         "SegmentationPrediction",
         "read_idx",
+        "read_image",
+        "read_images",
+        "read_labels",
+        "read_mask",
     ),
     "train": (
         "BasicNCATrainer",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_types
+from ncalab.core.checks import check_type
 from ncalab.core.run_record import read_history_file
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
@@ -29,6 +31,8 @@ class CrossValidation(list[TrainingHistory]):
     """
 
     def __init__(self, histories: Iterable[TrainingHistory]) -> None:
+        histories = list(histories) if isinstance(histories, Iterable) else histories
+        check_types("histories", histories, TrainingHistory)
         super().__init__(histories)
         self.values = [_values(history) for history in self]
 
@@ -75,6 +79,8 @@ class CrossValidationError(RuntimeError):
     def __init__(
         self, failures: Mapping[int, Failure], histories: Mapping[int, TrainingHistory]
     ) -> None:
+        check_type("failures", failures, Mapping)
+        check_type("histories", histories, Mapping)
         self.failures = dict(failures)
         self.histories = dict(histories)
         reasons = "; ".join(f"fold {i}: {failures[i].error}" for i in sorted(failures))

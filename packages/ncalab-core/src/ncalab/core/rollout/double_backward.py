@@ -47,14 +47,15 @@ def replay_backward(
         ``inputs`` and ``gradient`` for autograd.
     """
     create_graph = torch.is_grad_enabled()
+    # Autocast would change products of the backward pass, too.
     with torch.enable_grad(), torch.autocast(gradient.device.type, enabled=False):
         # Aliases: of an input that another one was computed from, only its own part is wanted.
         aliases = [x.view_as(x) if wanted else x for x, wanted in zip(inputs, needed, strict=True)]
         result = function(*aliases)
-    wanted = [alias for alias, is_needed in zip(aliases, needed, strict=True) if is_needed]
-    found = iter(
-        torch.autograd.grad(
-            result, wanted, gradient, create_graph=create_graph, materialize_grads=True
+        wanted = [alias for alias, is_needed in zip(aliases, needed, strict=True) if is_needed]
+        found = iter(
+            torch.autograd.grad(
+                result, wanted, gradient, create_graph=create_graph, materialize_grads=True
+            )
         )
-    )
     return tuple(next(found) if is_needed else None for is_needed in needed)

@@ -1,12 +1,13 @@
 """Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import cpu, cuda, reference
+from ncalab.core.rollout import compiled, cpu, cuda, reference
 from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.standard import why_not_standard
 
@@ -51,11 +52,17 @@ def run(
     if counted is None:
         reason = reason or "the columns go around the border of the grid"
     if counted is not None and reason is None:
-        fused = cuda.run if x.is_cuda else cpu.run
-        return fused(model, x, counted, on_step, segment)
+        return _fast_engine(model, x)(model, x, counted, on_step, segment)
     if engine == "fused":
         raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
     return reference.run(model, x, clock, on_step, segment)
+
+
+def _fast_engine(model: "AbstractNCAModel", x: Tensor) -> Callable[..., Tensor]:
+    """Return the fastest engine for a rollout that a fast one can serve."""
+    if x.is_cuda:
+        return cuda.run
+    return cpu.run if compiled.why_not_compiled(model, x) else compiled.run
 
 
 def why_not_fused(

@@ -42,14 +42,43 @@ def shares_of(batch: int, cells: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
-def run_shares(function: Callable[[Share], Result], shares: Sequence[Share]) -> list[Result]:
-    """Call a function with every share, at the same time; the results keep the shares' order."""
-    if len(shares) == 1:
-        return [function(shares[0])]
+def run_shares(
+    function: Callable[[Share], Result], shares: Sequence[Share], threads: int | None = None
+) -> list[Result]:
+    """Call a function with every share, in several threads; results keep the order of the shares.
+
+    Args:
+        function: What to call.
+        shares: Its arguments; a thread that is done takes the next one.
+        threads: Number of threads; one for each share if None.
+    """
+    threads = len(shares) if threads is None else min(threads, len(shares))
+    if threads <= 1:
+        return [function(share) for share in shares]
+    return list(_threads(threads).map(function, shares))
+
+
+def run_together(function: Callable[[], object], threads: int) -> None:
+    """Call a function in this thread and, as far as they are free, in others at the same time.
+
+    Args:
+        function: What to call; it must do all the work also where no other thread comes.
+        threads: Number of threads, this one included.
+    """
+    helpers = [_threads(threads).submit(function) for _ in range(threads - 1)]
+    try:
+        function()
+    finally:
+        for helper in helpers:
+            # One that has not begun is not needed any more.
+            if not helper.cancel():
+                helper.result()
+
+
+def _threads(count: int) -> ThreadPoolExecutor:
     with _starting:
         # A thread does not outlive a fork.
-        pool = _pool(len(shares), os.getpid())
-    return list(pool.map(function, shares))
+        return _pool(count, os.getpid())
 
 
 _starting = threading.Lock()

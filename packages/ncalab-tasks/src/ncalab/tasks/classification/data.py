@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ncalab.core.checks import check_choice
 from ncalab.core.saving import PathLike
+from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
 
@@ -208,6 +209,12 @@ def find_idx_file(folder: PathLike, split: IDXSplit, kind: Literal["images", "la
     raise FileNotFoundError(f"path must hold one of {', '.join(names)}, got {folder}")
 
 
+def _check_arguments(path: Any, files: Any, transform: Any) -> None:
+    check_data_arguments(path, files, transform, kinds=INDICES)
+    if isinstance(files, str):
+        raise TypeError(f"files must be a sequence of indices, got {files!r}")
+
+
 class IDXDataset(ClassificationDataset):
     """MNIST, Fashion-MNIST or another data set in their layout of IDX files.
 
@@ -232,6 +239,7 @@ class IDXDataset(ClassificationDataset):
         *,
         split: IDXSplit = "train",
     ) -> None:
+        _check_arguments(path, files, transform)
         check_choice("split", split, get_args(IDXSplit))
         images = read_idx(find_idx_file(path, split, "images"))
         labels = read_idx(find_idx_file(path, split, "labels"))
@@ -263,6 +271,7 @@ class MedMNISTDataset(ClassificationDataset):
         *,
         split: MedMNISTSplit = "train",
     ) -> None:
+        _check_arguments(path, files, transform)
         check_choice("split", split, get_args(MedMNISTSplit))
         images, labels = _read_npz(path, (f"{split}_images", f"{split}_labels"))
         if images.ndim == 4 and images.shape[3] not in (1, 3):

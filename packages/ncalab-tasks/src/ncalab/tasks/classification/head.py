@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAHead
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_device, check_int
 
 
 class ClassificationNCAHead(AbstractNCAHead):
@@ -48,7 +48,7 @@ class ClassificationNCAHead(AbstractNCAHead):
             nn.Linear(num_hidden_channels * avg_pool_size**2, hidden_size),
             nn.ReLU(),
             nn.Linear(hidden_size, num_classes),
-        ).to(device)
+        ).to(check_device("device", device))
 
     @property
     def device(self) -> torch.device:

@@ -1,6 +1,5 @@
 """A folder of images and their depth maps."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ncalab.tasks.depth.files import DEPTH_SUFFIXES, IMAGE_SUFFIXES, read_depth, read_image
+from ncalab.core.argument_types import check_positive
+from ncalab.core.checks import check_int
+from ncalab.tasks.arguments import check_data_arguments
+from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth, read_image
+from ncalab.tasks.images import MAX_PIXELS, FileNames, check_reading, list_images
+from ncalab.tasks.images.folders import last_part, why_missing, why_no_images
 
 Transform = Callable[..., dict[str, Any]]
 
@@ -26,12 +30,15 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         files: Names (or paths) of the images to use, with or without suffix; all images, sorted,
             if None.
         transform: Called as ``transform(image=..., mask=...)`` with an image ``(W, H, channels)``,
-            uint8 or (of 16-bit files) float32 in [0, 1], and depth ``(W, H)``, float32; returns a
-            dictionary of both under the same names. Those of Albumentations are such callables.
+            uint8, or float32 of 16-bit files (in [0, 1]) and of floating point (as it is), and
+            depth ``(W, H)``, float32; returns a dictionary of both under the same names. Those of
+            Albumentations are such callables.
         scale: Depth of one count in files of integers; see :func:`read_depth`.
         num_image_channels: 1 for grey images, 3 for RGB, 4 for RGBA.
         image_folder: Name of the folder of images.
         depth_folder: Name of the folder of depth maps.
+        page: Page of images with several, from 0, and of depth maps with several.
+        max_pixels: Pixels that an image or depth map may have at most; None for any number.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
@@ -61,33 +68,42 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         num_image_channels: int = 3,
         image_folder: str = "images",
         depth_folder: str = "depths",
+        page: int | None = None,
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be above 0 and finite, got {scale}")
-        if num_image_channels not in (1, 3, 4):
-            raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")
-        if transform is not None and not callable(transform):
-            raise TypeError(f"transform must be callable or None, got {transform!r}")
+        check_reading(page, max_pixels)
+        names = {"image_folder": image_folder, "depth_folder": depth_folder}
+        check_data_arguments(path, files, transform, names=names)
         if isinstance(files, str):
             raise TypeError(f"files must be a sequence of names, got {files!r}")
+        check_positive("scale", scale)
+        if check_int("num_image_channels", num_image_channels, minimum=1) not in (1, 3, 4):
+            raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")
         self.path = Path(path)
         self.transform = transform
         self.scale = scale
         self.num_image_channels = num_image_channels
-        images = _list_files(self.path / image_folder, IMAGE_SUFFIXES)
-        depths = _by_stem(_list_files(self.path / depth_folder, DEPTH_SUFFIXES))
-        chosen = images if files is None else _choose(files, images)
+        self.page, self.max_pixels = page, max_pixels
+        images = list_images(self.path / image_folder)
+        depths = FileNames(list_images(self.path / depth_folder, DEPTH_SUFFIXES))
+        chosen = images
+        if files is not None:
+            chosen = _choose(files, FileNames(images), self.path / image_folder)
         if not chosen:
-            raise ValueError(f"files must name at least one image, got none in {self.path}")
-        self.pairs = [(image, _partner(image, depths)) for image in chosen]
+            reason = why_no_images(self.path / image_folder)
+            raise ValueError(f"files must name at least one image, got none in {self.path}{reason}")
+        self.pairs = [
+            (image, _partner(image, depths, self.path / depth_folder)) for image in chosen
+        ]
         for number in range(len(self.pairs)):
             self._read(number)
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Read image ``(W, H, channels)`` and depth ``(W, H)``; check that they fit."""
         image_path, depth_path = self.pairs[number]
-        image = read_image(image_path, self.num_image_channels)
-        depth = read_depth(depth_path, self.scale)
+        options = {"page": self.page, "max_pixels": self.max_pixels}
+        image = read_image(image_path, self.num_image_channels, **options)
+        depth = read_depth(depth_path, self.scale, **options)
         if image.shape[:2] != depth.shape:
             raise ValueError(
                 f"depth must have the size of its image {image.shape[:2]}, "
@@ -173,40 +189,31 @@ def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:
     return depth.float()
 
 
-def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a folder that end in one of the suffixes, sorted by name."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"path must hold the folder {folder.name}, got {folder.parent}")
-    files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes)
-    return sorted(file for file in files if not file.name.startswith("."))
-
-
-def _by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
-    stems: dict[str, list[Path]] = {}
-    for file in files:
-        stems.setdefault(file.stem, []).append(file)
-    return stems
-
-
-def _choose(names: Sequence[str | Path], images: Sequence[Path]) -> list[Path]:
+def _choose(names: Sequence[str | Path], images: FileNames, folder: Path) -> list[Path]:
     """Return the images of the names, which may be paths, and may lack their suffix."""
-    by_name, stems = {image.name: image for image in images}, _by_stem(images)
     chosen = []
-    for name in (Path(name).name for name in names):
-        found = [by_name[name]] if name in by_name else stems.get(name, [])
+    for name in names:
+        found, last = images.find(name), last_part(name)
         if not found:
-            raise FileNotFoundError(f"files must be names of images, but none is called {name!r}")
+            raise FileNotFoundError(
+                f"files must be names of images, but none is called {last!r}"
+                f"{why_missing(folder, last)}"
+            )
         if len(found) > 1:
-            raise ValueError(f"files must be unambiguous, got {name!r}: {[f.name for f in found]}")
+            shown = [file.name for file in found]
+            raise ValueError(f"files must be unambiguous, got {last!r}: {shown}")
         chosen += found
     return chosen
 
 
-def _partner(image: Path, depths: dict[str, list[Path]]) -> Path:
+def _partner(image: Path, depths: FileNames, folder: Path) -> Path:
     """Return the depth map of an image."""
-    found = depths.get(image.stem, [])
+    found = depths.with_stem(image.stem)
     if not found:
-        raise FileNotFoundError(f"{image} must have a depth map of the name {image.stem}.*")
+        raise FileNotFoundError(
+            f"{image} must have a depth map of the name {image.stem}.*"
+            f"{why_missing(folder, image.stem)}"
+        )
     if len(found) > 1:
         raise ValueError(f"{image} must have one depth map, got {[f.name for f in found]}")
     return found[0]

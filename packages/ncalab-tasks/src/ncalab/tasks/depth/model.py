@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.checks import check_non_negative, check_number
+from ncalab.core.argument_types import check_positive
+from ncalab.core.checks import check_non_negative
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import label_range, masked_ssim
 from ncalab.tasks.depth.valid import valid_depth
@@ -115,11 +116,10 @@ class DepthNCAModel(AbstractNCAModel):
             check_non_negative(f"lambda_{name}", value)
         if not any(weights.values()):
             raise ValueError("one of lambda_mse, _scale_shift, _gradient, _ssim must be above 0")
-        check_number("depth_scale", self.depth_scale)
         for name in ("depth_scale", "data_range"):
             value = getattr(self, name)
-            if value is not None and not 0 < check_number(name, value) < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+            if value is not None or name == "depth_scale":
+                check_positive(name, value)
 
     def _weights(self) -> dict[str, float]:
         return {

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ncalab.cli.config.class_folders import read_class_folders
-from ncalab.cli.config.sections import Changes, Checked, Loader, Split
+from ncalab.cli.config.sections import Changes, Checked, ClassFolders, Loader, Picture, Split
 from ncalab.cli.config.transforms import Changed, transform_of
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import AbstractNCAModel
@@ -24,6 +23,8 @@ from ncalab.tasks import (
     SegmentationNCADataset,
 )
 from ncalab.tasks.classification.data import stratified_choice
+from ncalab.tasks.images import FileNames, image_size
+from ncalab.tasks.images.folders import last_part
 from ncalab.train import SplitDefinition
 
 # Data sets of pairs of files.
@@ -88,7 +89,14 @@ def read_parts(checked: Checked, model: AbstractNCAModel) -> Parts:
             f"split must be left out for data.class {kind}, which has parts of its own"
         )
     if kind == "GrowingNCADataset":
-        image = load_target(Path(data["image"]), data.get("size", 40), data.get("padding", 4))
+        picture = Picture(**data)
+        image = load_target(
+            Path(picture.image),
+            picture.size,
+            picture.padding,
+            page=picture.page,
+            max_pixels=picture.max_pixels,
+        )
         parts = Parts(GrowingNCADataset(image, model.num_channels, checked.loader.batch_size))
     elif kind == "MedMNISTDataset":
         parts = _medmnist(data, checked.changes)
@@ -129,7 +137,10 @@ def _whole(
         return DepthDataset(num_image_channels=model.num_image_channels, **data)
     if kind == "IDXDataset":
         return IDXDataset(split="train", **data)
-    folders, names = read_class_folders(Path(data["path"]), changes.resize)
+    where = ClassFolders(**data)
+    folders, names = read_class_folders(
+        Path(where.path), changes.resize, page=where.page, max_pixels=where.max_pixels
+    )
     _name_classes(model, names)
     return folders
 
@@ -187,18 +198,26 @@ def _from_file(whole: _Pairs | ClassificationDataset, split: Split) -> Places:
     if not 0 <= split.fold < len(folds):
         raise ValueError(f"split.fold must be in [0, {len(folds)}), got {split.fold}")
     fold = folds[split.fold]
-    return _indices(whole, fold.train), _indices(whole, fold.val), np.array([], int)
+    train, val = _indices(whole, fold.train), _indices(whole, fold.val)
+    # One file may have several names there, such as those with and without suffix.
+    if len(both := np.intersect1d(train, val)):
+        raise ValueError(
+            "split.file must name each sample to train on or to validate on, got both for sample "
+            f"{both[0]} of {len(whole)}"
+        )
+    return train, val, np.array([], int)
 
 
 def _indices(whole: _Pairs | ClassificationDataset, names: Sequence[Any]) -> np.ndarray:
     """Return the places of samples by their names, with or without suffix, or numbers."""
     if isinstance(whole, ClassificationDataset):
         known = {str(place): place for place in range(len(whole))}
+        found = [known.get(last_part(name)) for name in names]
     else:
         files = [image for image, _ in whole.pairs]
-        known = {file.stem: place for place, file in enumerate(files)}
-        known |= {file.name: place for place, file in enumerate(files)}
-    found = [known.get(Path(str(name)).name) for name in names]
+        places = {file: place for place, file in enumerate(files)}
+        index = FileNames(files)
+        found = [places[each[0]] if (each := index.find(name)) else None for name in names]
     missing = [name for name, place in zip(names, found, strict=True) if place is None]
     if missing:
         raise ValueError(
@@ -253,12 +272,11 @@ def _check_sizes(part: _Pairs, checked: Checked) -> None:
         return
     first: tuple[Path, tuple[int, int]] | None = None
     for file, _ in part.pairs:
-        with Image.open(file) as image:
-            columns, rows = image.size
+        size = image_size(file, page=part.page, max_pixels=part.max_pixels)
         if first is None:
-            first = file, (rows, columns)
-        elif first[1] != (rows, columns):
+            first = file, size
+        elif first[1] != size:
             raise ValueError(
                 "data.resize must be given (or loader.batch_size = 1) for images of several "
-                f"sizes, got {first[0]} with {first[1]} and {file} with {(rows, columns)}"
+                f"sizes, got {first[0]} with {first[1]} and {file} with {size}"
             )

@@ -11,6 +11,7 @@ from ncalab.cli.jobs.files import check_output_file
 from ncalab.cli.jobs.images import read_input
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel
+from ncalab.tasks.images import MAX_PIXELS
 from ncalab.viz import Animator
 
 SUFFIXES = (".gif", ".mp4")
@@ -21,6 +22,8 @@ class AnimateSettings:
     """Options of ``ncalab animate``, as their help describes them."""
 
     size: tuple[int, int] | None
+    page: int | None
+    max_pixels: int | None
     steps: int | None
     every: int
     interval: int
@@ -33,7 +36,13 @@ class AnimateSettings:
 
 
 def start_of(
-    model: AbstractNCAModel, weights: Path, image: Path | None, size: tuple[int, int] | None
+    model: AbstractNCAModel,
+    weights: Path,
+    image: Path | None,
+    size: tuple[int, int] | None,
+    *,
+    page: int | None = None,
+    max_pixels: int | None = None,
 ) -> Tensor:
     """Return what a rollout starts from, shape ``(1, C or image channels, W, H)``.
 
@@ -42,6 +51,8 @@ def start_of(
         weights: Where it comes from.
         image: Picture or array to start from; None for the seed of a growing model.
         size: Grid of that seed.
+        page: Page of a picture with several, from 0.
+        max_pixels: Pixels that a picture may have at most; None for the reader's own limit.
 
     Raises:
         ValueError: If the model has no seed and there is no image, or both are given.
@@ -49,7 +60,7 @@ def start_of(
     if image is not None:
         if size is not None:
             raise ValueError(f"--size must be left out with an image, got {size[0]} {size[1]}")
-        return read_input(model, image)[None]
+        return read_input(model, image, page=page, max_pixels=max_pixels or MAX_PIXELS)[None]
     make_seed = getattr(model, "make_seed", None)
     if make_seed is None:
         raise ValueError(f"IMAGE must be given for a model of {model.task or 'its kind'}, got none")
@@ -75,7 +86,14 @@ def animate_model(
     model = load_model(weights, settings.device)
     animation = Animator(
         model,
-        start_of(model, weights, image, settings.size),
+        start_of(
+            model,
+            weights,
+            image,
+            settings.size,
+            page=settings.page,
+            max_pixels=settings.max_pixels,
+        ),
         settings.steps,
         settings.interval,
         overlay=settings.overlay,

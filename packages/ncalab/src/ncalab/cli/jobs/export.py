@@ -24,6 +24,8 @@ class ExportSettings:
     fire_rate: float | None
     unroll: bool
     image: Path | None
+    page: int | None
+    max_pixels: int | None
     size: tuple[int, int] | None
     title: str | None
     seed: int
@@ -61,7 +63,13 @@ def export_model(
 
 def _check_options(kind: str, settings: ExportSettings) -> None:
     """Raise for options that say nothing about this format."""
-    of_pages = {"image": settings.image, "size": settings.size, "title": settings.title}
+    of_pages = {
+        "image": settings.image,
+        "page": settings.page,
+        "max-pixels": settings.max_pixels,
+        "size": settings.size,
+        "title": settings.title,
+    }
     of_programs = {
         "steps": settings.steps,
         "fire-rate": settings.fire_rate,
@@ -108,5 +116,12 @@ def _write_html(
 ) -> None:
     from ncalab.viz import export_html
 
-    start = start_of(model, weights, settings.image, settings.size)
+    start = start_of(
+        model,
+        weights,
+        settings.image,
+        settings.size,
+        page=settings.page,
+        max_pixels=settings.max_pixels,
+    )
     export_html(model, output, start, seed=settings.seed, title=settings.title)

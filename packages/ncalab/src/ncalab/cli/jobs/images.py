@@ -10,11 +10,27 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks.growing.data import premultiply
-from ncalab.tasks.images import image_suffixes, image_to_tensor, read_image
+from ncalab.tasks.images import (
+    MAX_PIXELS,
+    image_suffixes,
+    image_to_tensor,
+    list_images,
+    read_image,
+    with_channels,
+)
+from ncalab.tasks.images.folders import why_no_images
 
-# Of red, green and blue in grey: ITU-R BT.601, as Pillow converts.
-_LUMA = (0.299, 0.587, 0.114)
 ARRAY_SUFFIX = ".npy"
+
+# From and to how many channels: what is said about it.
+_CONVERSIONS = {
+    (1, 3): "grey in all of red, green and blue",
+    (1, 4): "grey, opaque",
+    (3, 4): "opaque",
+    (3, 1): "as grey",
+    (4, 1): "as grey, and black where it is transparent",
+    (4, 3): "black where it is transparent",
+}
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -29,18 +45,22 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in suffixes and not file.name.startswith(".")
-        )
+        inside = list_images(path, suffixes)
         if not inside:
-            raise ValueError(f"IMAGES must hold at least one image, got the folder {path}")
+            raise ValueError(
+                f"IMAGES must hold at least one image, got the folder {path}{why_no_images(path)}"
+            )
         found += inside
     return found
 
 
-def read_input(model: AbstractNCAModel, path: Path) -> Tensor:
+def read_input(
+    model: AbstractNCAModel,
+    path: Path,
+    *,
+    page: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Tensor:
     """Read an image as a model takes it.
 
     A picture with other channels than the model's is converted where that has one meaning, and
@@ -50,6 +70,8 @@ def read_input(model: AbstractNCAModel, path: Path) -> Tensor:
         model: The model.
         path: Picture, or .npy array ``(W, H)`` or ``(W, H, C)``, W downwards: an image, or a state
             with all of the model's channels.
+        page: Page of a picture with several, from 0.
+        max_pixels: Pixels that a picture may have at most; None for any number.
 
     Returns:
         Image or state, shape ``(C, W, H)``, float32.
@@ -60,12 +82,10 @@ def read_input(model: AbstractNCAModel, path: Path) -> Tensor:
     """
     if path.suffix.lower() == ARRAY_SUFFIX:
         return _check_channels(model, path, image_to_tensor(_read_array(path)))
-    image = image_to_tensor(read_image(path))
-    wanted = model.num_image_channels
+    pixels = read_image(path, page=page, max_pixels=max_pixels)
+    image = image_to_tensor(_converted(pixels, model.num_image_channels, path))
     if model.task == "growing" and len(image) == 4:
         image = _channels_first(premultiply(_channels_last(image)))
-    if len(image) != wanted:
-        image = _converted(model, path, image)
     return image
 
 
@@ -88,22 +108,16 @@ def _check_channels(model: AbstractNCAModel, path: Path, image: Tensor) -> Tenso
     return image
 
 
-def _converted(model: AbstractNCAModel, path: Path, image: Tensor) -> Tensor:
+def _converted(pixels: np.ndarray, wanted: int, path: Path) -> np.ndarray:
     """Bring a picture to the channels of the model."""
-    has, wanted = len(image), model.num_image_channels
-    if has in (1, 3) and wanted == 4 and model.task == "growing":
-        result, said = torch.cat([image.expand(3, -1, -1), torch.ones_like(image[:1])]), "opaque"
-    elif has == 1 and wanted == 3:
-        result, said = image.expand(3, -1, -1).clone(), "grey in all of red, green and blue"
-    elif has in (3, 4) and wanted == 1:
-        weights = torch.tensor(_LUMA)[:, None, None]
-        result, said = (weights * image[:3]).sum(dim=0, keepdim=True), "as grey"
-    elif has == 4 and wanted == 3:
-        result, said = image[:3].clone(), "without its opacity"
-    else:
+    has = pixels.shape[2]
+    if has == wanted:
+        return pixels
+    if (has, wanted) not in _CONVERSIONS:
         raise ValueError(f"{path} must have {wanted} channels for this model, got {has}")
+    said = _CONVERSIONS[has, wanted]
     click.echo(f"{path}: has {has} channels, the model takes {wanted}; taken {said}", err=True)
-    return result
+    return with_channels(pixels, wanted)
 
 
 def _channels_last(image: Tensor) -> np.ndarray:

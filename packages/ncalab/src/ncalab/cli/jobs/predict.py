@@ -9,12 +9,13 @@ import click
 import torch
 from torch import Tensor
 
-from ncalab.cli.jobs.files import check_new
+from ncalab.cli.jobs.files import check_new, short_name
 from ncalab.cli.jobs.images import find_images, read_input
 from ncalab.cli.jobs.results import Results, results_of
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.saving import check_writable_folder
+from ncalab.tasks.images import MAX_PIXELS
 
 SEED_NAME = "seed"
 
@@ -26,6 +27,8 @@ class PredictSettings:
     steps: int | None
     batch_size: int
     tile: int | Literal["auto"] | None
+    page: int | None
+    max_pixels: int | None
     overlay: bool
     depth_format: str
     depth_unit: float
@@ -34,6 +37,13 @@ class PredictSettings:
     device: str
     seed: int
     force: bool
+
+    @property
+    def pixel_limit(self) -> int | None:
+        """Pixels that an image may have; any number in bands, which are for large images."""
+        if self.max_pixels is not None:
+            return self.max_pixels
+        return MAX_PIXELS if self.tile is None else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def predict_images(
         save_state=settings.save_state,
     )
     paths = find_images(images)
-    named = _named(paths) if paths else {SEED_NAME: weights}
+    named = _named(paths, results.longest_ending) if paths else {SEED_NAME: weights}
     if not paths and not hasattr(model, "make_seed"):
         raise ValueError(f"IMAGES must be given for a model of {model.task or 'its kind'}")
     if paths and settings.size is not None:
@@ -91,7 +101,9 @@ def predict_images(
     check_writable_folder(output, name="--output")
     failures = _Failures()
     inputs = (
-        _read(model, named, failures) if paths else _seed(model, grid_of(weights, settings.size))
+        _read(model, named, settings, failures)
+        if paths
+        else _seed(model, grid_of(weights, settings.size))
     )
     try:
         for batch in _batches(inputs, settings.batch_size if _alike(model) else 1):
@@ -102,20 +114,23 @@ def predict_images(
     return failures.count
 
 
-def _named(paths: Iterable[Path]) -> dict[str, Path]:
-    """Name each image after its file.
+def _named(paths: Iterable[Path], longest_ending: int) -> dict[str, Path]:
+    """Name each image after its file, short enough for the endings of its results.
 
     Raises:
         ValueError: If two would be written to one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
-        if path.stem in named:
+        name = short_name(path.stem, longest_ending)
+        if name in named:
             raise ValueError(
-                f"IMAGES must have names of their own, got {named[path.stem]} and {path}; "
+                f"IMAGES must have names of their own, got {named[name]} and {path}; "
                 "predict from them in two calls, with two --output folders"
             )
-        named[path.stem] = path
+        if name != path.stem:
+            click.echo(f"{path}: its name is too long for results, which are {name}*", err=True)
+        named[name] = path
     return named
 
 
@@ -127,10 +142,17 @@ def _alike(model: AbstractNCAModel) -> bool:
     return not model.pad_noise and isinstance(model.inference_timesteps, int)
 
 
-def _read(model: AbstractNCAModel, named: dict[str, Path], failures: _Failures) -> Iterator[_Input]:
+def _read(
+    model: AbstractNCAModel,
+    named: dict[str, Path],
+    settings: PredictSettings,
+    failures: _Failures,
+) -> Iterator[_Input]:
+    limit = settings.pixel_limit
     for name, path in named.items():
         try:
-            yield _Input(path, name, read_input(model, path))
+            image = read_input(model, path, page=settings.page, max_pixels=limit)
+            yield _Input(path, name, image)
         except (ValueError, TypeError, OSError) as error:
             failures.add(path, error)
 

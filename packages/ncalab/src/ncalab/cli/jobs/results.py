@@ -51,10 +51,17 @@ class Results(ABC):
 
     def files(self, names: Collection[str]) -> list[Path]:
         """Return the files that will be written for images of these names."""
-        endings = [*self.endings]
-        endings += ["_overlay.png"] if self.overlay else []
-        endings += ["_state.npy"] if self.save_state else []
+        endings = self._all_endings()
         return [self.folder / f"{name}{ending}" for name in names for ending in endings]
+
+    def _all_endings(self) -> list[str]:
+        overlay = ["_overlay.png"] if self.overlay else []
+        return [*self.endings, *overlay, *(["_state.npy"] if self.save_state else [])]
+
+    @property
+    def longest_ending(self) -> int:
+        """Number of characters of the longest ending."""
+        return max(map(len, self._all_endings()), default=0)
 
     def write(self, name: str, path: Path, image: Tensor, prediction: Prediction) -> str:
         """Write the files of one image.

@@ -1,0 +1,36 @@
+"""Which standard models the compiled engine serves."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ncalab.core.rollout.compiled.library import library
+from ncalab.core.rollout.compiled.spec import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+# Cells of the batch with their frames are counted in 32 bits.
+MOST_CELLS = 2**31
+
+
+def why_not_compiled(model: "AbstractNCAModel", x: Tensor) -> str | None:
+    """Say why the compiled engine cannot run a standard model on these states; None if it can.
+
+    Args:
+        model: Model that :func:`ncalab.core.rollout.standard.why_not_standard` accepts.
+        x: States, shape ``(B, C, W, H)``, on the CPU.
+    """
+    found = library(x.dtype)
+    if isinstance(found, str):
+        return found
+    activation = model.rule.get_submodule("network.1")
+    if type(activation) not in ACTIVATIONS:
+        return f"it does not know {type(activation).__name__}"
+    if model.immutable_image_channels and model.num_channels == model.num_image_channels:
+        return "no channel may change"
+    radius = model.perception.radius
+    cells = (x.shape[2] + 2 * radius) * (x.shape[3] + 2 * radius)
+    if max(cells, x.shape[0] * x.shape[2] * x.shape[3]) >= MOST_CELLS:
+        return f"there are {MOST_CELLS} cells or more"
+    return None

@@ -1,0 +1,194 @@
+"""The parameters of a standard model as the compiled functions read them."""
+
+import math
+from functools import lru_cache
+from itertools import accumulate, chain, compress, product
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ncalab.core.fire import FireClock
+from ncalab.core.rollout.compiled.spec import ACTIVATIONS, SLOPES, Spec, Views
+from ncalab.core.rollout.job import parameters_of
+
+if TYPE_CHECKING:
+    from ncalab.core.model import AbstractNCAModel
+
+
+class Parameters(NamedTuple):
+    """What a rollout is differentiated with respect to, besides its states.
+
+    Attributes:
+        factors: Of every tap of every view, one number for each channel, shape ``(taps, C)``.
+        into: Perception (without time) to hidden neurons, shape ``(hidden, (1 + n) C)``.
+        bias: Bias of the hidden neurons at each step, shape ``(T or 1, B or 1, hidden)``.
+        out: Hidden neurons to updates, shape ``(C, hidden)``.
+    """
+
+    factors: Tensor
+    into: Tensor
+    bias: Tensor
+    out: Tensor
+
+
+def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[Spec, Parameters]:
+    """Collect what a rollout of a standard model needs, differentiably."""
+    filters, first, bias, last = parameters_of(model)
+    views, factors = _taps(filters, fixed=model.num_learned_filters == 0)
+    into = first.flatten(1)
+    biases = bias[None, None]
+    if model.use_temporal_encoding:
+        steps = range(clock.start, clock.start + clock.steps)
+        times = torch.tensor([model.perception.time(step) for step in steps], dtype=bias.dtype)
+        biases = biases + times[:, None, None] * into[:, -1]
+        into = into[:, :-1]
+    activation = model.rule.get_submodule("network.1")
+    spec = Spec(
+        clock=clock,
+        views=views,
+        radius=model.perception.radius,
+        padding=model.filter_padding,
+        first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
+        use_alive_mask=model.use_alive_mask,
+        activation=ACTIVATIONS.index(type(activation)),
+        slope=_slope(activation),
+    )
+    return spec, Parameters(factors, into, biases, last.flatten(1))
+
+
+def _slope(activation: nn.Module) -> float:
+    """Return the number that a leaky ReLU or an ELU has."""
+    return float(getattr(activation, SLOPES.get(type(activation), ""), 0))
+
+
+def _taps(filters: Tensor, *, fixed: bool) -> tuple[Views, Tensor]:
+    """Return depthwise filters ``(n, C, k, ...)`` as taps; of fixed ones, those that are not 0."""
+    rows = filters.flatten(2).transpose(1, 2)
+    if not fixed:
+        used = (True,) * (rows.shape[0] * rows.shape[1])
+        return _views(used, len(rows), filters.shape[2:]), rows.flatten(0, 1)
+    mask = (rows != 0).any(2)
+    return _views(tuple(mask.flatten().tolist()), len(rows), filters.shape[2:]), rows[mask]
+
+
+@lru_cache(maxsize=64)
+def _views(used: tuple[bool, ...], count: int, size: tuple[int, ...]) -> Views:
+    """Return views of whose taps some are used.
+
+    Args:
+        used: Of every tap of every view, whether it is used.
+        count: Number of views.
+        size: Size of the filters along each axis.
+    """
+    every = list(product(*(range(-(n // 2), n // 2 + 1) for n in size)))
+    masks = [used[n * len(every) : (n + 1) * len(every)] for n in range(count)]
+    places = [list(compress(every, mask)) for mask in masks]
+    starts = accumulate(map(len, places), initial=0)
+    return Views(tuple(starts), tuple(chain.from_iterable(places)))
+
+
+class Packed(NamedTuple):
+    """Parameters in the layout of the compiled functions, padded to whole vectors.
+
+    Attributes:
+        lanes: Numbers of a vector.
+        factors: Shape ``(taps, C padded)``.
+        into: Shape ``((1 + n) C, hidden padded)``.
+        into_back: Shape ``(hidden padded, (1 + n) C padded)``.
+        out: Shape ``(hidden padded, mutable padded)``.
+        out_back: Shape ``(mutable, hidden padded)``.
+        bias: Shape ``(T or 1, B or 1, hidden padded)``.
+    """
+
+    lanes: int
+    factors: Tensor
+    into: Tensor
+    into_back: Tensor
+    out: Tensor
+    out_back: Tensor
+    bias: Tensor
+
+
+def pack(parameters: Parameters, first_mutable: int, lanes: int) -> Packed:
+    """Lay out parameters for the compiled functions."""
+    factors, into, bias, out = parameters
+    out = out[first_mutable:]
+    seen, hidden, mutable = into.shape[1], into.shape[0], out.shape[0]
+
+    def padded(matrix: Tensor, *shape: int) -> Tensor:
+        room = matrix.new_zeros(shape)
+        room[tuple(slice(n) for n in matrix.shape)] = matrix
+        return room
+
+    def up(number: int) -> int:
+        return round_up(number, lanes)
+
+    return Packed(
+        lanes,
+        padded(factors, len(factors), up(factors.shape[1])),
+        padded(into.t(), seen, up(hidden)),
+        padded(into, up(hidden), up(seen)),
+        padded(out.t(), up(hidden), up(mutable)),
+        padded(out, mutable, up(hidden)),
+        padded(bias, *bias.shape[:2], up(hidden)),
+    )
+
+
+class GradientSums:
+    """Where the tasks of a backward pass add up the gradients of the parameters.
+
+    Args:
+        parameters: The parameters.
+        first_mutable: First channel that steps change.
+        lanes: Numbers of a vector.
+        tasks: Number of tasks.
+    """
+
+    # Gradients are computed in tiles of up to that many rows (``TILE_ROWS`` in native/products.h).
+    TILE_ROWS = 12
+
+    def __init__(self, parameters: Parameters, first_mutable: int, lanes: int, tasks: int) -> None:
+        factors, into, bias, out = self.parameters = parameters
+        hidden, channels = (round_up(n, lanes) for n in (len(into), factors.shape[1]))
+        self.mutable = len(out) - first_mutable
+        rows = (round_up(n, self.TILE_ROWS) for n in (into.shape[1], self.mutable))
+        self.shapes = [
+            *((n, hidden) for n in rows),
+            (*bias.shape[:2], hidden),
+            (len(factors), channels),
+        ]
+        self._sizes = [math.prod(shape) for shape in self.shapes]
+        self._sums = into.new_zeros(tasks, sum(self._sizes))
+
+    def of_task(self, task: int) -> list[Tensor]:
+        """Return the sums of a task: into, out, bias and factors."""
+        return list(self._sums[task].split(self._sizes))
+
+    def total(self) -> list[Tensor]:
+        """Return the gradients of the parameters."""
+        # One after the other: the order of a sum over a dimension may depend on its size.
+        total = self._sums[0]
+        for task in self._sums[1:]:
+            total = total + task
+        parts = zip(total.split(self._sizes), self.shapes, strict=True)
+        d_into, d_out, d_bias, d_factors = (part.view(shape) for part, shape in parts)
+        factors, into, _, out = self.parameters
+        hidden, seen = into.shape
+        of_all = torch.zeros_like(out)
+        of_all[len(out) - self.mutable :] = d_out[: self.mutable, :hidden]
+        return [
+            d_factors[:, : factors.shape[1]],
+            d_into[:seen, :hidden].t(),
+            d_bias[..., :hidden],
+            of_all,
+        ]
+
+
+def round_up(number: int, unit: int) -> int:
+    """Return the next multiple of a unit.
+
+    >>> round_up(17, 16)
+    32
+    """
+    return -(-number // unit) * unit

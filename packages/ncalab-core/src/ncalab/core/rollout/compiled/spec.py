@@ -1,0 +1,95 @@
+"""What a compiled rollout is told besides its tensors."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from ncalab.core.fire import FireClock, fire_threshold
+from ncalab.core.padding import FilterPadding
+from ncalab.core.rollout.compiled.geometry import Geometry, geometry
+
+# The order of ``Activation`` in native/activations.h.
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    nn.ReLU,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.ELU,
+    nn.SiLU,
+)
+
+# What the number is called that some of them have.
+SLOPES: dict[type[nn.Module], str] = {nn.LeakyReLU: "negative_slope", nn.ELU: "alpha"}
+
+
+@dataclass(frozen=True)
+class Views:
+    """The filtered views that a cell has of its neighbourhood, as lists of taps.
+
+    Attributes:
+        taps: Where the taps of each view begin, and where the last ones end.
+        places: Of every tap, the neighbour that it reads, as distances along each axis.
+    """
+
+    taps: tuple[int, ...]
+    places: tuple[tuple[int, ...], ...]
+
+    @property
+    def count(self) -> int:
+        """Number of views."""
+        return len(self.taps) - 1
+
+    @property
+    def radius(self) -> int:
+        """Largest distance of a neighbour along an axis."""
+        return max((abs(distance) for place in self.places for distance in place), default=0)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A rollout of a standard model.
+
+    Attributes:
+        clock: Steps, and which cells fire in them.
+        views: What cells perceive besides their own state.
+        radius: Cells that a view reaches along each axis.
+        padding: How the grid continues beyond its border.
+        first_mutable: First channel that steps change.
+        use_alive_mask: Whether cells without a visible neighbour are cleared.
+        activation: Index in ``ACTIVATIONS``.
+        slope: Slope of a leaky ReLU below zero; the scale of an ELU.
+    """
+
+    clock: FireClock
+    views: Views
+    radius: int
+    padding: FilterPadding
+    first_mutable: int
+    use_alive_mask: bool
+    activation: int
+    slope: float
+
+    @property
+    def steps(self) -> int:
+        """Number of steps to take."""
+        return self.clock.steps
+
+    @property
+    def threshold(self) -> int:
+        """A cell fires if 24 bits of its hash are below."""
+        return fire_threshold(self.clock.fire_rate)
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """Keys of the fire masks, shape ``(T, B, 2)``, int32."""
+        return self.clock.keys.contiguous()
+
+    def geometry(self, x: Tensor) -> Geometry:
+        """Return the grid of one sample of states ``(B, C, *grid)``."""
+        return geometry(tuple(x.shape[2:]), self.radius, self.padding)
+
+    def starting_at(self, step: int, steps: int) -> "Spec":
+        """Return the rollout of some of the steps, counted from the first one."""
+        return replace(self, clock=replace(self.clock, start=self.clock.start + step, steps=steps))

@@ -1,0 +1,96 @@
+"""What the compiled functions are given: field by field what ``native/*.h`` declares."""
+
+import ctypes
+from ctypes import Structure, c_double, c_float, c_int64, c_void_p
+from typing import Any, ClassVar
+
+Fields = list[tuple[str, Any]]
+
+
+def _rollout(real: Any) -> Fields:
+    return [
+        ("samples", c_int64),
+        ("cells", c_int64 * 3),
+        ("frame", c_int64 * 3),
+        ("channels", c_int64),
+        ("first_mutable", c_int64),
+        ("alive_mask", c_int64),
+        ("threshold", c_int64),
+        ("keys", c_void_p),
+        ("keys_of_step", c_int64),
+        ("first_cells", c_void_p),
+        ("framed", c_int64),
+        ("frame_cells", c_void_p),
+        ("frame_sources", c_void_p),
+        ("padded", c_int64),
+        ("padding", c_void_p),
+        ("views", c_int64),
+        ("taps", c_void_p),
+        ("offsets", c_void_p),
+        ("factors", c_void_p),
+        ("activation", c_int64),
+        ("slope", real),
+        ("hidden", c_int64),
+        ("into", c_void_p),
+        ("into_back", c_void_p),
+        ("out", c_void_p),
+        ("out_back", c_void_p),
+        ("bias", c_void_p),
+        ("bias_of_step", c_int64),
+        ("bias_of_sample", c_int64),
+        ("spent", c_void_p),
+    ]
+
+
+class Rollout32(Structure):
+    """A rollout of float32 states: ``Rollout`` of ``native/rollout.h``."""
+
+    _fields_: ClassVar[Fields] = _rollout(c_float)
+
+
+class Rollout64(Structure):
+    """A rollout of float64 states."""
+
+    _fields_: ClassVar[Fields] = _rollout(c_double)
+
+
+class Tape(Structure):
+    """What the backward pass needs of some steps: ``Tape`` of ``native/forward.h``."""
+
+    _fields_: ClassVar[Fields] = [
+        ("rows", c_void_p),
+        ("rows_room", c_int64),
+        ("rows_used", c_int64),
+        ("fates", c_void_p),
+        ("fates_room", c_int64),
+        ("fates_used", c_int64),
+        ("boxes", c_void_p),
+        ("starts", c_void_p),
+    ]
+
+
+class Gradients(Structure):
+    """Where gradients are added up: ``Gradients`` of ``native/backward.h``."""
+
+    _fields_: ClassVar[Fields] = [
+        ("into", c_void_p),
+        ("out_back", c_void_p),
+        ("bias", c_void_p),
+        ("factors", c_void_p),
+    ]
+
+
+class Team(Structure):
+    """What threads that share a rollout agree on: ``Team`` of ``native/threads.h``."""
+
+    _fields_: ClassVar[Fields] = [("bands", c_int64), ("taken", c_int64), ("done", c_int64)]
+
+
+def copied(structure: Structure) -> Any:
+    """Return a copy of a structure; what its pointers lead to is shared."""
+    return type(structure).from_buffer_copy(bytes(structure))
+
+
+def reference(structure: Any) -> Any:
+    """Return a pointer to a structure, as an argument."""
+    return ctypes.byref(structure)
