@@ -180,9 +180,13 @@ def test_finished_folds_are_read_and_not_trained(
 @pytest.mark.parametrize(
     ("name", "data_of_file", "message"),
     [
-        ("history.json", b"{}", "history.json must hold a history: KeyError"),
-        ("history.json", b'{"curves": 3}', "history.json must hold a history: TypeError"),
-        ("result.json", b'{"metric": "mse"}', "result.json must hold the result of a training"),
+        ("history.json", b"{}", "history.json: created must be a string, got nothing"),
+        ("history.json", b'{"curves": 3}', "history.json: created must be a string, got nothing"),
+        (
+            "result.json",
+            b'{"metric": "mse"}',
+            "result.json: higher_is_better must be true or false, got nothing",
+        ),
         ("parameters.json", b"[" * 100_000, "parameters.json must be JSON"),
         ("best_model.safetensors", b"", "best_model.safetensors is no whole safetensors file"),
     ],
