@@ -140,6 +140,7 @@ def model_card(
     )
     sections = {
         "Data": data,
+        "Images": _images(model),
         "Training": _training(record, command, seed),
         "Figures": _figures(found, split, None if metrics is not None else record),
         "Use and limits": limits,
@@ -159,6 +160,16 @@ def _summary(model: SavableModel) -> str:
         f"A neural cellular automaton: `{name}`, {count:,} parameters, made with ncalab "
         f"{__version__}.\n\n```python\nfrom {module} import {name}\n\n"
         f'model = {name}.from_pretrained("FOLDER")  # where these files are\n```\n'
+    )
+
+
+def _images(model: SavableModel) -> str:
+    preparation = model.preparation
+    if preparation is None:
+        return ""
+    return (
+        f"Prepared as in training: {preparation.describe()}. "
+        "`model.preparation.apply(image)` does it to an array as a file holds it."
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ncalab.core import saving
+from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
 from ncalab.core.tracing import stands_for_module
 
 # Where it runs and how it is drawn is no part of what a model is.
@@ -35,6 +36,23 @@ class SavableModel(nn.Module):
         if not (stands_for_module(cls) or "stands_for" in vars(cls)):
             SavableModel.registry[cls.__name__] = cls
 
+    @property
+    def preparation(self) -> Preparation | None:
+        """What its training did to images before the model saw them, if that is known.
+
+        It is saved along with the weights. It is for images as files hold them:
+        ``model.predict(model.preparation.apply(image)[None])``; tensors that :meth:`predict` and
+        its like are given are prepared already.
+        """
+        known: Preparation | None = self.__dict__.get("_preparation")
+        return known
+
+    @preparation.setter
+    def preparation(self, value: Preparation | None) -> None:
+        if not (value is None or isinstance(value, Preparation)):
+            raise TypeError(f"preparation must be a Preparation or None, got {value!r:.80}")
+        self.__dict__["_preparation"] = value
+
     def _to_dict(self) -> dict[str, Any]:
         """Collect the constructor's arguments from the attributes of the same names.
 
@@ -55,13 +73,16 @@ class SavableModel(nn.Module):
         """Describe the model as data that JSON can hold.
 
         Returns:
-            The class name under "class", and the constructor's arguments except ``device`` and
-            ``plot_function``.
+            The class name under "class", the constructor's arguments except ``device`` and
+            ``plot_function``, and under "preparation" what is done to images, if it is known.
 
         Raises:
             TypeError: If an argument is no data and no class known to the library.
         """
-        return {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+        described = {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+        if self.preparation is not None:
+            described[PREPARATION_KEY] = self.preparation.to_dict()
+        return described
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], *, device: torch.device | str = "cpu") -> Self:
@@ -78,8 +99,12 @@ class SavableModel(nn.Module):
             ValueError: If the class is not known, is no subclass, or does not take the arguments.
         """
         arguments = saving.decode_config(d)
+        preparation = read_preparation(arguments)
+        arguments.pop(PREPARATION_KEY, None)
         model_class = cls._find_class(arguments.pop("class", cls.__name__))
-        return model_class._build(arguments, torch.device(device))
+        model = model_class._build(arguments, torch.device(device))
+        model.preparation = preparation
+        return model
 
     @classmethod
     def _build(cls, arguments: dict[str, Any], device: torch.device) -> Self:
@@ -109,7 +134,7 @@ class SavableModel(nn.Module):
 
     @staticmethod
     def load(model: Model, path: saving.PathLike) -> Model:
-        """Copy saved weights into ``model``.
+        """Copy saved weights into ``model``, and how their training prepared images.
 
         Args:
             model: Model of the class and configuration that was saved.

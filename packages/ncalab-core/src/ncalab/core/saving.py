@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from ncalab.core.preparation import read_preparation
 from ncalab.core.rule import AbstractNCARule
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 def load_weights(model: "SavableModel", path: PathLike) -> None:
     """Copy the parameters in a safetensors file into a model; all of them or none.
 
+    If the file tells how images were prepared for these weights, the model takes that over, too.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no whole safetensors file, or holds the weights of another model.
@@ -196,7 +199,10 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
     if config is not None and config.get("class") != name:
         raise ValueError(f"{path} must hold weights of {name}, got {config.get('class')!r}")
     check_weights(model, tensors, path)
+    preparation = read_preparation(config or {})
     model.load_state_dict(tensors)
+    if preparation is not None:
+        model.preparation = preparation
 
 
 def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: PathLike) -> None:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
+
+from ncalab.core import Preparation
 
 Array = np.ndarray
 
@@ -128,25 +129,4 @@ def image_to_tensor(image: Array | Tensor) -> Tensor:
     >>> image_to_tensor(np.full((2, 3), 51, np.uint8))[0, 0].tolist()
     [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
     """
-    if isinstance(image, Tensor):
-        # An array first: torch's unsigned 16-bit integers lack most operations.
-        image = image.detach().cpu().numpy()
-        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"image must be an array (W, H, C) or a tensor (C, W, H), got {type(image).__name__}"
-        )
-    if image.ndim not in (2, 3):
-        raise ValueError(f"image must have shape (W, H) or (W, H, C), got {image.shape}")
-    channels_first = np.moveaxis(np.atleast_3d(image), -1, 0)
-    return torch.from_numpy(np.ascontiguousarray(_to_unit_range(channels_first)))
-
-
-def _to_unit_range(image: Array) -> Array:
-    if image.dtype == np.bool_:
-        return image.astype(np.float32)
-    if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    if np.issubdtype(image.dtype, np.floating):
-        return image.astype(np.float32)
-    raise TypeError(f"image must be uint8, uint16 or floating point, got {image.dtype}")
+    return Preparation().apply(image)

@@ -1,0 +1,152 @@
+"""The values of an image: their channels, and how they become numbers that a model learns from."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+Array = np.ndarray
+
+Normalization = Literal["auto", "range", "percentile", "standardize", "none"]
+"""What is done to the values of each image on its own; see :func:`normalized`."""
+
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
+
+PERCENTILES = (0.5, 99.5)
+"""Percentiles of an image that "percentile" maps to 0 and 1: few enough to pass over hot pixels."""
+
+_PICTURES = (1, 3, 4)
+_OPACITY = 3
+# Of red, green and blue in grey, in parts of 2**16: ITU-R BT.601, as Pillow converts.
+_LUMA = (19595, 38470, 7471)
+
+
+def to_channels(image: Array, channels: int) -> Array:
+    """Convert a picture to another number of channels, where that has one meaning.
+
+    Args:
+        image: Picture, shape ``(..., W, H, C)``: grey (C = 1), RGB (3) or RGBA (4).
+        channels: Number of channels wanted, 1, 3 or 4. Grey is copied into red, green and blue;
+            colours become grey by their luma (ITU-R BT.601); an opacity is left out, or is full.
+
+    Returns:
+        Picture of the same dtype, shape ``(..., W, H, channels)``; ``image`` itself if it has
+        that shape.
+
+    Raises:
+        ValueError: If one of the two is no picture of this kind.
+
+    >>> to_channels(np.array([[[10, 20, 30]]], np.uint8), 1).tolist()
+    [[[18]]]
+    >>> to_channels(np.array([[[7]]], np.uint8), 4).tolist()
+    [[[7, 7, 7, 255]]]
+    """
+    has = image.shape[-1]
+    if has == channels:
+        return image
+    if has not in _PICTURES or channels not in _PICTURES:
+        raise ValueError(f"image must have {channels} channels for this model, got {has}")
+    if channels == 1:
+        return _luma(image[..., :3])
+    colors = image[..., :3] if has > 1 else np.repeat(image, 3, axis=-1)
+    if channels == 3:
+        return np.ascontiguousarray(colors)
+    full = 1 if image.dtype.kind in "fb" else np.iinfo(image.dtype).max
+    opacity = np.full_like(image[..., :1], full)
+    return np.concatenate([colors, opacity], axis=-1)
+
+
+def _luma(colors: Array) -> Array:
+    if colors.dtype.kind == "f":
+        weights = np.array(_LUMA, colors.dtype) / 2**16
+        return np.asarray((colors * weights).sum(axis=-1, keepdims=True))
+    total = (colors.astype(np.uint64) * np.array(_LUMA, np.uint64)).sum(axis=-1, keepdims=True)
+    return np.asarray((total + 2**15) >> 16).astype(colors.dtype)
+
+
+def unit_range(image: Array) -> Array:
+    """Convert values to float32, those of integers to [0, 1] by the largest value of their type.
+
+    Args:
+        image: Any shape; bool, uint8, uint16, or floating point, which is taken as it is.
+
+    Raises:
+        TypeError: If it is of another dtype, whose range says nothing.
+
+    >>> unit_range(np.array([0, 51, 255], np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    if image.dtype == np.bool_ or np.issubdtype(image.dtype, np.floating):
+        return image.astype(np.float32)
+    if image.dtype in (np.uint8, np.uint16):
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    raise TypeError(f"image must be uint8, uint16 or floating point, got {image.dtype}")
+
+
+def resolved(kind: Normalization, dtype: np.dtype[Any]) -> Normalization:
+    """Return what "auto" stands for: "percentile" for integers of 16 bits, otherwise "none".
+
+    Integers of 16 bits are mostly measurements of 10 to 14 bits, or with an offset, which use a
+    small part of their range, and another one in each image; pictures of 8 bits are mostly
+    exposed to fill theirs.
+
+    >>> resolved("auto", np.dtype(np.uint16)), resolved("auto", np.dtype(np.uint8))
+    ('percentile', 'none')
+    """
+    if kind != "auto":
+        return kind
+    return "percentile" if dtype == np.uint16 else "none"
+
+
+def normalized(image: Array, kind: Normalization) -> Array:
+    """Normalise the values of each image by its own statistics.
+
+    Colours (3 or 4 channels) are treated alike, so that hues stay; other channels each on its
+    own. An opacity (the last of 4 channels) stays as it is. A constant image becomes zero.
+
+    Args:
+        image: Images, shape ``(..., W, H, C)``; bool, uint8, uint16 or floating point.
+        kind: "none": as :func:`unit_range` has them. "range": the lowest value becomes 0, the
+            highest 1. "percentile": the same with the 0.5th and the 99.5th percentile; what lies
+            beyond goes on linearly and is cut off at -1 and 2. "standardize": mean 0, standard
+            deviation 1. "auto": see :func:`resolved`.
+
+    Returns:
+        Images of the same shape, float32.
+
+    Raises:
+        TypeError: If they are of another dtype.
+
+    >>> normalized(np.array([[[400], [1600]]], np.uint16), "range").tolist()
+    [[[0.0], [1.0]]]
+    """
+    kind = resolved(kind, image.dtype)
+    unit = unit_range(image)
+    if kind == "none":
+        return unit
+    colors = slice(_OPACITY) if image.shape[-1] == 4 else slice(None)
+    # The values themselves, not their shares of a range: integers of 16 bits are exact so.
+    values = image[..., colors].astype(np.float32)
+    unit[..., colors] = _scaled(values, kind)
+    return unit
+
+
+def _scaled(values: Array, kind: Normalization) -> Array:
+    axes = (-3, -2, -1) if values.shape[-1] == 3 else (-3, -2)
+    if kind == "standardize":
+        shift = values.mean(axis=axes, dtype=np.float64, keepdims=True)
+        scale = np.sqrt(np.square(values - shift).mean(axis=axes, keepdims=True))
+        return _affine(values, shift, np.where(scale > 1e-7 * np.abs(shift), scale, 0))
+    lowest, highest = (f(values, axis=axes, keepdims=True) for f in (np.min, np.max))
+    if kind == "range":
+        return _affine(values, lowest, highest - lowest)
+    low, high = np.percentile(values, PERCENTILES, axis=axes, keepdims=True)
+    # Of a few bright points on nothing, the percentiles see the nothing only.
+    few = high <= low
+    low, high = np.where(few, lowest, low), np.where(few, highest, high)
+    return _affine(values, low, high - low).clip(-1, 2)
+
+
+def _affine(values: Array, shift: Array, scale: Array) -> Array:
+    divisor = np.where(scale > 0, scale, 1)
+    moved = np.where(scale > 0, values - shift, 0)
+    return np.asarray(moved / divisor, dtype=np.float32)
