@@ -1,23 +1,52 @@
 """Labelled images as a folder with one folder for each class."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
-from ncalab.cli.config.sections import Changes
-from ncalab.cli.config.transforms import Changed
+from ncalab.cli.config.sections import ClassFolders
+from ncalab.core import Preparation
+from ncalab.core.intensities import unit_range
 from ncalab.tasks import ClassificationDataset
-from ncalab.tasks.images import image_suffixes, read_image
+from ncalab.tasks.images import image_suffixes, image_to_tensor, read_image
+from ncalab.tasks.preparing import Used, for_transform, used_range, warn_of_range
 
 
-def read_class_folders(
-    path: Path, resize: tuple[int, int] | None
-) -> tuple[ClassificationDataset, list[str]]:
+class FolderDataset(ClassificationDataset):
+    """Images that were prepared as they were read: their files may be large.
+
+    Args:
+        images: Images as :func:`ncalab.tasks.preparing.for_transform` returns them, shape
+            ``(W, H, C)`` each.
+        labels: Class of each.
+        preparation: What was done to them.
+    """
+
+    def __init__(
+        self, images: Sequence[np.ndarray], labels: Sequence[int], preparation: Preparation
+    ) -> None:
+        # Of several dtypes, the values have different ranges.
+        several = len({image.dtype for image in images}) > 1
+        self.images = np.stack([unit_range(image) if several else image for image in images])
+        self.labels = np.array(labels)
+        self.transform = None
+        self._preparation = preparation
+
+    def _image(self, image: np.ndarray) -> Tensor:
+        if self.transform is not None:
+            image = self.transform(image=image)["image"]
+        return image_to_tensor(image)
+
+
+def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]]:
     """Read images whose class is the folder that they lie in.
 
     Args:
-        path: Folder with at least two folders of images. Sorted by name, they are the classes.
-        resize: Rows and columns that all are brought to; needed if they have several sizes.
+        settings: Folder with at least two folders of images, which are the classes, sorted by
+            name; and how to prepare the images.
 
     Returns:
         The data set, and the names of the classes.
@@ -27,6 +56,7 @@ def read_class_folders(
         ValueError: If there are less than two classes, one has no images, a file is broken, or
             images differ in size or channels.
     """
+    path = Path(settings.path)
     if not path.is_dir():
         raise FileNotFoundError(f"data.path must be a folder of folders of images, got {path}")
     folders = sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
@@ -34,30 +64,25 @@ def read_class_folders(
         raise ValueError(
             f"data.path must hold one folder for each class, got {len(folders)} in {path}"
         )
+    preparation = Preparation(normalize=settings.normalize, resize=settings.resize)
     images: list[np.ndarray] = []
     labels: list[int] = []
+    used: list[Used] = []
     suffixes = image_suffixes()
     for label, folder in enumerate(folders):
         files = sorted(f for f in folder.iterdir() if f.suffix.lower() in suffixes)
         if not files:
             raise ValueError(f"data.path must hold images of each class, got none in {folder}")
         for file in files:
-            images.append(_image(file, resize))
+            image = read_image(file)
+            images.append(for_transform(preparation, image))
             labels.append(label)
+            used.append(used_range(image))
             if images[-1].shape != images[0].shape:
                 raise ValueError(
                     "data.resize must be given, and channels be the same, for images of several "
                     f"shapes, got {images[0].shape} and {images[-1].shape} in {file}"
                 )
-    names = [folder.name for folder in folders]
-    return ClassificationDataset(np.stack(images), np.array(labels)), names
-
-
-def _image(file: Path, resize: tuple[int, int] | None) -> np.ndarray:
-    """Read an image; resized ones are floating point in [0, 1]."""
-    image = read_image(file)
-    if resize is None:
-        return image
-    changed = Changed(Changes(resize=resize), flip=False)(image=image)["image"]
-    array: np.ndarray = changed.permute(1, 2, 0).numpy()
-    return array
+    warn_of_range(f"images of {path}", preparation, used)
+    preparation = replace(preparation, channels=images[0].shape[2])
+    return FolderDataset(images, labels, preparation), [folder.name for folder in folders]
