@@ -104,12 +104,13 @@ def test_grey_images_of_16_bits_keep_them(tmp_path: Path, channels: int) -> None
     assert channels != 4 or image[..., 3].min() == 1
 
 
-@pytest.mark.parametrize("pixels", [np.full((2, 2), 70000, np.int32), np.ones((2, 2), np.float32)])
-def test_images_of_more_than_16_bits_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
-    save_picture(tmp_path / "a.tif", pixels)
+def test_images_of_more_than_16_bits_are_refused_and_floating_point_is_kept(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.tif", np.full((2, 2), 70000, np.int32))
+    save_picture(tmp_path / "b.tif", np.full((2, 2), 0.3, np.float32))
 
-    with pytest.raises(ValueError, match="a.tif: it must have 8 or 16 bits"):
+    with pytest.raises(ValueError, match="a.tif must have values of 16 bits"):
         read_image(tmp_path / "a.tif")
+    assert np.array_equal(read_image(tmp_path / "b.tif"), np.full((2, 2, 3), 0.3, np.float32))
 
 
 # Transforms
@@ -219,8 +220,8 @@ def write_booleans(folder: Path) -> None:
         (add_second_depth, ValueError, "b.png", r"one depth map, got \['b.npy', 'b.png'\]"),
         (shrink_depth, ValueError, "a.png", r"size of its image \(4, 7\), got \(7, 4\)"),
         (colour_depth, ValueError, "a.png", "must have one channel, got RGB"),
-        (truncate_picture, ValueError, "a.png", "cannot be read as an image"),
-        (write_text, ValueError, "a.png", "cannot be read as an image"),
+        (truncate_picture, ValueError, "a.png", "a.png cannot be read as an image"),
+        (write_text, ValueError, "a.png", "a.png cannot be read as an image"),
         (truncate_archive, ValueError, "c.npz", "must be a map that can be read"),
         (empty_array, ValueError, "b.npy", "must be a map that can be read"),
         (pickle_depth, ValueError, "b.npy", "must be a map that can be read"),

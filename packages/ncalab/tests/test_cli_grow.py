@@ -178,7 +178,7 @@ def test_a_photograph_is_turned_as_its_camera_was(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"not a picture", "IMAGE must be a picture that can be read, got bad.png"),
+        (b"not a picture", "bad.png cannot be read as an image"),
         (None, "IMAGE must show something, got a fully transparent bad.png"),
     ],
 )

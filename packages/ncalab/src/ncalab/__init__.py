@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ncalab.core import BasicNCAPerception as BasicNCAPerception
     from ncalab.core import MLPNCARule as MLPNCARule
     from ncalab.core import Prediction as Prediction
+    from ncalab.core import Preparation as Preparation
     from ncalab.core import export_onnx as export_onnx
     from ncalab.core import export_program as export_program
     from ncalab.core import fix_random_seed as fix_random_seed
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
     from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
     from ncalab.tasks import SegmentationPrediction as SegmentationPrediction
     from ncalab.tasks import read_idx as read_idx
+    from ncalab.tasks import read_image as read_image
+    from ncalab.tasks import read_images as read_images
+    from ncalab.tasks import read_labels as read_labels
+    from ncalab.tasks import read_mask as read_mask
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
     from ncalab.train import CrossValidation as CrossValidation
     from ncalab.train import CrossValidationError as CrossValidationError
@@ -121,6 +126,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "BasicNCAPerception",
         "MLPNCARule",
         "Prediction",
+        "Preparation",
         "export_onnx",
         "export_program",
         "fix_random_seed",
@@ -155,6 +161,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "SegmentationNCAModel",
         "SegmentationPrediction",
         "read_idx",
+        "read_image",
+        "read_images",
+        "read_labels",
+        "read_mask",
     ),
     "train": (
         "BasicNCATrainer",

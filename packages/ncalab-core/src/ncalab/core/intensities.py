@@ -16,17 +16,18 @@ PERCENTILES = (0.5, 99.5)
 
 _PICTURES = (1, 3, 4)
 _OPACITY = 3
-# Of red, green and blue in grey, in parts of 2**16: ITU-R BT.601, as Pillow converts.
-_LUMA = (19595, 38470, 7471)
+# Of red, green and blue in grey: ITU-R BT.601, in the fractions that Pillow converts by.
+_LUMA = np.array([19595, 38470, 7471]) / 65536
 
 
-def to_channels(image: Array, channels: int) -> Array:
-    """Convert a picture to another number of channels, where that has one meaning.
+def with_channels(image: Array, channels: int) -> Array:
+    """Bring a picture to a number of channels, where that has one meaning.
 
     Args:
         image: Picture, shape ``(..., W, H, C)``: grey (C = 1), RGB (3) or RGBA (4).
         channels: Number of channels wanted, 1, 3 or 4. Grey is copied into red, green and blue;
-            colours become grey by their luma (ITU-R BT.601); an opacity is left out, or is full.
+            colours become grey by their luma (ITU-R BT.601); transparent pixels become black, as
+            in masks; an opacity that is missing is full.
 
     Returns:
         Picture of the same dtype, shape ``(..., W, H, channels)``; ``image`` itself if it has
@@ -35,35 +36,34 @@ def to_channels(image: Array, channels: int) -> Array:
     Raises:
         ValueError: If one of the two is no picture of this kind.
 
-    >>> to_channels(np.array([[[10, 20, 30]]], np.uint8), 1).tolist()
-    [[[18]]]
-    >>> to_channels(np.array([[[7]]], np.uint8), 4).tolist()
+    >>> with_channels(np.array([[[200, 100, 0, 127]]], np.uint8), 3).tolist()
+    [[[100, 50, 0]]]
+    >>> with_channels(np.array([[[7]]], np.uint8), 4).tolist()
     [[[7, 7, 7, 255]]]
     """
     has = image.shape[-1]
     if has == channels:
         return image
     if has not in _PICTURES or channels not in _PICTURES:
-        raise ValueError(f"image must have {channels} channels for this model, got {has}")
+        raise ValueError(f"image must have {channels} channels, got {has}")
+    top = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
+    if has == _OPACITY + 1:
+        colors = image[..., :_OPACITY] * (image[..., _OPACITY:] / np.float64(top))
+        image = _rounded(colors, image.dtype)
     if channels == 1:
-        return _luma(image[..., :3])
-    colors = image[..., :3] if has > 1 else np.repeat(image, 3, axis=-1)
-    if channels == 3:
-        return np.ascontiguousarray(colors)
-    full = 1 if image.dtype.kind in "fb" else np.iinfo(image.dtype).max
-    opacity = np.full_like(image[..., :1], full)
-    return np.concatenate([colors, opacity], axis=-1)
+        return _rounded((image * _LUMA).sum(axis=-1, keepdims=True), image.dtype)
+    colors = image if image.shape[-1] == _OPACITY else image.repeat(_OPACITY, axis=-1)
+    if channels == _OPACITY:
+        return colors
+    return np.concatenate([colors, np.full_like(colors[..., :1], top)], axis=-1)
 
 
-def _luma(colors: Array) -> Array:
-    if colors.dtype.kind == "f":
-        weights = np.array(_LUMA, colors.dtype) / 2**16
-        return np.asarray((colors * weights).sum(axis=-1, keepdims=True))
-    total = (colors.astype(np.uint64) * np.array(_LUMA, np.uint64)).sum(axis=-1, keepdims=True)
-    return np.asarray((total + 2**15) >> 16).astype(colors.dtype)
+def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
+    whole = np.issubdtype(dtype, np.integer)
+    return np.asarray(np.floor(values + 0.5) if whole else values).astype(dtype)
 
 
-def unit_range(image: Array) -> Array:
+def to_unit_range(image: Array) -> Array:
     """Convert values to float32, those of integers to [0, 1] by the largest value of their type.
 
     Args:
@@ -72,7 +72,7 @@ def unit_range(image: Array) -> Array:
     Raises:
         TypeError: If it is of another dtype, whose range says nothing.
 
-    >>> unit_range(np.array([0, 51, 255], np.uint8)).tolist()
+    >>> to_unit_range(np.array([0, 51, 255], np.uint8)).tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
     if image.dtype == np.bool_ or np.issubdtype(image.dtype, np.floating):
@@ -105,7 +105,7 @@ def normalized(image: Array, kind: Normalization) -> Array:
 
     Args:
         image: Images, shape ``(..., W, H, C)``; bool, uint8, uint16 or floating point.
-        kind: "none": as :func:`unit_range` has them. "range": the lowest value becomes 0, the
+        kind: "none": as :func:`to_unit_range` has them. "range": the lowest value becomes 0, the
             highest 1. "percentile": the same with the 0.5th and the 99.5th percentile; what lies
             beyond goes on linearly and is cut off at -1 and 2. "standardize": mean 0, standard
             deviation 1. "auto": see :func:`resolved`.
@@ -120,7 +120,7 @@ def normalized(image: Array, kind: Normalization) -> Array:
     [[[0.0], [1.0]]]
     """
     kind = resolved(kind, image.dtype)
-    unit = unit_range(image)
+    unit = to_unit_range(image)
     if kind == "none":
         return unit
     colors = slice(_OPACITY) if image.shape[-1] == 4 else slice(None)

@@ -15,8 +15,8 @@ from ncalab.core.intensities import (
     Normalization,
     normalized,
     resolved,
-    to_channels,
-    unit_range,
+    to_unit_range,
+    with_channels,
 )
 from ncalab.core.resizing import resize_linear, resize_nearest
 
@@ -32,7 +32,7 @@ class Preparation:
 
     Args:
         channels: Number of channels that pictures are converted to (see
-            :func:`ncalab.core.intensities.to_channels`); None: they stay as they are.
+            :func:`ncalab.core.intensities.with_channels`); None: they stay as they are.
         normalize: What is done to the values of each image; see
             :func:`ncalab.core.intensities.normalized`.
         raw: Whether values are taken as the numbers that they are, in place of ``normalize``;
@@ -121,7 +121,7 @@ class Preparation:
             Images, shape ``(N, C, W, H)``, float32.
         """
         if self.channels is not None:
-            images = to_channels(images, self.channels)
+            images = with_channels(images, self.channels)
         values = self._normalized(images)
         if self.mean is not None and self.scale is not None:
             values = (values - np.array(self.mean)) / np.array(self.scale)
@@ -137,7 +137,7 @@ class Preparation:
         if self.raw:
             return images
         if resolved(self.normalize, images.dtype) == "none":
-            return unit_range(images)
+            return to_unit_range(images)
         # One by one: what becomes of an image must not depend on the others, to the last bit.
         return np.stack([normalized(image, self.normalize) for image in images])
 
@@ -172,7 +172,7 @@ class Preparation:
         return resize_nearest(output, size) if nearest else resize_linear(output, size)
 
     def is_plain(self, image: Array) -> bool:
-        """Return whether an image ``(W, H, C)`` stays as it is but for :func:`unit_range`."""
+        """Return whether an image ``(W, H, C)`` stays as it is but for :func:`to_unit_range`."""
         width, height, channels = image.shape
         return (
             resolved(self.normalize, image.dtype) == "none"

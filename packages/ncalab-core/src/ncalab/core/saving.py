@@ -23,6 +23,8 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 # Where a weights file keeps the configuration of its model.
 _CONFIG_KEY = "ncalab"
+# Characters; all names of a run's files are shorter.
+_NAME_IN_TEMPORARY = 40
 
 PathLike = str | os.PathLike[str]
 
@@ -42,7 +44,9 @@ def atomic_write(path: PathLike, data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    # Cut: where a name is as long as names may be, that of the temporary file has to fit as well.
+    prefix = f".{path.name[:_NAME_IN_TEMPORARY]}."
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

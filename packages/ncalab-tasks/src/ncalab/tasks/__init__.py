@@ -12,6 +12,7 @@ from ncalab.tasks.classification import (
 )
 from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.images import read_image, read_images, read_labels, read_mask
 from ncalab.tasks.losses import DiceBCELoss, DiceLoss, DiceScore, FocalLoss
 from ncalab.tasks.segmentation import (
     SegmentationNCADataset,
@@ -39,4 +40,8 @@ __all__ = [
     "SegmentationPrediction",
     "__version__",
     "read_idx",
+    "read_image",
+    "read_images",
+    "read_labels",
+    "read_mask",
 ]

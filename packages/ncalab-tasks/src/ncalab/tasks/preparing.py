@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ncalab.core import Preparation
-from ncalab.core.intensities import resolved, unit_range
+from ncalab.core.intensities import resolved, to_unit_range
 
 Array = np.ndarray
 Used = tuple[np.dtype[Any], float, float]
@@ -72,7 +72,7 @@ def used_range(images: Array) -> Used:
     values = colors.reshape(-1)
     if len(values) > _MANY:
         values = values[np.random.default_rng(0).integers(0, len(values), _MANY)]
-    low, high = np.percentile(unit_range(values), _PERCENTILES)
+    low, high = np.percentile(to_unit_range(values), _PERCENTILES)
     return images.dtype, round(float(low), 6), round(float(high), 6)
 
 
@@ -89,7 +89,7 @@ def warn_of_range(name: str, preparation: Preparation, used: Iterable[Used]) -> 
         lowest, highest = found.get(dtype, (low, high))
         found[dtype] = min(low, lowest), max(high, highest)
     for dtype, (low, high) in found.items():
-        if resolved(preparation.normalize, dtype) != "none" or preparation.raw:
+        if resolved(preparation.normalize, dtype) != "none" or preparation.mean:
             continue
         if high - low < SMALL_SHARE:
             logger.warning(

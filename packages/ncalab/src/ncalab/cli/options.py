@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from ncalab.cli.failure import show_traceback
+from ncalab.cli.paths import expand_home
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,13 +19,24 @@ class Option(Protocol):
         """Return the command with the option."""
 
 
-DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, without importing torch
+MAX_PIXELS = 178_956_970  # ncalab.tasks.images.MAX_PIXELS, without importing torch
+DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, likewise
 SEEDS = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.IntRange(min=1)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-EXISTING = click.Path(exists=True, path_type=Path)
-ANY_FILE = click.Path(dir_okay=False, path_type=Path)
-ANY_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class HomePath(click.Path):
+    """A path whose ``~`` is the home folder, also where the shell leaves it: ``--output=~/run``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, checked."""
+        return super().convert(expand_home(value), param, ctx)
+
+
+FILE = HomePath(exists=True, dir_okay=False, path_type=Path)
+EXISTING = HomePath(exists=True, path_type=Path)
+ANY_FILE = HomePath(dir_okay=False, path_type=Path)
+ANY_FOLDER = HomePath(file_okay=False, path_type=Path)
 
 
 def weights_argument(command: Command) -> Command:
@@ -55,6 +67,21 @@ def size_option(command: Command) -> Command:
     return click.option("--size", type=(POSITIVE, POSITIVE), metavar="ROWS COLUMNS", help=text)(
         command
     )
+
+
+def page_option(command: Command) -> Command:
+    """Add --page."""
+    text = "Page of an image file with several, or frame of an animation, from 0."
+    return click.option("--page", type=click.IntRange(min=0), metavar="N", help=text)(command)
+
+
+def max_pixels_option(command: Command) -> Command:
+    """Add --max-pixels, which the job fills in: what it is by default depends on other options."""
+    text = (
+        "Pixels that an image may have; a larger one could be made to fill the memory.  "
+        f"[default: {MAX_PIXELS}]"
+    )
+    return click.option("--max-pixels", type=POSITIVE, metavar="N", help=text)(command)
 
 
 def force_option(text: str = "Replace files that are there.") -> Option:

@@ -12,9 +12,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ncalab.core import Preparation
-from ncalab.core.intensities import Normalization, to_channels
-from ncalab.tasks.depth.files import DEPTH_SUFFIXES, IMAGE_SUFFIXES, read_depth
-from ncalab.tasks.images import image_to_tensor, read_image
+from ncalab.core.intensities import Normalization
+from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth
+from ncalab.tasks.images import (
+    MAX_PIXELS,
+    FileNames,
+    check_reading,
+    image_to_tensor,
+    list_images,
+    read_image,
+    with_channels,
+)
+from ncalab.tasks.images.folders import last_part, why_no_images
 from ncalab.tasks.preparing import (
     Used,
     for_transform,
@@ -44,6 +53,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         num_image_channels: 1 for grey images, 3 for RGB, 4 for RGBA.
         image_folder: Name of the folder of images.
         depth_folder: Name of the folder of depth maps.
+        page: Page of images with several, from 0, and of depth maps with several.
+        max_pixels: Pixels that an image or depth map may have at most; None for any number.
         normalize: What is done to the values of each image, by its own statistics: "none" (8 and
             16 bits are scaled to [0, 1]), "range", "percentile", "standardize", or "auto"
             (percentiles of images of 16 bits, nothing else otherwise); see
@@ -83,9 +94,12 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         num_image_channels: int = 3,
         image_folder: str = "images",
         depth_folder: str = "depths",
+        page: int | None = None,
+        max_pixels: int | None = MAX_PIXELS,
         normalize: Normalization = "auto",
         resize: tuple[int, int] | None = None,
     ) -> None:
+        check_reading(page, max_pixels)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale must be above 0 and finite, got {scale}")
         if num_image_channels not in (1, 3, 4):
@@ -98,11 +112,13 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         self.transform = transform
         self.scale = scale
         self.num_image_channels = num_image_channels
-        images = _list_files(self.path / image_folder, IMAGE_SUFFIXES)
-        depths = _by_stem(_list_files(self.path / depth_folder, DEPTH_SUFFIXES))
-        chosen = images if files is None else _choose(files, images)
+        self.page, self.max_pixels = page, max_pixels
+        images = list_images(self.path / image_folder)
+        depths = FileNames(list_images(self.path / depth_folder, DEPTH_SUFFIXES))
+        chosen = images if files is None else _choose(files, FileNames(images))
         if not chosen:
-            raise ValueError(f"files must name at least one image, got none in {self.path}")
+            reason = why_no_images(self.path / image_folder)
+            raise ValueError(f"files must name at least one image, got none in {self.path}{reason}")
         self.pairs = [(image, _partner(image, depths)) for image in chosen]
         self._preparation = Preparation(
             channels=num_image_channels, normalize=normalize, resize=resize
@@ -118,8 +134,9 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Read image ``(W, H, channels)`` and depth ``(W, H)``; check that they fit."""
         image_path, depth_path = self.pairs[number]
-        image = to_channels(read_image(image_path), self.num_image_channels)
-        depth = read_depth(depth_path, self.scale)
+        options = {"page": self.page, "max_pixels": self.max_pixels}
+        image = with_channels(read_image(image_path, **options), self.num_image_channels)
+        depth = read_depth(depth_path, self.scale, **options)
         if image.shape[:2] != depth.shape:
             raise ValueError(
                 f"depth must have the size of its image {image.shape[:2]}, "
@@ -181,38 +198,25 @@ def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:
     return depth.float()
 
 
-def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a folder that end in one of the suffixes, sorted by name."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"path must hold the folder {folder.name}, got {folder.parent}")
-    files = (file for file in folder.iterdir() if file.suffix.lower() in suffixes)
-    return sorted(file for file in files if not file.name.startswith("."))
-
-
-def _by_stem(files: Sequence[Path]) -> dict[str, list[Path]]:
-    stems: dict[str, list[Path]] = {}
-    for file in files:
-        stems.setdefault(file.stem, []).append(file)
-    return stems
-
-
-def _choose(names: Sequence[str | Path], images: Sequence[Path]) -> list[Path]:
+def _choose(names: Sequence[str | Path], images: FileNames) -> list[Path]:
     """Return the images of the names, which may be paths, and may lack their suffix."""
-    by_name, stems = {image.name: image for image in images}, _by_stem(images)
     chosen = []
-    for name in (Path(name).name for name in names):
-        found = [by_name[name]] if name in by_name else stems.get(name, [])
+    for name in names:
+        found = images.find(name)
         if not found:
-            raise FileNotFoundError(f"files must be names of images, but none is called {name!r}")
+            raise FileNotFoundError(
+                f"files must be names of images, but none is called {last_part(name)!r}"
+            )
         if len(found) > 1:
-            raise ValueError(f"files must be unambiguous, got {name!r}: {[f.name for f in found]}")
+            shown = [file.name for file in found]
+            raise ValueError(f"files must be unambiguous, got {last_part(name)!r}: {shown}")
         chosen += found
     return chosen
 
 
-def _partner(image: Path, depths: dict[str, list[Path]]) -> Path:
+def _partner(image: Path, depths: FileNames) -> Path:
     """Return the depth map of an image."""
-    found = depths.get(image.stem, [])
+    found = depths.with_stem(image.stem)
     if not found:
         raise FileNotFoundError(f"{image} must have a depth map of the name {image.stem}.*")
     if len(found) > 1:

@@ -1,64 +1,54 @@
 """Pictures and depth maps on disk."""
 
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from PIL import Image
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+from ncalab.tasks import images
+from ncalab.tasks.images import MAX_PIXELS, to_unit_range, with_channels
+from ncalab.tasks.images.decoding import decode
+
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz")
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# What Pillow, numpy and zipfile raise for broken files.
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    BadZipFile,
-    Image.DecompressionBombError,
-)
+# What numpy and zipfile raise for broken files.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, BadZipFile)
 
 
-def read_image(path: Path, channels: int = 3) -> np.ndarray:
-    """Read a picture.
+def read_image(
+    path: Path, channels: int = 3, *, page: int | None = None, max_pixels: int | None = MAX_PIXELS
+) -> np.ndarray:
+    """Read a picture with :func:`ncalab.tasks.images.read_image`, and convert its channels.
 
     Args:
         path: File in a format that Pillow reads.
         channels: 1 for grey, 3 for RGB, 4 for RGBA.
+        page: Page of a file with several, from 0.
+        max_pixels: Pixels that it may have at most; None for any number.
 
     Returns:
         Image, shape ``(W, H, channels)``, W downwards, uint8; float32 in [0, 1] for a file of 16
-        bits, which has to be grey.
+        bits; float32 as it is for a file of floating point.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If an option is not an integer.
         ValueError: If it cannot be read, with its name and the reason.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"image must be a file, got {path}")
-    try:
-        with Image.open(path) as file:
-            if file.mode == "F":
-                raise ValueError("it must have 8 or 16 bits, got floating point")
-            deep = file.mode.startswith("I")
-            pixels = np.array(file if deep else file.convert(_MODES[channels]))
-            if pixels.max() > 65535:
-                raise ValueError(f"it must have 8 or 16 bits, got values up to {pixels.max()}")
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"image must be a picture that can be read, got {path}: {error}"
-        ) from error
-    if deep:
-        grey = pixels[..., None].astype(np.float32) / 65535
-        pixels = grey.repeat(min(channels, 3), axis=2)
-        if channels == 4:
-            pixels = np.concatenate([pixels, np.ones_like(grey)], axis=2)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = images.read_image(path, page=page, max_pixels=max_pixels)
+    if pixels.dtype == np.uint16:
+        pixels = to_unit_range(pixels)
+    return with_channels(pixels, channels)
 
 
-def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
+def read_depth(
+    path: Path,
+    scale: float = 1.0,
+    *,
+    page: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> np.ndarray:
     """Read a depth map.
 
     Args:
@@ -66,6 +56,9 @@ def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
             with one that is called "depth".
         scale: Depth of one count, for files of integers, such as 0.001 for millimetres if depth
             is wanted in metres. Floating-point files are taken as they are.
+        page: Page of a file with several, from 0. A file with one is read whatever it is, as the
+            depth of an image with several.
+        max_pixels: As of :func:`read_image`.
 
     Returns:
         Depth, shape ``(W, H)``, W downwards, float32. Unknown depth is 0, negative, NaN or
@@ -75,12 +68,10 @@ def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read or is no depth map, with its name and the reason.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"depth must be a file, got {path}")
-    try:
-        depth = _read_array(path) if path.suffix.lower() in (".npy", ".npz") else _read_grey(path)
-    except _UNREADABLE as error:
-        raise ValueError(f"depth must be a map that can be read, got {path}: {error}") from error
+    if path.suffix.lower() in (".npy", ".npz"):
+        depth = _read_array(path)
+    else:
+        depth = _read_grey(path, page=page, max_pixels=max_pixels)
     if depth.ndim == 3 and 1 in (depth.shape[0], depth.shape[2]):
         depth = depth.squeeze(0 if depth.shape[0] == 1 else 2)
     if depth.ndim != 2 or depth.size == 0:
@@ -92,21 +83,29 @@ def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
     return depth.astype(np.float32)
 
 
-def _read_grey(path: Path) -> np.ndarray:
-    with Image.open(path) as file:
-        if len(file.getbands()) != 1 or file.mode == "P":
-            raise ValueError(f"it must have one channel, got {file.mode}")
-        return np.array(file)
+def _read_grey(path: Path, *, page: int | None, max_pixels: int | None) -> np.ndarray:
+    image = decode(path, page=page, max_pixels=max_pixels, beside=True).image
+    if len(image.getbands()) != 1 or image.mode == "P":
+        raise ValueError(f"depth must have one channel, got {image.mode} in {path}")
+    return np.array(image)
 
 
 def _read_array(path: Path) -> np.ndarray:
-    # Opened here: numpy leaves a broken archive open. Nothing is unpickled.
-    with path.open("rb") as file:
-        content = np.load(file, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        names = content.files
-        if "depth" not in names and len(names) != 1:
-            raise ValueError(f"it must hold one array or one called 'depth', got {names}")
-        array: np.ndarray = content["depth" if "depth" in names else names[0]]
-        return array
+    """Read an array, never unpickling anything."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        # Opened here: numpy leaves a broken archive open.
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            return content if isinstance(content, np.ndarray) else _only_array(content)
+    except _UNREADABLE as error:
+        raise ValueError(f"depth must be a map that can be read, got {path}: {error}") from error
+
+
+def _only_array(archive: Any) -> np.ndarray:
+    names = archive.files
+    if "depth" not in names and len(names) != 1:
+        raise ValueError(f"it must hold one array or one called 'depth', got {names}")
+    array: np.ndarray = archive["depth" if "depth" in names else names[0]]
+    return array

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from ncalab.core import Preparation
 from ncalab.core.checks import check_int
 from ncalab.tasks.growing.model import seed_state
+from ncalab.tasks.images import to_unit_range
 
 
 def premultiply(image: np.ndarray) -> np.ndarray:
@@ -30,25 +31,21 @@ def premultiply(image: np.ndarray) -> np.ndarray:
     return np.concatenate([image[..., :3] * image[..., 3:], image[..., 3:]], axis=-1)
 
 
-def _to_unit_range(image: np.ndarray) -> np.ndarray:
-    """Convert 8-bit values to [0, 1]; take floating-point values as they are."""
-    if image.dtype == np.uint8:
-        return image.astype(np.float32) / 255
-    if not np.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"image must be uint8 or floating point, got {image.dtype}")
-    if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
+def _checked(image: np.ndarray) -> np.ndarray:
+    """Return an image in [0, 1], float32; floating-point values must be in it."""
+    if np.issubdtype(image.dtype, np.floating) and not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(
             f"image must be in [0, 1] if it is floating point, got {image.min()} to {image.max()}"
         )
-    return image.astype(np.float32)
+    return to_unit_range(image)
 
 
 class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
     """Pairs of a seed state and the image to grow, all of them alike.
 
     Args:
-        image: Target, shape ``(W, H, image channels)`` with 1, 3 or 4 channels, uint8 or floating
-            point in [0, 1]. An RGBA image is premultiplied by its opacity.
+        image: Target, shape ``(W, H, image channels)`` with 1, 3 or 4 channels, uint8, uint16
+            or floating point in [0, 1]. An RGBA image is premultiplied by its opacity.
         num_channels: Number of channels of the model's cells, at least those of the image.
         batch_size: Number of pairs.
         normalize: "none": the picture is what is to be grown, and is drawn as it is.
@@ -85,7 +82,7 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
         if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
             raise ValueError(f"image must have shape (W, H, 1, 3 or 4 channels), got {image.shape}")
         self.batch_size = check_int("batch_size", batch_size, minimum=1)
-        target = _to_unit_range(image)
+        target = _checked(image)
         if image.shape[2] == 4:
             target = premultiply(target)
         width, height, channels = target.shape

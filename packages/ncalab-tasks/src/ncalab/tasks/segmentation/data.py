@@ -16,7 +16,15 @@ from ncalab.core import Preparation
 from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.saving import PathLike
-from ncalab.tasks.images import image_to_tensor, read_image, read_labels
+from ncalab.tasks.images import (
+    MAX_PIXELS,
+    check_reading,
+    image_to_tensor,
+    read_image,
+    read_labels,
+    read_mask,
+)
+from ncalab.tasks.images.masks import brief
 from ncalab.tasks.preparing import (
     Used,
     for_transform,
@@ -31,39 +39,6 @@ Transform = Callable[..., dict[str, Any]]
 
 # A bar for what takes longer than this, in seconds.
 _PATIENCE = 2.0
-# The foreground of a binary mask: a label, or white of 8 or 16 bits.
-_WHITE = (1, 255, 65535)
-
-
-def binary_labels(labels: Array, *, lossy: bool) -> Array:
-    """Return a mask of black and white as one of 0 and 1.
-
-    Args:
-        labels: Shape ``(W, H)``, integers: 0 and 1, 255 or 65535.
-        lossy: Whether the values have passed through JPEG, so that black and white have become
-            greys; then those above 127 are white.
-
-    Returns:
-        Mask of 0 and 1, shape ``(W, H)``, uint8.
-
-    Raises:
-        ValueError: If there are other values.
-
-    >>> binary_labels(np.array([[0, 255]]), lossy=False).tolist()
-    [[0, 1]]
-    """
-    if lossy:
-        if 0 < labels.max() < 128:
-            raise ValueError(
-                f"a JPEG mask must be black and white, got values up to {labels.max()}"
-            )
-        return (labels > 127).astype(np.uint8)
-    values = np.unique(labels)
-    if not any(np.isin(values, (0, white)).all() for white in _WHITE):
-        raise ValueError(
-            f"labels of a binary mask must be 0 and 1, 255 or 65535, got {_brief(values)}"
-        )
-    return (labels > 0).astype(np.uint8)
 
 
 def check_labels(labels: Array, num_classes: int, ignore_index: int | None) -> None:
@@ -78,12 +53,7 @@ def check_labels(labels: Array, num_classes: int, ignore_index: int | None) -> N
     wrong = wrong if ignore_index is None else wrong[wrong != ignore_index]
     if wrong.size:
         besides = "" if ignore_index is None else f" or ignore_index = {ignore_index}"
-        raise ValueError(f"labels must be in [0, {classes - 1}]{besides}, got {_brief(wrong)}")
-
-
-def _brief(values: Array) -> str:
-    shown = ", ".join(str(value) for value in values[:5])
-    return shown + (", ..." if len(values) > 5 else "")
+        raise ValueError(f"labels must be in [0, {classes - 1}]{besides}, got {brief(wrong)}")
 
 
 class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
@@ -106,13 +76,16 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
             ``(W, H)``; returns a dictionary with "image" and "mask", arrays or tensors
             ``(C, W, H)`` and ``(W, H)``. Albumentations has this form. It belongs to this data
             set alone: make one data set for each split.
-        num_classes: As of the model. 1: masks are 0 and 1, or black and white (8 or 16 bits;
-            as JPEG, also nearly so). 2 or more: the values are the classes.
+        num_classes: As of the model. 1: masks are 0 and 1, or show black and white (see
+            :func:`ncalab.tasks.images.read_mask`). 2 or more: the values are the classes (see
+            :func:`ncalab.tasks.images.read_labels`).
         ignore_index: Label of pixels that do not count; as of the model.
         images: Name of the folder of images.
         masks: Name of the folder of masks.
         mask_suffix: What the name of a mask has after that of its image, such as "_mask".
         progress: Whether to show a progress bar while files are checked, if that takes a while.
+        page: Page of images with several, from 0, and of masks with several.
+        max_pixels: Pixels that an image or mask may have at most; None for any number.
         normalize: What is done to the values of each image, by its own statistics: "none" (8 and
             16 bits are scaled to [0, 1]), "range", "percentile", "standardize", or "auto"
             (percentiles of images of 16 bits, nothing else otherwise); see
@@ -126,6 +99,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
 
     Raises:
         FileNotFoundError: If a folder, an image or a mask is missing.
+        TypeError: If an argument has another type.
         ValueError: If a file cannot be read, a mask has another size than its image or labels out
             of range, or images differ in their number of channels. Each is named with its reason.
     """
@@ -142,14 +116,18 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         masks: str = "masks",
         mask_suffix: str = "",
         progress: bool = True,
+        page: int | None = None,
+        max_pixels: int | None = MAX_PIXELS,
         normalize: Normalization = "auto",
         resize: tuple[int, int] | None = None,
     ) -> None:
+        check_reading(page, max_pixels)
         preparation = Preparation(normalize=normalize, resize=resize)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
         self.ignore_index = ignore_index
         self.transform = transform
+        self.page, self.max_pixels = page, max_pixels
         folders = self.path / images, self.path / masks
         self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)
         channels, used = self._check_files(progress=progress)
@@ -208,23 +186,27 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
             Image ``(W, H, C)`` and labels ``(W, H)``, as transforms take them.
         """
         image_file, mask_file = self.pairs[idx]
-        image = read_image(image_file)
-        labels, lossy = read_labels(mask_file)
+        image = read_image(image_file, page=self.page, max_pixels=self.max_pixels)
+        labels = self._read_mask(mask_file)
         if labels.shape != image.shape[:2]:
             raise ValueError(
                 f"{mask_file} must have the size of its image {image.shape[:2]}, got {labels.shape}"
             )
-        try:
-            return image, self._as_classes(labels, lossy=lossy)
-        except ValueError as error:
-            raise ValueError(f"{mask_file}: {error}") from error
+        return image, labels
 
-    def _as_classes(self, labels: Array, *, lossy: bool) -> Array:
+    def _read_mask(self, file: Path) -> Array:
+        """Read and check labels ``(W, H)``."""
         if self.num_classes == 1 and self.ignore_index is None:
-            return binary_labels(labels, lossy=lossy)
+            return read_mask(file, page=self.page, max_pixels=self.max_pixels)
+        labels, lossy = read_labels(file, page=self.page, max_pixels=self.max_pixels)
         if lossy:
-            raise ValueError("a mask of classes must not be a JPEG, which changes them; use PNG")
-        check_labels(labels, self.num_classes, self.ignore_index)
+            raise ValueError(
+                f"{file}: a mask of classes must not be a JPEG, which changes them; use PNG"
+            )
+        try:
+            check_labels(labels, self.num_classes, self.ignore_index)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
         # OpenCV, which transforms may use, knows no 64-bit masks.
         small = labels.min() >= 0 and labels.max() <= 255
         return labels.astype(np.uint8 if small else np.int32)

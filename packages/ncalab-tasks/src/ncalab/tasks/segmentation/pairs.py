@@ -1,55 +1,52 @@
 """Which mask belongs to which image: files of two folders, matched by name."""
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from ncalab.tasks.images import image_suffixes
+from ncalab.tasks.images import FileNames, how_to_convert, list_images
+from ncalab.tasks.images.folders import last_part, why_no_images
 
 _MAX_REPORTED = 10
 
 
-def index_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Return the image files of a folder by their names without suffix.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"path must hold the folder {folder.name}, got {folder.parent}")
-    suffixes = image_suffixes()
-    found: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            found.setdefault(file.stem, []).append(file)
-    return found
-
-
-def find_image(name: str, folder: Path, index: dict[str, list[Path]]) -> Path:
+def find_image(name: str, folder: Path, files: FileNames) -> Path:
     """Return the image of a name with or without suffix.
 
     Args:
-        name: Name of a file or its stem. Of a path, only the last part counts, so that a split
-            fits a data set that has moved.
+        name: Name of a file or its stem. Of a path, of any system, only the last part counts, so
+            that a split fits a data set that has moved.
         folder: Where it must be.
-        index: Files of that folder (see :func:`index_by_stem`).
+        files: The images of that folder.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If there are several.
+        ValueError: If there are several, or it is of a format that is not read.
     """
-    name = Path(name).name
-    exact = folder / name
-    return exact if exact.is_file() else find_by_stem(name, folder, index)
+    exact = folder / last_part(name)
+    if not (found := files.find(name)) and exact.is_file():
+        # Of a suffix that says nothing: whoever names it means it.
+        return exact
+    return _only(found, exact)
 
 
-def find_by_stem(stem: str, folder: Path, index: dict[str, list[Path]]) -> Path:
-    """Return the one file with that name before its suffix; arguments as in :func:`find_image`."""
-    files = index.get(stem, [])
+def _only(files: list[Path], wanted: Path) -> Path:
+    """Return the one file that was found."""
     if not files:
-        raise FileNotFoundError(f"{folder / stem} is missing (with any suffix of an image)")
+        raise FileNotFoundError(
+            f"{wanted} is missing (with any suffix of an image){_instead(wanted)}"
+        )
     if len(files) > 1:
-        raise ValueError(f"{stem} must be one file, got {', '.join(map(str, files))}")
+        raise ValueError(f"{wanted.name} must be one file, got {', '.join(map(str, files))}")
     return files[0]
+
+
+def _instead(wanted: Path) -> str:
+    """Name a file of that name whose format is not read."""
+    for file in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
+        if reason := how_to_convert(file):
+            return f"; of {file.name}: {reason}"
+    return ""
 
 
 def find_pairs(
@@ -70,18 +67,23 @@ def find_pairs(
         FileNotFoundError: If a folder or file is missing; all missing files are named.
         ValueError: If there is no image, or a name stands for several files.
     """
-    image_index, mask_index = index_by_stem(images), index_by_stem(masks)
+    image_files, mask_files = FileNames(list_images(images)), FileNames(list_images(masks))
     if isinstance(files, str):
         raise TypeError(f"files must be a list of names, got {files!r}")
-    names = list(image_index) if files is None else [str(name) for name in files]
-    if not names:
-        raise ValueError(f"files must name at least one image of {images}, got none")
+    wanted = [file.stem for file in image_files.files] if files is None else list(map(str, files))
+    if not wanted:
+        reason = why_no_images(images) if files is None else ""
+        raise ValueError(f"files must name at least one image of {images}, got none{reason}")
     pairs: list[tuple[Path, Path]] = []
     problems: list[Exception] = []
-    for name in names:
+    for name in dict.fromkeys(wanted) if files is None else wanted:
         try:
-            image = find_image(name, images, image_index)
-            pairs.append((image, find_by_stem(image.stem + mask_suffix, masks, mask_index)))
+            if files is None:
+                image = _only(image_files.with_stem(name), images / name)
+            else:
+                image = find_image(name, images, image_files)
+            mask = image.stem + mask_suffix
+            pairs.append((image, _only(mask_files.with_stem(mask), masks / mask)))
         except (FileNotFoundError, ValueError) as error:
             problems.append(error)
     raise_for_all(problems, images.parent)

@@ -10,6 +10,8 @@ from ncalab.cli.options import (
     POSITIVE,
     device_option,
     force_option,
+    max_pixels_option,
+    page_option,
     seed_option,
     size_option,
     steps_option,
@@ -23,6 +25,8 @@ from ncalab.cli.options import (
 @click.argument("image", type=FILE, required=False)
 @click.option("--output", type=ANY_FILE, required=True, help="File that ends in .gif or .mp4.")
 @size_option
+@page_option
+@max_pixels_option
 @steps_option
 @click.option("--every", type=POSITIVE, default=1, show_default=True, help="Steps between frames.")
 @click.option(

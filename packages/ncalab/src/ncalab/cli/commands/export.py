@@ -9,6 +9,8 @@ from ncalab.cli.options import (
     FILE,
     POSITIVE,
     force_option,
+    max_pixels_option,
+    page_option,
     seed_option,
     size_option,
     traceback_option,
@@ -38,6 +40,8 @@ from ncalab.cli.options import (
 )
 @click.option("--unroll", is_flag=True, help="onnx, torch: --steps without a loop.")
 @click.option("--image", type=FILE, help="html: picture to start from, for all but growing models.")
+@page_option
+@max_pixels_option
 @size_option
 @click.option("--title", help="html: heading of the page.")
 @seed_option("html: decides which cells fire.")

@@ -12,6 +12,8 @@ from ncalab.cli.options import (
     POSITIVE,
     device_option,
     force_option,
+    max_pixels_option,
+    page_option,
     seed_option,
     traceback_option,
 )
@@ -48,6 +50,8 @@ from ncalab.cli.options import (
     show_default=True,
     help="A rollout takes 3/4 to all of them.",
 )
+@page_option
+@max_pixels_option
 @device_option
 @seed_option("Decides everything random.")
 @click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
@@ -60,6 +64,8 @@ def grow(
     /,
     image: Path,
     output: Path | None,
+    page: int | None,
+    max_pixels: int | None,
     resume: bool,
     force: bool,
     tensorboard: bool,
@@ -90,6 +96,8 @@ def grow(
         output,
         GrowSettings(**settings),  # type: ignore[arg-type]  # click has converted them
         given=given,
+        page=page,
+        max_pixels=max_pixels,
         resume=resume,
         force=force,
         tensorboard=tensorboard,

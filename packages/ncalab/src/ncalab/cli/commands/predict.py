@@ -11,6 +11,8 @@ from ncalab.cli.options import (
     POSITIVE,
     device_option,
     force_option,
+    max_pixels_option,
+    page_option,
     seed_option,
     size_option,
     steps_option,
@@ -40,7 +42,14 @@ def _rows(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 )
 @steps_option
 @click.option("--batch-size", type=POSITIVE, default=8, show_default=True, help="Of equal sizes.")
-@click.option("--tile", callback=_rows, metavar="ROWS|auto", help="Run images in bands of rows.")
+@click.option(
+    "--tile",
+    callback=_rows,
+    metavar="ROWS|auto",
+    help="Run images in bands of rows; they may then have any number of pixels.",
+)
+@page_option
+@max_pixels_option
 @click.option("--overlay", is_flag=True, help="Also write the image, tinted by what its cells say.")
 @click.option(
     "--depth-format",
@@ -78,7 +87,8 @@ def predict(
     depth           NAME_depth.npy or .png, and NAME_depth_color.png
     growing         NAME_grown.png, from IMAGES; without any, seed_grown.png
 
-    A broken file is named, the others are done, and the exit code is 2. An image's
+    Results are called after the image; a name that would be too long for a file is cut, and that is
+    said. A broken file is named, the others are done, and the exit code is 2. An image's
     prediction does not depend on the others in the call.
 
     \b

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ncalab.cli.config.sections import ClassFolders
 from ncalab.core import Preparation
-from ncalab.core.intensities import unit_range
 from ncalab.tasks import ClassificationDataset
-from ncalab.tasks.images import image_suffixes, image_to_tensor, read_image
+from ncalab.tasks.images import image_to_tensor, is_hidden, list_images, read_image
+from ncalab.tasks.images.folders import why_no_images
+from ncalab.tasks.images.pixels import stack_images
 from ncalab.tasks.preparing import Used, for_transform, used_range, warn_of_range
 
 
@@ -28,10 +29,7 @@ class FolderDataset(ClassificationDataset):
     def __init__(
         self, images: Sequence[np.ndarray], labels: Sequence[int], preparation: Preparation
     ) -> None:
-        # Of several dtypes, the values have different ranges.
-        several = len({image.dtype for image in images}) > 1
-        self.images = np.stack([unit_range(image) if several else image for image in images])
-        self.labels = np.array(labels)
+        self.images, self.labels = stack_images(images), np.array(labels)
         self.transform = None
         self._preparation = preparation
 
@@ -46,7 +44,7 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
 
     Args:
         settings: Folder with at least two folders of images, which are the classes, sorted by
-            name; and how to prepare the images.
+            name; and how to read and prepare the images.
 
     Returns:
         The data set, and the names of the classes.
@@ -59,7 +57,7 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
     path = Path(settings.path)
     if not path.is_dir():
         raise FileNotFoundError(f"data.path must be a folder of folders of images, got {path}")
-    folders = sorted(each for each in path.iterdir() if each.is_dir() and each.name[0] != ".")
+    folders = sorted(each for each in path.iterdir() if each.is_dir() and not is_hidden(each))
     if len(folders) < 2:
         raise ValueError(
             f"data.path must hold one folder for each class, got {len(folders)} in {path}"
@@ -68,13 +66,15 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
     images: list[np.ndarray] = []
     labels: list[int] = []
     used: list[Used] = []
-    suffixes = image_suffixes()
     for label, folder in enumerate(folders):
-        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in suffixes)
+        files = list_images(folder)
         if not files:
-            raise ValueError(f"data.path must hold images of each class, got none in {folder}")
+            raise ValueError(
+                f"data.path must hold images of each class, got none in {folder}"
+                f"{why_no_images(folder)}"
+            )
         for file in files:
-            image = read_image(file)
+            image = read_image(file, page=settings.page, max_pixels=settings.max_pixels)
             images.append(for_transform(preparation, image))
             labels.append(label)
             used.append(used_range(image))

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ncalab.cli.config.class_folders import read_class_folders
-from ncalab.cli.config.sections import Changes, Checked, ClassFolders, Loader, Split
+from ncalab.cli.config.sections import Changes, Checked, ClassFolders, Loader, Picture, Split
 from ncalab.cli.config.transforms import Mirrored, transform_of
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import AbstractNCAModel
@@ -24,6 +23,8 @@ from ncalab.tasks import (
     SegmentationNCADataset,
 )
 from ncalab.tasks.classification.data import stratified_choice
+from ncalab.tasks.images import FileNames, image_size
+from ncalab.tasks.images.folders import last_part
 from ncalab.train import SplitDefinition
 
 # Data sets of pairs of files.
@@ -88,7 +89,14 @@ def read_parts(checked: Checked, model: AbstractNCAModel) -> Parts:
             f"split must be left out for data.class {kind}, which has parts of its own"
         )
     if kind == "GrowingNCADataset":
-        image = load_target(Path(data["image"]), data.get("size", 40), data.get("padding", 4))
+        picture = Picture(**data)
+        image = load_target(
+            Path(picture.image),
+            picture.size,
+            picture.padding,
+            page=picture.page,
+            max_pixels=picture.max_pixels,
+        )
         parts = Parts(GrowingNCADataset(image, model.num_channels, checked.loader.batch_size))
     elif kind == "MedMNISTDataset":
         parts = _medmnist(data, checked.changes)
@@ -194,11 +202,12 @@ def _indices(whole: _Pairs | ClassificationDataset, names: Sequence[Any]) -> np.
     """Return the places of samples by their names, with or without suffix, or numbers."""
     if isinstance(whole, ClassificationDataset):
         known = {str(place): place for place in range(len(whole))}
+        found = [known.get(last_part(name)) for name in names]
     else:
         files = [image for image, _ in whole.pairs]
-        known = {file.stem: place for place, file in enumerate(files)}
-        known |= {file.name: place for place, file in enumerate(files)}
-    found = [known.get(Path(str(name)).name) for name in names]
+        places = {file: place for place, file in enumerate(files)}
+        index = FileNames(files)
+        found = [places[each[0]] if (each := index.find(name)) else None for name in names]
     missing = [name for name, place in zip(names, found, strict=True) if place is None]
     if missing:
         raise ValueError(
@@ -253,12 +262,11 @@ def _check_sizes(part: _Pairs, checked: Checked) -> None:
         return
     first: tuple[Path, tuple[int, int]] | None = None
     for file, _ in part.pairs:
-        with Image.open(file) as image:
-            columns, rows = image.size
+        size = image_size(file, max_pixels=part.max_pixels)
         if first is None:
-            first = file, (rows, columns)
-        elif first[1] != (rows, columns):
+            first = file, size
+        elif first[1] != size:
             raise ValueError(
                 "data.resize must be given (or loader.batch_size = 1) for images of several "
-                f"sizes, got {first[0]} with {first[1]} and {file} with {(rows, columns)}"
+                f"sizes, got {first[0]} with {first[1]} and {file} with {size}"
             )

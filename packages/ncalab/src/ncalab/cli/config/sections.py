@@ -1,7 +1,7 @@
 """What a settings file may hold: its sections, each against the class that it is for."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
@@ -9,13 +9,23 @@ from torch.optim import lr_scheduler
 
 import ncalab.tasks as tasks
 from ncalab.cli.config.check import Setting, check_name, check_settings, settings_of
+from ncalab.cli.paths import expand_home
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
 from ncalab.core.intensities import Normalization
 from ncalab.core.savable import SavableModel
 from ncalab.tasks import CascadeNCA
+from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
 
 Section = dict[str, Any]
+
+
+def _check_least(data: Any, least: Mapping[str, int]) -> None:
+    """Raise unless settings of the data are as large as they must be; None is no number."""
+    for name, smallest in least.items():
+        value = getattr(data, name)
+        if value is not None and value < smallest:
+            raise ValueError(f"data.{name} must be at least {smallest}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class Picture:
     size: int = 40
     padding: int = 4
     normalize: str = "none"
+    page: int | None = None
+    max_pixels: int | None = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.normalize != "none":
@@ -33,11 +45,7 @@ class Picture:
                 "data.normalize must be left out for GrowingNCADataset, got "
                 f"{self.normalize!r}: the picture is what is to be grown, and is drawn as it is"
             )
-        for name, smallest in (("size", 1), ("padding", 0)):
-            if getattr(self, name) < smallest:
-                raise ValueError(
-                    f"data.{name} must be at least {smallest}, got {getattr(self, name)}"
-                )
+        _check_least(self, {"size": 1, "padding": 0, "page": 0, "max_pixels": 1})
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,11 @@ class ClassFolders:
     path: str
     normalize: Normalization = "auto"
     resize: tuple[int, int] | None = None
+    page: int | None = None
+    max_pixels: int | None = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        _check_least(self, {"page": 0, "max_pixels": 1})
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,7 @@ FILLED = {"CosineAnnealingLR": "T_max", "OneCycleLR": "total_steps"}
 _NOT_OF_MODELS = ("device", "plot_function", "vignette")
 _NOT_OF_TRAINERS = ("nca", "model_path", "pool", "lr_scheduler", "accelerator")
 _NOT_OF_SCHEDULERS = ("optimizer", "last_epoch", "verbose")
+_PATHS_OF_DATA = ("path", "image", "images", "masks", "image_folder", "depth_folder")
 _SECTIONS = (
     "model",
     "cascade",
@@ -210,6 +224,7 @@ def check_config(config: Mapping[str, Any]) -> Checked:
     top_settings = settings_of(TopLevel)
     known = top_settings | {name: Setting(dict, name in ("model", "data")) for name in _SECTIONS}
     values = check_settings("", config, known, "ncalab train")
+    values = _home_filled_in(values, ("output",))
     top = TopLevel(**{name: values[name] for name in top_settings if name in values})
     model, task = _model(values["model"])
     kind, data, changes = _data(values["data"], task)
@@ -222,7 +237,7 @@ def check_config(config: Mapping[str, Any]) -> Checked:
         data=data,
         data_kind=kind,
         changes=changes,
-        split=None if split is None else Split(**_section(split, "split", Split)),
+        split=None if split is None else Split(**_split(split)),
         loader=loader,
         trainer=trainer,
         save_every=save_every,
@@ -238,6 +253,16 @@ def _section(
     values: Section, place: str, target: type, without: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     return check_settings(place, values, settings_of(target, without=without), target.__name__)
+
+
+def _split(values: Section) -> dict[str, Any]:
+    return _home_filled_in(_section(values, "split", Split), ("file",))
+
+
+def _home_filled_in(values: Section, names: Collection[str]) -> Section:
+    """Return settings with ``~`` at the beginning of paths replaced by the home folder."""
+    paths = {name: values[name] for name in names if isinstance(values.get(name), str)}
+    return {**values, **{name: expand_home(path) for name, path in paths.items()}}
 
 
 def _optional(
@@ -275,7 +300,7 @@ def _data(values: Section, task: str) -> tuple[str, Section, Changes]:
     kind = DATA[name]
     own = settings_of(kind.arguments, without=kind.without)
     both = own | (settings_of(Changes) if kind.changes else {})
-    checked = check_settings("data", rest, both, name)
+    checked = _home_filled_in(check_settings("data", rest, both, name), _PATHS_OF_DATA)
     changes = Changes(**{key: value for key, value in checked.items() if key not in own})
     arguments = {key: value for key, value in checked.items() if key in own}
     resize = arguments.get("resize")

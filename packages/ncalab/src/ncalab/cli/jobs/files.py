@@ -1,5 +1,6 @@
 """Where results go, and that nothing is lost there."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,33 @@ TRAIN_FILE = "train.json"
 
 PRETRAINED = "pretrained"
 """Folder within a run's, for the weights to keep."""
+
+
+# Of most file systems, in bytes.
+_LONGEST_NAME = 255
+
+
+def short_name(stem: str, ending: int) -> str:
+    """Return the beginning of a file's name, cut if it is too long with an ending.
+
+    Args:
+        stem: The name as it would be.
+        ending: Number of ASCII characters of the longest ending.
+
+    Returns:
+        The name; a cut one ends in a hash of the whole, so that no two become one.
+
+    >>> short_name("cells", 9)
+    'cells'
+    >>> short_name("é" * 130, 9)[-12:], len(short_name("é" * 130, 9).encode())
+    ('ééé-f0b59ab2', 245)
+    """
+    room = _LONGEST_NAME - ending
+    encoded = stem.encode("utf-8", "surrogateescape")
+    if len(encoded) <= room:
+        return stem
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: room - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
 def check_new(paths: Iterable[Path], *, force: bool) -> None:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, tensorboard_log
-from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder
+from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder, short_name
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.history import HISTORY_NAME
 from ncalab.train.json_file import read_json
@@ -82,6 +84,8 @@ def grow_picture(
     resume: bool,
     force: bool,
     tensorboard: bool,
+    page: int | None = None,
+    max_pixels: int | None = None,
 ) -> bool:
     """Train, write the run folder and print the error of what is grown.
 
@@ -93,19 +97,22 @@ def grow_picture(
         resume: Whether to go on with the run in the folder.
         force: Whether to replace that run.
         tensorboard: Whether to write a TensorBoard log.
+        page: Page or frame of a picture with several, from 0.
+        max_pixels: Pixels that the picture may have at most; None for the reader's own limit.
 
     Returns:
         Whether it went to its end, and was not stopped by Ctrl-C.
     """
-    wanted = Path("runs") / image.stem
+    read = partial(load_target, image, page=page, max_pixels=max_pixels or MAX_PIXELS)
+    wanted = Path("runs") / _name_of(image)
     # Never one that is there already, unless told so.
     folder = output or (wanted if resume or force else free_folder(wanted))
     device = get_compute_device(settings.device)
     if resume:
         check_run_folder(folder, resume=True, force=force)
-        run = _continued(image, folder, settings, given)
+        run = _continued(image, read, folder, settings, given)
     else:
-        target = load_target(image, settings.size, settings.padding)
+        target = read(settings.size, settings.padding)
         check_run_folder(folder, resume=False, force=force)
         run = _Run(image, folder, target, settings, 0.1 ** (1 / settings.epochs))
     fix_random_seed(run.settings.seed)
@@ -124,6 +131,8 @@ def grow_picture(
     nca.save_pretrained(folder / PRETRAINED)
     if history.interrupted:
         command = ["ncalab", "grow", str(image), "--output", str(folder), "--resume"]
+        command += [] if page is None else ["--page", str(page)]
+        command += [] if max_pixels is None else ["--max-pixels", str(max_pixels)]
         say_how_to_resume(folder, history.current_epoch, command)
         return False
     save_curves(history, folder)
@@ -160,7 +169,13 @@ def _make_trainer(nca: GrowingNCAModel, run: _Run) -> BasicNCATrainer:
     )
 
 
-def _continued(image: Path, folder: Path, asked: GrowSettings, given: Collection[str]) -> _Run:
+def _continued(
+    image: Path,
+    read: Callable[[int, int], np.ndarray],
+    folder: Path,
+    asked: GrowSettings,
+    given: Collection[str],
+) -> _Run:
     """Return the run in a folder with the settings it was started with.
 
     Raises:
@@ -181,7 +196,7 @@ def _continued(image: Path, folder: Path, asked: GrowSettings, given: Collection
         if old != new:
             option = name.replace("_", "-")
             raise ValueError(f"--{option} must be {old} to resume the run in {folder}, got {new}")
-    target = load_target(image, settings.size, settings.padding)
+    target = read(settings.size, settings.padding)
     if _digest(target) != digest:
         raise ValueError(f"IMAGE must be the picture of the run in {folder}, got another: {image}")
     free = {name: getattr(asked, name) for name in _FREE & set(given)}
@@ -194,6 +209,11 @@ def _continued(image: Path, folder: Path, asked: GrowSettings, given: Collection
     return _Run(image, folder, target, replace(settings, **free), lr_gamma)
 
 
+def _name_of(image: Path) -> str:
+    """Return what a run and its files are called, short enough for the number of a folder."""
+    return short_name(image.stem, len(".html"))
+
+
 def _digest(target: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest()
 
@@ -201,7 +221,7 @@ def _digest(target: np.ndarray) -> str:
 def _show(nca: GrowingNCAModel, run: _Run) -> None:
     """Write the animation and the page, and say where everything is."""
     grid = run.target.shape[:2]
-    animation = run.folder / f"{run.image.stem}.gif"
+    animation = run.folder / f"{_name_of(run.image)}.gif"
     steps = round(ANIMATION_LENGTH * run.settings.max_steps)
     Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
     page = animation.with_suffix(".html")

@@ -4,25 +4,33 @@ from pathlib import Path
 
 import click
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from ncalab.tasks.images import MAX_PIXELS, read_image, with_channels
 
 
-def _read(path: Path) -> Image.Image:
-    """Read a picture, upright, as RGBA."""
-    try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode.startswith("I;16"):
-                # Pillow would cut off all above 255.
-                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-            elif upright.mode in ("I", "F"):
-                raise ValueError(f"values of mode {upright.mode} have no known range")
-            return upright.convert("RGBA")
-    except Exception as error:  # broken files make Pillow's decoders raise nearly anything
-        raise ValueError(f"IMAGE must be a picture that can be read, got {path}: {error}") from None
+def _eight_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Return pixels of any depth as those of 8 bits, uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return (pixels // 257).astype(np.uint8)
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ValueError(
+            "IMAGE must be in [0, 1] if it is floating point, "
+            f"got {pixels.min()} to {pixels.max()} in {path}"
+        )
+    return np.rint(pixels * 255).astype(np.uint8)
 
 
-def load_target(path: Path, size: int, padding: int) -> np.ndarray:
+def load_target(
+    path: Path,
+    size: int,
+    padding: int,
+    *,
+    page: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> np.ndarray:
     """Read a picture, scale it and surround it with empty cells.
 
     Says on standard error if it has no transparency, as then it is grown with its background.
@@ -31,6 +39,8 @@ def load_target(path: Path, size: int, padding: int) -> np.ndarray:
         path: Picture in any format that Pillow reads.
         size: Longer side in cells.
         padding: Number of empty cells on every side.
+        page: Page or frame of a file with several, from 0.
+        max_pixels: Pixels that the picture may have at most; None for any number.
 
     Returns:
         Square RGBA image, shape ``(W, H, 4)``, uint8, W = H = size + 2 padding.
@@ -38,7 +48,8 @@ def load_target(path: Path, size: int, padding: int) -> np.ndarray:
     Raises:
         ValueError: If it cannot be read, or shows nothing at all.
     """
-    picture = _read(path)
+    pixels = read_image(path, page=page, max_pixels=max_pixels)
+    picture = Image.fromarray(with_channels(_eight_bits(pixels, path), 4))
     lowest, highest = picture.getchannel("A").getextrema()
     if highest == 0:
         raise ValueError(f"IMAGE must show something, got a fully transparent {path}")

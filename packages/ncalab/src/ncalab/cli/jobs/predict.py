@@ -9,12 +9,14 @@ import click
 import torch
 from torch import Tensor
 
-from ncalab.cli.jobs.files import check_new
-from ncalab.cli.jobs.images import find_images, read_input
+from ncalab.cli.jobs.files import check_new, short_name
+from ncalab.cli.jobs.given import Given, read_given, say_preparation
+from ncalab.cli.jobs.images import find_images
 from ncalab.cli.jobs.results import Results, results_of
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.saving import check_writable_folder
+from ncalab.tasks.images import MAX_PIXELS
 
 SEED_NAME = "seed"
 
@@ -26,6 +28,8 @@ class PredictSettings:
     steps: int | None
     batch_size: int
     tile: int | Literal["auto"] | None
+    page: int | None
+    max_pixels: int | None
     overlay: bool
     depth_format: str
     depth_unit: float
@@ -35,14 +39,26 @@ class PredictSettings:
     seed: int
     force: bool
 
+    @property
+    def pixel_limit(self) -> int | None:
+        """Pixels that an image may have; any number in bands, which are for large images."""
+        if self.max_pixels is not None:
+            return self.max_pixels
+        return MAX_PIXELS if self.tile is None else None
+
 
 @dataclass(frozen=True)
 class _Input:
-    """What is to be predicted from: its name, and the image or state ``(C, W, H)``."""
+    """What is to be predicted from, and its name."""
 
     path: Path
     name: str
-    image: Tensor
+    given: Given
+
+    @property
+    def image(self) -> Tensor:
+        """What the model takes, shape ``(C, W, H)``."""
+        return self.given.image
 
 
 class _Failures:
@@ -61,7 +77,9 @@ class _Failures:
 def predict_images(
     weights: Path, images: Sequence[Path], output: Path, settings: PredictSettings
 ) -> int:
-    """Predict from images, and write what the model's task is about.
+    """Predict from images, prepared as in training, and write what the model's task is about.
+
+    Results have the size of the image before it was prepared.
 
     Args:
         weights: As in :func:`ncalab.cli.jobs.weights.find_weights`.
@@ -82,16 +100,20 @@ def predict_images(
         save_state=settings.save_state,
     )
     paths = find_images(images)
-    named = _named(paths) if paths else {SEED_NAME: weights}
+    named = _named(paths, results.longest_ending) if paths else {SEED_NAME: weights}
     if not paths and not hasattr(model, "make_seed"):
         raise ValueError(f"IMAGES must be given for a model of {model.task or 'its kind'}")
     if paths and settings.size is not None:
         raise ValueError("--size must be left out with images, which have their own")
     check_new(results.files(named), force=settings.force)
     check_writable_folder(output, name="--output")
+    if paths:
+        say_preparation(model, weights)
     failures = _Failures()
     inputs = (
-        _read(model, named, failures) if paths else _seed(model, grid_of(weights, settings.size))
+        _read(model, named, settings, failures)
+        if paths
+        else _seed(model, grid_of(weights, settings.size))
     )
     try:
         for batch in _batches(inputs, settings.batch_size if _alike(model) else 1):
@@ -102,20 +124,23 @@ def predict_images(
     return failures.count
 
 
-def _named(paths: Iterable[Path]) -> dict[str, Path]:
-    """Name each image after its file.
+def _named(paths: Iterable[Path], longest_ending: int) -> dict[str, Path]:
+    """Name each image after its file, short enough for the endings of its results.
 
     Raises:
         ValueError: If two would be written to one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
-        if path.stem in named:
+        name = short_name(path.stem, longest_ending)
+        if name in named:
             raise ValueError(
-                f"IMAGES must have names of their own, got {named[path.stem]} and {path}; "
+                f"IMAGES must have names of their own, got {named[name]} and {path}; "
                 "predict from them in two calls, with two --output folders"
             )
-        named[path.stem] = path
+        if name != path.stem:
+            click.echo(f"{path}: its name is too long for results, which are {name}*", err=True)
+        named[name] = path
     return named
 
 
@@ -127,17 +152,24 @@ def _alike(model: AbstractNCAModel) -> bool:
     return not model.pad_noise and isinstance(model.inference_timesteps, int)
 
 
-def _read(model: AbstractNCAModel, named: dict[str, Path], failures: _Failures) -> Iterator[_Input]:
+def _read(
+    model: AbstractNCAModel,
+    named: dict[str, Path],
+    settings: PredictSettings,
+    failures: _Failures,
+) -> Iterator[_Input]:
+    limit = settings.pixel_limit
     for name, path in named.items():
         try:
-            yield _Input(path, name, read_input(model, path))
+            given = read_given(model, path, page=settings.page, max_pixels=limit)
+            yield _Input(path, name, given)
         except (ValueError, TypeError, OSError) as error:
             failures.add(path, error)
 
 
 def _seed(model: AbstractNCAModel, grid: tuple[int, int]) -> Iterator[_Input]:
     seed: Tensor = model.make_seed(*grid)  # type: ignore[operator]  # of a growing model
-    yield _Input(Path(SEED_NAME), SEED_NAME, seed[0])
+    yield _Input(Path(SEED_NAME), SEED_NAME, Given(seed[0]))
 
 
 def _batches(inputs: Iterable[_Input], size: int) -> Iterator[list[_Input]]:
@@ -171,7 +203,7 @@ def _run(
         return
     for number, each in enumerate(batch):
         try:
-            click.echo(results.write(each.name, each.path, each.image, prediction[number]))
+            click.echo(results.write(each.name, each.path, each.given, prediction[number]))
         except ValueError as error:
             failures.add(each.path, error)
 
