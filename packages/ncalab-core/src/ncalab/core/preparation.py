@@ -264,9 +264,10 @@ def check_size(name: str, size: Any) -> tuple[int, int] | None:
 def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
     if values is None:
         return None
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(listed, tuple | list) or not all(isinstance(v, int | float) for v in listed):
         raise TypeError(f"{name} must be a list of numbers or None, got {values!r}")
-    numbers = tuple(float(value) for value in values)
+    numbers = tuple(map(float, listed))
     if not numbers or not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must hold finite numbers, got {values!r}")
     return numbers
