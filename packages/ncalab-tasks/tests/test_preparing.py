@@ -266,7 +266,7 @@ def test_a_hot_pixel_does_not_hide_how_little_of_the_range_is_used(
 
     warn_of_range("images", Preparation(), [used_range(image)])
 
-    assert "values from 401 to 15" in warnings_of(caplog)[0]
+    assert "values from 400 to 1599" in warnings_of(caplog)[0]
 
 
 def test_an_opacity_is_no_value_of_an_image() -> None:
