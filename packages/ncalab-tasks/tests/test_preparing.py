@@ -281,8 +281,9 @@ def test_floating_point_far_beyond_the_range_is_told_of(caplog: pytest.LogCaptur
 
     warn_of_range("images", Preparation(normalize="auto"), [used_range(image)])
 
-    assert "images hold values far beyond [0, 1] (values from 401.2 to 1599)" in (
-        warnings_of(caplog)[0]
+    assert (
+        "images hold values far beyond [0, 1] (values from 401.2 to 1599)"
+        in (warnings_of(caplog)[0])
     )
 
 

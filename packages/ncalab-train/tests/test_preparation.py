@@ -120,9 +120,7 @@ def test_a_run_of_before_that_tells_of_no_preparation_is_resumed(tmp_path: Path)
 def test_every_fold_has_the_preparation_of_its_data(tmp_path: Path) -> None:
     split = SplitDefinition.kfold([f"{n}" for n in range(4)], 2, seed=0)
     model = make_tiny(validation_metric="mse")
-    trainer = BasicNCATrainer(
-        model, tmp_path, max_epochs=1, progress=False, batch_repeat=1
-    )
+    trainer = BasicNCATrainer(model, tmp_path, max_epochs=1, progress=False, batch_repeat=1)
     cross = KFoldCrossValidationTrainer(trainer, split)
 
     for _ in ("trained", "read"):

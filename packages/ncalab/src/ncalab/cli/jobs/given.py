@@ -49,12 +49,12 @@ class Given:
             channels: Number of image channels of the model.
 
         Returns:
-            Image, shape ``(channels, W, H)``, 8 bits scaled to [0, 1].
+            Image, shape ``(channels, W, H)``, integers in [0, 1].
         """
         if self.original is None:
             return np.asarray(self.image[:channels].cpu())
-        shown = Preparation(channels=channels, normalize="auto").apply(self.original)
-        return np.asarray(shown)
+        shown = Preparation(channels=channels, normalize="auto").apply(self.original).numpy()
+        return shown.clip(0, 1) if self.original.dtype.kind in "ub" else shown
 
 
 def preparation_of(model: AbstractNCAModel) -> Preparation:
