@@ -234,3 +234,10 @@ def test_a_free_folder_is_the_first_name_that_nothing_has(tmp_path: Path) -> Non
 
     assert free_folder(tmp_path / "v1.5_run") == tmp_path / "v1.5_run-3"
     assert not (tmp_path / "v1.5_run-3").exists()
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    for name in ("n" * 255, "ü" * 127):
+        atomic_write(tmp_path / name, b"all")
+
+        assert (tmp_path / name).read_bytes() == b"all"

@@ -62,7 +62,7 @@ def test_images_without_opacity_are_taken(channels: int) -> None:
         ([[1]], TypeError, "image must be a numpy array, got list"),
         (np.zeros((4, 4)), ValueError, r"image must have shape .* got \(4, 4\)"),
         (np.zeros((4, 4, 2)), ValueError, r"image must have shape .* got \(4, 4, 2\)"),
-        (np.zeros((4, 4, 4), np.int64), TypeError, "image must be uint8 or floating point"),
+        (np.zeros((4, 4, 4), np.int64), TypeError, "image must be uint8, uint16 or floating point"),
         (np.full((4, 4, 4), 255.0), ValueError, r"image must be in \[0, 1\]"),
         (np.full((4, 4, 4), np.nan), ValueError, r"image must be in \[0, 1\]"),
     ],

@@ -23,7 +23,7 @@ from ncalab.tasks.images import (
     read_image,
     with_channels,
 )
-from ncalab.tasks.images.folders import last_part, why_no_images
+from ncalab.tasks.images.folders import last_part, why_missing, why_no_images
 from ncalab.tasks.preparing import (
     Used,
     for_transform,
@@ -115,11 +115,15 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         self.page, self.max_pixels = page, max_pixels
         images = list_images(self.path / image_folder)
         depths = FileNames(list_images(self.path / depth_folder, DEPTH_SUFFIXES))
-        chosen = images if files is None else _choose(files, FileNames(images))
+        chosen = images
+        if files is not None:
+            chosen = _choose(files, FileNames(images), self.path / image_folder)
         if not chosen:
             reason = why_no_images(self.path / image_folder)
             raise ValueError(f"files must name at least one image, got none in {self.path}{reason}")
-        self.pairs = [(image, _partner(image, depths)) for image in chosen]
+        self.pairs = [
+            (image, _partner(image, depths, self.path / depth_folder)) for image in chosen
+        ]
         self._preparation = Preparation(
             channels=num_image_channels, normalize=normalize, resize=resize
         )
@@ -198,27 +202,31 @@ def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:
     return depth.float()
 
 
-def _choose(names: Sequence[str | Path], images: FileNames) -> list[Path]:
+def _choose(names: Sequence[str | Path], images: FileNames, folder: Path) -> list[Path]:
     """Return the images of the names, which may be paths, and may lack their suffix."""
     chosen = []
     for name in names:
-        found = images.find(name)
+        found, last = images.find(name), last_part(name)
         if not found:
             raise FileNotFoundError(
-                f"files must be names of images, but none is called {last_part(name)!r}"
+                f"files must be names of images, but none is called {last!r}"
+                f"{why_missing(folder, last)}"
             )
         if len(found) > 1:
             shown = [file.name for file in found]
-            raise ValueError(f"files must be unambiguous, got {last_part(name)!r}: {shown}")
+            raise ValueError(f"files must be unambiguous, got {last!r}: {shown}")
         chosen += found
     return chosen
 
 
-def _partner(image: Path, depths: FileNames) -> Path:
+def _partner(image: Path, depths: FileNames, folder: Path) -> Path:
     """Return the depth map of an image."""
     found = depths.with_stem(image.stem)
     if not found:
-        raise FileNotFoundError(f"{image} must have a depth map of the name {image.stem}.*")
+        raise FileNotFoundError(
+            f"{image} must have a depth map of the name {image.stem}.*"
+            f"{why_missing(folder, image.stem)}"
+        )
     if len(found) > 1:
         raise ValueError(f"{image} must have one depth map, got {[f.name for f in found]}")
     return found[0]

@@ -1,15 +1,18 @@
 """Image files decoded by Pillow: one page, upright, within a limit of pixels."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ncalab.core.checks import check_int
 from ncalab.tasks.images.formats import how_to_convert
+
+logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 178_956_970
 """Pixels of the largest image that is read unless told otherwise: Pillow's own limit."""
@@ -17,6 +20,17 @@ MAX_PIXELS = 178_956_970
 # Further frames of these are previews of the first one, or its layers.
 _ONE_IMAGE = ("MPO", "PSD")
 _ORIENTATION, _WIDTH, _HEIGHT = 274, 256, 257
+# How an image is turned that EXIF says to lie so. ImageOps.exif_transpose would also write the EXIF
+# data anew, which fails for those of some cameras.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Orientations that exchange rows and columns.
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _LIMIT = threading.RLock()
@@ -83,20 +97,33 @@ def decode(
         deep = ";16" in str(getattr(file, "tile", "")) and not file.mode.startswith("I")
         kind = file.format
         file.load()
-        return Decoded(ImageOps.exif_transpose(file), kind, deep)
+        turn = _TURNS.get(_orientation(file, path))
+        return Decoded(file.copy() if turn is None else file.transpose(turn), kind, deep)
 
 
-def image_size(path: Path, *, max_pixels: int | None = MAX_PIXELS) -> tuple[int, int]:
+def image_size(
+    path: Path, *, page: int | None = None, max_pixels: int | None = MAX_PIXELS
+) -> tuple[int, int]:
     """Return (W, H), the rows and columns of an upright image, without decoding it.
 
-    Of a file with several pages, that of the first. Arguments and errors as of :func:`decode`.
+    Arguments and errors are those of :func:`decode`.
     """
     with _opened(path, max_pixels) as file:
+        _choose_page(file, path, page, beside=False)
         tags = getattr(file, "tag_v2", None)
         # Some versions of Pillow have exchanged the sides of a TIFF already.
         columns, rows = file.size if tags is None else (tags[_WIDTH], tags[_HEIGHT])
-        turned = file.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        turned = _orientation(file, path) in _ON_ITS_SIDE
     return (columns, rows) if turned else (rows, columns)
+
+
+def _orientation(file: Image.Image, path: Path) -> int:
+    """Return the orientation of EXIF; upright if there is none, or none that can be read."""
+    try:
+        return int(file.getexif().get(_ORIENTATION, 1))
+    except Exception as error:  # as of decoders
+        logger.warning("%s: its EXIF data cannot be read, it is taken as upright: %s", path, error)
+        return 1
 
 
 @contextmanager
@@ -107,7 +134,8 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[Image.Image]:
             f"{path} is missing" if not path.exists() else f"{path} is a folder"
         )
     try:
-        with _pillow_limit(max_pixels), Image.open(path) as file:
+        # Not by its path: Pillow 13.0 maps uncompressed TIFFs that are turned with sides exchanged.
+        with _pillow_limit(max_pixels), path.open("rb") as stream, Image.open(stream) as file:
             yield file
     except _RefusedError as error:
         raise ValueError(str(error)) from None

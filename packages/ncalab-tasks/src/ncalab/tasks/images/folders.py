@@ -1,5 +1,6 @@
 """Images of a folder, and files by their names, whatever system wrote folder and names."""
 
+import glob
 import logging
 import re
 import unicodedata
@@ -42,8 +43,17 @@ def list_images(folder: Path, suffixes: Iterable[str] | None = None) -> list[Pat
 
 def why_no_images(folder: Path) -> str:
     """Return "; " and what a folder holds in place of images, if that is known; "" otherwise."""
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not is_hidden(file) and (reason := how_to_convert(file)):
+    return _reason(folder.iterdir()) if folder.is_dir() else ""
+
+
+def why_missing(folder: Path, name: str) -> str:
+    """Return "; " and what there is of that name, if it is of a format that is not read, or ""."""
+    return _reason([folder / name, *folder.glob(f"{glob.escape(name)}.*")])
+
+
+def _reason(files: Iterable[Path]) -> str:
+    for file in sorted(files):
+        if file.is_file() and not is_hidden(file) and (reason := how_to_convert(file)):
             return f"; of {file.name}: {reason}"
     return ""
 

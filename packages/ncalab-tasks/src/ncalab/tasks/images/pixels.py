@@ -43,7 +43,9 @@ _FEWEST_LEVELS = 16
 def read_image(
     path: Path | str, *, page: int | None = None, max_pixels: int | None = MAX_PIXELS
 ) -> Array:
-    """Read an image file, upright, by the table of this module.
+    """Read an image file, upright, as every data set and command does.
+
+    The table of ``ncalab.tasks.images.pixels`` says what each kind of pixel becomes.
 
     Args:
         path: File in any format that Pillow reads.
@@ -53,7 +55,8 @@ def read_image(
 
     Returns:
         Image, shape ``(W, H, C)`` with C = 1 (grey), 3 (RGB) or 4 (RGBA); uint8, uint16 or
-        float32. The dtype is the depth of the file: see :func:`to_unit_range`.
+        float32. The dtype is the depth of the file: integers over their largest value are in
+        [0, 1], floating-point values are as they are.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -77,8 +77,8 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
             ``(C, W, H)`` and ``(W, H)``. Albumentations has this form. It belongs to this data
             set alone: make one data set for each split.
         num_classes: As of the model. 1: masks are 0 and 1, or show black and white (see
-            :func:`ncalab.tasks.images.read_mask`). 2 or more: the values are the classes (see
-            :func:`ncalab.tasks.images.read_labels`).
+            :func:`ncalab.tasks.read_mask`). 2 or more: the values are the classes (see
+            :func:`ncalab.tasks.read_labels`).
         ignore_index: Label of pixels that do not count; as of the model.
         images: Name of the folder of images.
         masks: Name of the folder of masks.

@@ -1,11 +1,10 @@
 """Which mask belongs to which image: files of two folders, matched by name."""
 
-import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from ncalab.tasks.images import FileNames, how_to_convert, list_images
-from ncalab.tasks.images.folders import last_part, why_no_images
+from ncalab.tasks.images import FileNames, list_images
+from ncalab.tasks.images.folders import last_part, why_missing, why_no_images
 
 _MAX_REPORTED = 10
 
@@ -33,20 +32,11 @@ def find_image(name: str, folder: Path, files: FileNames) -> Path:
 def _only(files: list[Path], wanted: Path) -> Path:
     """Return the one file that was found."""
     if not files:
-        raise FileNotFoundError(
-            f"{wanted} is missing (with any suffix of an image){_instead(wanted)}"
-        )
+        reason = why_missing(wanted.parent, wanted.name)
+        raise FileNotFoundError(f"{wanted} is missing (with any suffix of an image){reason}")
     if len(files) > 1:
         raise ValueError(f"{wanted.name} must be one file, got {', '.join(map(str, files))}")
     return files[0]
-
-
-def _instead(wanted: Path) -> str:
-    """Name a file of that name whose format is not read."""
-    for file in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
-        if reason := how_to_convert(file):
-            return f"; of {file.name}: {reason}"
-    return ""
 
 
 def find_pairs(

@@ -195,7 +195,14 @@ def _from_file(whole: _Pairs | ClassificationDataset, split: Split) -> Places:
     if not 0 <= split.fold < len(folds):
         raise ValueError(f"split.fold must be in [0, {len(folds)}), got {split.fold}")
     fold = folds[split.fold]
-    return _indices(whole, fold.train), _indices(whole, fold.val), np.array([], int)
+    train, val = _indices(whole, fold.train), _indices(whole, fold.val)
+    # One file may have several names there, such as those with and without suffix.
+    if len(both := np.intersect1d(train, val)):
+        raise ValueError(
+            "split.file must name each sample to train on or to validate on, got both for sample "
+            f"{both[0]} of {len(whole)}"
+        )
+    return train, val, np.array([], int)
 
 
 def _indices(whole: _Pairs | ClassificationDataset, names: Sequence[Any]) -> np.ndarray:
@@ -262,7 +269,7 @@ def _check_sizes(part: _Pairs, checked: Checked) -> None:
         return
     first: tuple[Path, tuple[int, int]] | None = None
     for file, _ in part.pairs:
-        size = image_size(file, max_pixels=part.max_pixels)
+        size = image_size(file, page=part.page, max_pixels=part.max_pixels)
         if first is None:
             first = file, size
         elif first[1] != size:

@@ -14,13 +14,13 @@ def _eight_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == np.uint16:
-        return (pixels // 257).astype(np.uint8)
+        return np.asarray(pixels // 257, dtype=np.uint8)
     if pixels.min() < 0 or pixels.max() > 1:
         raise ValueError(
             "IMAGE must be in [0, 1] if it is floating point, "
             f"got {pixels.min()} to {pixels.max()} in {path}"
         )
-    return np.rint(pixels * 255).astype(np.uint8)
+    return np.asarray(np.rint(pixels * 255), dtype=np.uint8)
 
 
 def load_target(
