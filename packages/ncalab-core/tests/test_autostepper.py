@@ -97,7 +97,8 @@ def test_verbose_logs_the_last_step(
     ("arguments", "message"),
     [
         ({"min_steps": 0}, "min_steps must be at least 1, got 0"),
-        ({"max_steps": 5}, "max_steps must be at least 10, got 5"),
+        ({"max_steps": 5}, "max_steps must be more than min_steps = 10, got 5"),
+        ({"max_steps": 10}, "max_steps must be more than min_steps = 10, got 10"),
         ({"plateau": 0}, "plateau must be at least 1, got 0"),
         ({"threshold": -1.0}, "threshold must be at least 0 and finite, got -1.0"),
     ],

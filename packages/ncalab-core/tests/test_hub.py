@@ -1,10 +1,16 @@
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 import torch
-from core_models import MakeModel, TinyModel
+from core_models import MakeModel, TinyModel, awaken
 from huggingface_hub import HfApi, PyTorchModelHubMixin
 from torch import Tensor
 
@@ -46,6 +52,43 @@ def test_the_plain_class_stays_the_registered_one() -> None:
 
     assert SavableModel.registry["TinyModel"] is TinyModel
     assert on_hub(TinyModel) is hub_class and on_hub(hub_class) is hub_class
+
+
+class Derived(on_hub(TinyModel)):  # type: ignore[misc]
+    """A class that a module holds."""
+
+
+@pytest.mark.parametrize("hub_class", [on_hub(TinyModel), Derived])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_models_and_their_class_are_copied_and_pickled(
+    image: Tensor, again: Callable[[Any], Any], hub_class: Any
+) -> None:
+    model = hub_class(torch.device("cpu"), 4, 3, 2, hidden_size=16)
+    awaken(model)
+
+    twin = again(model)
+
+    assert type(twin) is again(hub_class) is hub_class
+    want = model.predict(image, 3, seed=1).output_image
+    assert torch.equal(twin.predict(image, 3, seed=1).output_image, want)
+
+
+def test_a_pickled_model_is_read_where_nothing_was_put_on_the_hub(tmp_path: Path) -> None:
+    model = on_hub(TinyModel)(torch.device("cpu"), 1, 1, 1, hidden_size=2)
+    (tmp_path / "model").write_bytes(pickle.dumps(model))
+    script = "import pickle; print(type(pickle.load(open('model', 'rb'))).__mro__[:3])"
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "PyTorchModelHubMixin" in done.stdout
 
 
 def test_a_class_made_of_it_is_a_class_of_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MeanSquaredError
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
@@ -210,6 +210,16 @@ def test_finetune_leaves_the_last_layer_and_as_asked_the_head(
     assert model.training
 
 
+class WordMetric(Metric):
+    """A metric that computes no number."""
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        pass
+
+    def compute(self) -> str:
+        return "far"
+
+
 def labelled(image: Tensor) -> DataLoader[Any]:
     return DataLoader(TensorDataset(image, image[:, :2]), batch_size=1)
 
@@ -235,6 +245,36 @@ def test_validate_names_the_value_of_each_class(make_model: MakeModel, image: Te
 
     share = (model.predict(image, 3).logits.argmax(dim=1) == 0).float().mean().item()
     assert values == {"accuracy_0": pytest.approx(share), "accuracy_1": 0.0}
+
+
+def test_validate_names_what_a_collection_of_metrics_computes(
+    make_model: MakeModel, image: Tensor
+) -> None:
+    model = make_model(fire_rate=1.0)
+    model.metrics["mse"] = MeanSquaredError()
+    model.metrics["errors"] = MetricCollection([MeanSquaredError(), MeanAbsoluteError()])
+
+    values, _ = model.validate(labelled(image), steps=3)
+
+    assert set(values) == {"mse", "errors_MeanAbsoluteError", "errors_MeanSquaredError"}
+    assert values["errors_MeanSquaredError"] == values["mse"] > 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (nn.MSELoss(), "must be a torchmetrics Metric or MetricCollection, got MSELoss"),
+        (WordMetric(), "must compute numbers, got str"),
+    ],
+)
+def test_validate_names_what_is_no_metric(
+    make_model: MakeModel, image: Tensor, metric: Any, message: str
+) -> None:
+    model = make_model()
+    model.metrics["odd"] = metric
+
+    with pytest.raises(TypeError, match=rf"metrics\['odd'\] {message}"):
+        model.validate(labelled(image), steps=3)
 
 
 def test_seeds_make_a_validation_repeatable(make_model: MakeModel, image: Tensor) -> None:

@@ -410,3 +410,26 @@ def test_a_file_of_this_library_is_an_error(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="path must be a weights file"):
         read_monolith(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+def test_load_names_what_reads_an_old_file(tmp_path: Path, kind: str) -> None:
+    model = make_model(num_learned_filters=2)
+    path = tmp_path / f"old.{kind}"
+    {"safetensors": save_file, "pth": torch.save}[kind](old_state(model), path)  # type: ignore[operator]
+
+    with pytest.raises(ValueError, match=r"old\..*load_monolith_weights\(model, path\)"):
+        TinyModel.load(model, path)
+    with pytest.raises(ValueError, match=r"old\..*load_monolith_weights\(model, path\)"):
+        TinyModel.from_pretrained(path)
+
+
+def test_load_warns_of_a_file_that_fits_and_may_be_old(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model()
+    save_file(old_state(model), tmp_path / "old")
+
+    TinyModel.load(model, tmp_path / "old")
+
+    assert "load_monolith_weights" in caplog.text

@@ -241,6 +241,45 @@ def test_gradients_go_through_torchs_checkpointing(make_model: MakeModel) -> Non
     assert torch.equal(direct, checkpointed)
 
 
+SECOND: dict[str, dict[str, Any]] = {
+    "fixed filters": {"rule_args": {"nonlinearity": nn.Tanh}},
+    "learned filters, time": {"num_learned_filters": 1, "use_temporal_encoding": True},
+    "alive": ALIVE,
+}
+
+
+@pytest.mark.parametrize("segment", [None, 2])
+@pytest.mark.parametrize("case", SECOND)
+def test_second_derivatives_are_those_of_the_reference(
+    make_model: MakeModel, case: str, segment: int | None
+) -> None:
+    model = make_model(**SECOND[case], hidden_size=5).to(DEVICE)
+    x = states(model, 1, (2, 3))
+    leaves = [x.requires_grad_(), *model.parameters()]
+
+    def slopes(run: Run) -> tuple[Tensor, ...]:
+        (slope,) = torch.autograd.grad(run(model, x).sigmoid().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), leaves)
+
+    got = slopes(partial(fused, steps=3, segment=segment))
+
+    for found, want in zip(got, slopes(partial(referred, steps=3)), strict=True):
+        assert want.abs().sum() > 0
+        torch.testing.assert_close(found, want, atol=1e-6, rtol=1e-4)
+
+
+def test_many_gradients_at_once_are_those_of_one_after_the_other(make_model: MakeModel) -> None:
+    model = make_model(hidden_size=5).to(DEVICE)
+    x = states(model, 1, (2, 1))
+
+    def run(x: Tensor) -> Tensor:
+        return fused(model, x, 1)[:, 4:6]
+
+    at_once = torch.autograd.functional.jacobian(run, x, vectorize=True)
+
+    torch.testing.assert_close(at_once, torch.autograd.functional.jacobian(run, x))
+
+
 def test_frozen_parameters_get_no_gradient(make_model: MakeModel) -> None:
     model = make_model(num_learned_filters=2).to(DEVICE)
     model.finetune()

@@ -354,6 +354,7 @@ FROM_THE_BASE = {
     "_fire_mask",
     "_start",
     "_first_state",
+    "_measure",
     "_predict_tiled",
     "named_metrics",
     "num_trainable_parameters",

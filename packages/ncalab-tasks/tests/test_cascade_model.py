@@ -451,3 +451,20 @@ def test_bad_images_are_named(image: Tensor, error: type[Exception], message: st
     assert cascade.training
     with pytest.raises((ValueError, TypeError), match="x must"):
         cascade(image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_second_derivatives_go_through_all_scales(kind: str) -> None:
+    cascade = cascade_of(kind, scales=[2, 1], steps=[2, 2]).double()
+    x = torch.rand(1, cascade.num_channels, 3, 2, dtype=torch.float64)
+
+    def curvature(engine: Any) -> Any:
+        def score(x: Tensor) -> Any:
+            return cascade(x, seed=1, engine=engine).logits.sigmoid().sum()
+
+        return torch.autograd.functional.hessian(score, x)
+
+    want = curvature("reference")
+
+    assert want.abs().sum() > 1e-6
+    torch.testing.assert_close(curvature("auto"), want, atol=1e-12, rtol=1e-9)

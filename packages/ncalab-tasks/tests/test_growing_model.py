@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchmetrics import MeanSquaredError, MetricCollection
 
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import GrowingNCAModel
@@ -97,6 +98,16 @@ def test_validation_measures_the_mean_squared_error() -> None:
     want = (model.predict(seeds, 3).image_channels - targets).square().mean().item()
     assert values["mse"] == pytest.approx(want, rel=1e-5)
     assert model.named_metrics()["mse"].higher_is_better is False
+
+
+def test_a_metric_of_ones_own_is_fed() -> None:
+    model = grown(fire_rate=1.0)
+    model.metrics["errors"] = MetricCollection({"mse": MeanSquaredError()})
+    loader: Any = [(model.make_seed(5, 5), torch.rand(1, 4, 5, 5))]
+
+    values, _ = model.validate(loader, steps=3)
+
+    assert values["errors_mse"] == values["mse"] > 0
 
 
 @pytest.mark.parametrize("arguments", [{}, {"lambda_hidden": 0.1, "num_learned_filters": 2}])

@@ -46,6 +46,43 @@ def test_less_than_min_delta_is_no_improvement() -> None:
     assert epochs_until_done(EarlyStopping(patience=1, min_delta=0.1), [0.5, 0.65]) == -1
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("higher", [True, False])
+def test_exactly_min_delta_is_an_improvement(higher: bool, scale: float) -> None:
+    sign = scale if higher else -scale
+    stopping = EarlyStopping(1, min_delta=0.1 * scale, higher_is_better=higher)
+
+    values = [0.5 * sign, 0.6 * sign, 0.7 * sign, 0.799 * sign]
+
+    assert epochs_until_done(stopping, values) == 4
+    assert stopping.best_accuracy == 0.7 * sign
+
+
+def test_the_same_value_is_no_improvement_however_small_min_delta_is() -> None:
+    assert epochs_until_done(EarlyStopping(1, min_delta=0), [0.5, 0.5]) == 2
+    assert epochs_until_done(EarlyStopping(1, min_delta=1e-300), [0.5, 0.5]) == 2
+
+
+def test_the_best_value_is_0_before_the_first_one() -> None:
+    stopping = EarlyStopping(3)
+    assert (stopping.best_accuracy, stopping.counter) == (0.0, 0)
+
+    stopping.step(-2.0)
+
+    assert (stopping.best_accuracy, stopping.counter) == (-2.0, 0)
+
+
+def test_a_state_before_the_first_value_is_one() -> None:
+    other = EarlyStopping(3)
+    other.step(0.4)
+
+    other.load_state_dict(EarlyStopping(3).state_dict())
+    assert other.best_accuracy == 0.0
+    other.step(-1.0)
+
+    assert (other.best_accuracy, other.counter) == (-1.0, 0)
+
+
 def test_nan_is_no_improvement() -> None:
     stopping = EarlyStopping(patience=2)
 

@@ -317,7 +317,9 @@ def test_a_folder_with_a_run_is_refused_without_resume_and_named(tmp_path: Path)
     run(tmp_path, 1)
     (tmp_path / "history.json").unlink()
 
-    with pytest.raises(ValueError, match="must not hold a finished run, .*checkpoint.safetensors"):
+    ways_out = r"overwrite=True .*, resume=True .*, or choose another folder"
+    message = rf"must not hold a finished run \(pass {ways_out}\), got .*checkpoint.safetensors"
+    with pytest.raises(ValueError, match=message):
         run(tmp_path, 1, resume=False)
 
 

@@ -4,12 +4,35 @@ from ncalab.viz import abbreviate_label
 from ncalab.viz.labels import class_labels
 
 
+@pytest.mark.parametrize("name", ["ankle boot", "trousers", "a_b_c_d_e_f_g", "  ", "__"])
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 30])
-def test_a_name_is_at_most_as_long_as_asked_for(length: int) -> None:
-    short = abbreviate_label("ankle boot", length)
+def test_a_name_is_at_most_as_long_as_asked_for(name: str, length: int) -> None:
+    short = abbreviate_label(name, length)
 
     assert len(short) <= length
-    assert "ankle boot".startswith(short.rstrip("…"))
+    assert (short == name) == (len(name) <= length)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("hello world", "HW"),
+        ("left_ventricle", "LV"),
+        ("long  name of_it", "LNO"),
+        ("_private", "_priva…"),
+        ("one two three four five six seven eight", "OTTFFS…"),
+    ],
+)
+def test_a_name_of_several_words_is_its_initials(name: str, short: str) -> None:
+    assert abbreviate_label(name, 7) == short
+
+
+def test_classes_of_equal_initials_stay_apart() -> None:
+    assert class_labels(["ankle boot", "army bags", "evening dress"], 3) == [
+        "ankle b…",
+        "army ba…",
+        "ED",
+    ]
 
 
 def test_a_short_name_stays_and_a_long_one_shows_that_it_was_cut() -> None:

@@ -42,6 +42,15 @@ def test_every_name_is_its_parts(name: str) -> None:
     assert getattr(ncalab, name) is getattr(part, name)
 
 
+def test_the_folders_are_where_scripts_of_the_monolith_import_them_from() -> None:
+    paths = import_module("ncalab.paths")
+
+    assert paths.ROOT_PATH is ncalab.ROOT_PATH
+    assert paths.WEIGHTS_PATH is ncalab.WEIGHTS_PATH
+    assert paths.TASK_PATH is ncalab.TASK_PATH
+    assert vars(paths)["__CURRENT_PATH"] is ncalab.ROOT_PATH
+
+
 def test_every_public_name_of_a_part_is_here() -> None:
     for part, names in ncalab._NAMES.items():
         own = set(import_module(f"ncalab.{part}").__all__) - {"__version__"}

@@ -18,10 +18,14 @@ class AutoStepper:
 
     Args:
         min_steps: Number of steps that are always run, at least 1.
-        max_steps: Number of steps after which to stop in any case, at least ``min_steps``.
+        max_steps: Number of steps after which to stop in any case, more than ``min_steps``.
         plateau: Number of calm steps in a row that end the rollout, at least 1.
         verbose: Whether to log (level INFO) when a rollout is ended early.
         threshold: A step is calm if its score is below this, at least 0.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is out of its range.
     """
 
     def __init__(
@@ -33,7 +37,11 @@ class AutoStepper:
         threshold: float = 0.01,
     ) -> None:
         self.min_steps = check_int("min_steps", min_steps, minimum=1)
-        self.max_steps = check_int("max_steps", max_steps, minimum=min_steps)
+        self.max_steps = check_int("max_steps", max_steps, minimum=1)
+        if self.max_steps <= self.min_steps:
+            raise ValueError(
+                f"max_steps must be more than min_steps = {min_steps}, got {max_steps}"
+            )
         self.plateau = check_int("plateau", plateau, minimum=1)
         check_non_negative("threshold", threshold)
         self.verbose = check_flag("verbose", verbose)

@@ -1,5 +1,7 @@
 """Models on the Hugging Face Hub: the extra ``hub``."""
 
+import copyreg
+from abc import ABCMeta
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -47,7 +49,20 @@ def _make_class(model_class: type[SavableModel]) -> Any:
     mixin = require("huggingface_hub", "hub").PyTorchModelHubMixin
     # Files name the plain class, which stays the registered one.
     members = {"stands_for": model_class, "__module__": __name__, "__doc__": model_class.__doc__}
-    return type(model_class.__name__, (_OnHub, mixin, model_class), members)
+    return _HubClass(model_class.__name__, (_OnHub, mixin, model_class), members)
+
+
+class _HubClass(ABCMeta):
+    """Class of the classes that :func:`on_hub` makes: they are pickled as its result."""
+
+
+def _pickle_class(made: Any) -> str | tuple[Any, ...]:
+    # No module has it under its name; one that is derived from it is a class like any other.
+    is_made = "stands_for" in vars(made)
+    return (on_hub, (made.stands_for,)) if is_made else str(made.__qualname__)
+
+
+copyreg.pickle(_HubClass, _pickle_class)
 
 
 class _OnHub:

@@ -2,8 +2,7 @@
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
@@ -18,6 +17,7 @@ from ncalab.core.checks import (
     check_int,
     check_timesteps,
 )
+from ncalab.core.evaluation import alone_with, evaluating
 from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
@@ -32,6 +32,7 @@ from ncalab.core.rollout import (
 )
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
+from ncalab.core.step import change
 from ncalab.core.tracing import ExportPlan
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
@@ -40,22 +41,37 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode for a while."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Raise a TypeError unless all of them gather and compute, as metrics and collections do."""
+    for name, metric in metrics.items():
+        if not all(hasattr(metric, method) for method in ("update", "compute", "reset")):
+            raise TypeError(
+                f"metrics[{name!r}] must be a torchmetrics Metric or MetricCollection, "
+                f"got {type(metric).__name__}"
+            )
 
 
-def _named_values(name: str, value: Tensor) -> dict[str, float]:
-    """Name the value of a metric; each of its values, if there is one for each class."""
-    if value.ndim == 0:
+def _named_values(name: str, value: Any) -> dict[str, float]:
+    """Name what a metric computed: a number, or the numbers of each class or each of its parts.
+
+    Raises:
+        TypeError: If it holds something else.
+
+    >>> _named_values("overlap", {"dice": torch.tensor([0.5, 1.0]), "iou": torch.tensor(0.25)})
+    {'overlap_dice_0': 0.5, 'overlap_dice_1': 1.0, 'overlap_iou': 0.25}
+    """
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, int | float):
         return {name: float(value)}
-    return {f"{name}_{k}": single for k, single in enumerate(value.tolist())}
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"metrics[{name!r}] must compute numbers, got {type(value).__name__}")
+    named: dict[str, float] = {}
+    for key, part in value.items():
+        named.update(_named_values(f"{name}_{key}", part))
+    return named
 
 
 class AbstractNCAModel(SavableModel, ABC):
@@ -229,7 +245,7 @@ class AbstractNCAModel(SavableModel, ABC):
         Returns:
             Residual updates, shape ``(B, C, W, H)``.
         """
-        update: Tensor = self.rule(self.perception.perceive(x, step))
+        update: Tensor = self.rule(self.perception(x, step))
         return update
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
@@ -244,14 +260,9 @@ class AbstractNCAModel(SavableModel, ABC):
         Returns:
             Next states, shape ``(B, C, W, H)``.
         """
-        fixed, mutable = self._split_fixed(x)
-        update = self._split_fixed(self._update(x, step))[1]
-        # torch.where, not a product: a NaN must not get past a mask as NaN * 0.
-        mutable = torch.where(self._fire_mask(x, step), mutable + update, mutable)
-        if self.use_alive_mask:
-            alive = self._alive(x) & self._alive(torch.cat([fixed, mutable], dim=1))
-            mutable = torch.where(alive, mutable, torch.zeros_like(mutable))
-        return torch.cat([fixed, mutable], dim=1)
+        alive = self._alive if self.use_alive_mask else None
+        first = self._split_fixed(x)[0].shape[1]
+        return change(x, self._update(x, step), self._fire_mask(x, step), first=first, alive=alive)
 
     def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split channels into those that no step may change, and the others."""
@@ -567,17 +578,38 @@ class AbstractNCAModel(SavableModel, ABC):
 
         Returns:
             Value of each metric over all images, and the predictions batch by batch. A metric
-            with a value for each class k gives ``<name>_<k>``.
+            with a value for each class k gives ``<name>_<k>``, and a MetricCollection
+            ``<name>_<key>`` for each of its metrics.
 
         Raises:
+            TypeError: If one of ``metrics`` is no metric, or computes something else than numbers.
             ValueError: If the loader is empty, or there are fewer seeds than batches.
         """
+        metrics = self.named_metrics()
+        _check_metrics(metrics)
+        # They gather the batches of one validation at a time.
+        with alone_with(self.metrics):
+            for metric in metrics.values():
+                metric.reset()
+            predictions = self._measure(dataloader, steps, seeds, keep_predictions=keep_predictions)
+            values: dict[str, float] = {}
+            for name, metric in metrics.items():
+                values.update(_named_values(name, metric.compute()))
+                metric.reset()
+        return values, predictions
+
+    def _measure(
+        self,
+        dataloader: DataLoader[Any],
+        steps: int | None,
+        seeds: Iterable[int] | None,
+        *,
+        keep_predictions: bool,
+    ) -> list[Prediction]:
+        """Feed all batches to the metrics; return their predictions, if they are to be kept."""
         predictions: list[Prediction] = []
         batches = 0
         of_each: Iterator[int | None] = itertools.repeat(None) if seeds is None else iter(seeds)
-        metrics = self.named_metrics()
-        for metric in metrics.values():
-            metric.reset()
         for image, label, *_ in dataloader:
             batches += 1
             try:
@@ -590,11 +622,7 @@ class AbstractNCAModel(SavableModel, ABC):
                 predictions.append(prediction)
         if not batches:
             raise ValueError("dataloader must yield at least one batch, got none")
-        values: dict[str, float] = {}
-        for name, metric in metrics.items():
-            values.update(_named_values(name, metric.compute()))
-            metric.reset()
-        return values, predictions
+        return predictions
 
     def named_metrics(self) -> "dict[str, Metric]":
         """Return ``metrics`` as what they are, for type checkers."""

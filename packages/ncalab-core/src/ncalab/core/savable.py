@@ -8,6 +8,7 @@ from torch import nn
 
 from ncalab.core import saving
 from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
+from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
 
 # Where it runs and how it is drawn is no part of what a model is.
@@ -53,10 +54,18 @@ class SavableModel(nn.Module):
             raise TypeError(f"preparation must be a Preparation or None, got {value!r:.80}")
         self.__dict__["_preparation"] = value
 
+    def __getstate__(self) -> object:
+        # What is copied and pickled; a tensor within a graph can be neither.
+        detach_recomputed(self)
+        return super().__getstate__()  # type: ignore[no-untyped-call]
+
     def _to_dict(self) -> dict[str, Any]:
         """Collect the constructor's arguments from the attributes of the same names.
 
         Override it in a subclass that keeps an argument under another name.
+
+        Raises:
+            TypeError: If there is no such attribute.
         """
         names: list[str] = []
         for owner in type(self).__mro__:
@@ -67,7 +76,13 @@ class SavableModel(nn.Module):
             if all(p.kind is not p.VAR_KEYWORD for p in parameters):
                 break  # what it takes is not passed on to its base class by name
         excluded = _NOT_SAVED | self.fixed_arguments
-        return {name: getattr(self, name) for name in dict.fromkeys(names) if name not in excluded}
+        wanted = [name for name in dict.fromkeys(names) if name not in excluded]
+        if missing := [name for name in wanted if not hasattr(self, name)]:
+            raise TypeError(
+                f"{missing[0]} must be an attribute of {type(self).__name__}, of whose constructor "
+                "it is an argument, so that it can be saved; set it, or override _to_dict"
+            )
+        return {name: getattr(self, name) for name in wanted}
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the model as data that JSON can hold.

@@ -1,20 +1,19 @@
 """Weights as safetensors, configuration as JSON: nothing that is read is ever executed."""
 
 import json
-import os
-import tempfile
-from collections.abc import Mapping
-from itertools import count
+import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from ncalab.core.files import PathLike, atomic_write, check_writable_folder, free_folder
 from ncalab.core.preparation import read_preparation
+from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
 from ncalab.core.rule import AbstractNCARule
+from ncalab.core.tensor_file import encode_tensors, read_tensors
 
 if TYPE_CHECKING:
     from ncalab.core.savable import SavableModel
@@ -23,92 +22,31 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 # Where a weights file keeps the configuration of its model.
 _CONFIG_KEY = "ncalab"
-# Characters; all names of a run's files are shorter.
-_NAME_IN_TEMPORARY = 40
 
-PathLike = str | os.PathLike[str]
+_IF_OLD = (
+    "if ncalab 0.5 or before wrote it, use ncalab.core.monolith.load_monolith_weights(model, path)"
+)
 
+logger = logging.getLogger(__name__)
 
-def atomic_write(path: PathLike, data: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all.
-
-    The bytes go to a temporary file in the same folder, are flushed to disk, and only then take
-    the name. Missing folders are created.
-
-    Args:
-        path: File to write or replace.
-        data: Its content.
-
-    Raises:
-        OSError: If it cannot be written; a file that was there before is unchanged.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Cut: where a name is as long as names may be, that of the temporary file has to fit as well.
-    prefix = f".{path.name[:_NAME_IN_TEMPORARY]}."
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; give this one the mode of any other new file.
-        Path(temporary).chmod(_new_file_mode())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _new_file_mode() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def check_writable_folder(path: PathLike, *, name: str = "path", size: int = 0) -> Path:
-    """Create the folder if it is missing, and raise unless files can be written into it.
-
-    Args:
-        path: Folder.
-        name: What to call it in the error.
-        size: Number of bytes that there must be room for.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: If it cannot be created or written to, is a file, or its disk is full.
-    """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(size))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ValueError(f"{name} must be a writable folder, got {folder} ({error})") from error
-    return folder
-
-
-def free_folder(path: PathLike) -> Path:
-    """Return a name that nothing has yet, so that a new run cannot mix with an older one.
-
-    Args:
-        path: Wanted folder. It is not created.
-
-    Returns:
-        ``path``, or the first of ``path-2``, ``path-3``... that does not exist.
-
-    >>> free_folder("runs/of/nobody").as_posix()
-    'runs/of/nobody'
-    """
-    wanted = Path(path)
-    if not wanted.exists():
-        return wanted
-    names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
-    return next(name for name in names if not name.exists())
+__all__ = [
+    "CONFIG_NAME",
+    "WEIGHTS_NAME",
+    "PathLike",
+    "atomic_write",
+    "check_savable",
+    "check_weights",
+    "check_writable_folder",
+    "decode_config",
+    "encode_config",
+    "free_folder",
+    "is_ours",
+    "load_weights",
+    "read_config",
+    "read_tensors",
+    "save_pretrained",
+    "save_weights",
+]
 
 
 def encode_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,19 +112,40 @@ def save_weights(
 ) -> None:
     """Write parameters and configuration of a model to one safetensors file.
 
+    Weights that are computed from others, as where a layer is pruned or normalised, are stored as
+    they are, beside what they are computed from. Tied weights are stored one by one.
+
     Args:
         model: Model to save.
         path: File to write or replace, in whole or not at all.
-        weights: Other weights of the same model to write instead of its current ones.
+        weights: Other weights of the same model to write instead of its current ones, named as in
+            its state dict.
+
+    Raises:
+        TypeError: If the configuration is no data.
+        ValueError: If a tensor is none that a file can hold; the message names it.
     """
-    weights = _tensors(model) if weights is None else weights
-    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    atomic_write(path, _encode_weights(model, weights))
+
+
+def _encode_weights(model: "SavableModel", weights: Mapping[str, Tensor] | None = None) -> bytes:
     config = json.dumps(model.to_dict())
-    atomic_write(path, to_safetensors(tensors, {"format": "pt", _CONFIG_KEY: config}))
+    return encode_tensors(to_stored(model, weights), {_CONFIG_KEY: config})
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.state_dict())
+def check_savable(model: "SavableModel") -> None:
+    """Raise unless a model can be saved, and loaded from what was saved; nothing is written.
+
+    Args:
+        model: Model, for example one that is to be trained.
+
+    Raises:
+        TypeError: If the configuration is no data; the message names the argument.
+        ValueError: If a tensor is none that a file can hold, or has values that are not finite;
+            the message names it.
+    """
+    _encode_weights(model)
+    check_weights(model, from_stored(model, to_stored(model)), type(model).__name__)
 
 
 def load_weights(model: "SavableModel", path: PathLike) -> None:
@@ -198,11 +157,19 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no whole safetensors file, or holds the weights of another model.
     """
-    tensors, config = _read(path)
+    stored, config = _read(path)
     name = type(model).__name__
     if config is not None and config.get("class") != name:
         raise ValueError(f"{path} must hold weights of {name}, got {config.get('class')!r}")
-    check_weights(model, tensors, path)
+    tensors = from_stored(model, stored)
+    try:
+        check_weights(model, tensors, path)
+    except ValueError as error:
+        if config is None:
+            raise ValueError(f"{error}; {_IF_OLD}") from error
+        raise
+    if config is None:
+        logger.warning("%s says nothing about the model; %s", path, _IF_OLD)
     preparation = read_preparation(config or {})
     model.load_state_dict(tensors)
     if preparation is not None:
@@ -211,12 +178,29 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
 
 def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: PathLike) -> None:
     """Raise a ValueError unless the tensors read from ``path`` are finite weights of the model."""
-    wanted, name = _tensors(model), type(model).__name__
+    wanted, name = dict(model.state_dict()), type(model).__name__
     if wanted.keys() != tensors.keys():
         missing, extra = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
-        raise ValueError(f"{path} does not fit {name}: it lacks {missing}, and has extra {extra}")
+        raise ValueError(
+            f"{path} does not fit {name}: it lacks {missing}, and has extra {extra}"
+            f"{_reparametrised(model, missing)}"
+        )
     for key, value in tensors.items():
         _check_tensor(path, key, value, wanted[key])
+    _check_tied(path, tensors, wanted)
+
+
+def _reparametrised(model: nn.Module, missing: Collection[str]) -> str:
+    """Explain what is missing where a model computes a weight and a file has it as it is."""
+    sources = {
+        each.path + name: each.name for each in find_recomputed(model) for name in each.sources
+    }
+    if not (computed := sorted({sources[name] for name in missing if name in sources})):
+        return ""
+    return (
+        f"; the model computes {computed} from other tensors, so remove pruning, weight "
+        "normalisation and parametrizations before such a file is loaded"
+    )
 
 
 def _check_tensor(path: PathLike, key: str, value: Tensor, wanted: Tensor) -> None:
@@ -227,33 +211,44 @@ def _check_tensor(path: PathLike, key: str, value: Tensor, wanted: Tensor) -> No
         raise ValueError(f"{path} must hold finite weights, but {key} has NaN or infinite values")
 
 
+def _check_tied(
+    path: PathLike, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> None:
+    """Raise for weights that are one tensor in the model, and differ in the file."""
+    first: dict[tuple[object, ...], str] = {}
+    for key, own in wanted.items():
+        if own.is_meta or not own.numel():
+            continue  # they have no memory to share
+        other = first.setdefault((own.data_ptr(), own.shape, own.stride(), own.dtype), key)
+        if other != key and not torch.equal(tensors[other], tensors[key]):
+            raise ValueError(f"{path} must hold equal {other} and {key}, which the model ties")
+
+
 def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read all tensors and, if the file has one, the configuration."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be a weights file, got {path}")
-    tensors, metadata = read_tensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except ValueError as error:
+        if _is_of_torch(path):
+            raise ValueError(
+                f"{path} must be a safetensors file, got one of torch.save; {_IF_OLD}"
+            ) from error
+        raise
     text = metadata.get(_CONFIG_KEY)
     return tensors, None if text is None else _parse_config(path, text)
+
+
+def _is_of_torch(path: PathLike) -> bool:
+    """Return whether a file begins as ``torch.save`` writes it: as an archive or a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))
 
 
 def is_ours(metadata: Mapping[str, str]) -> bool:
     """Say whether the metadata of a safetensors file are from :func:`save_weights`."""
     return _CONFIG_KEY in metadata
-
-
-def read_tensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and metadata of a safetensors file.
-
-    Raises:
-        ValueError: If it is no whole safetensors file.
-    """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
-    return tensors, metadata
 
 
 def _parse_config(path: PathLike, text: str) -> dict[str, Any]:
@@ -294,5 +289,8 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
         return _parse_config(path / CONFIG_NAME, text), path / WEIGHTS_NAME
     _, config = _read(path)
     if config is None:
-        raise ValueError(f"{path} has weights without a configuration; use Model.load instead")
+        raise ValueError(
+            f"{path} has weights without a configuration: make the model and call its load; "
+            f"{_IF_OLD}"
+        )
     return config, path

@@ -13,15 +13,18 @@ def improves(value: float, best: float, *, higher_is_better: bool, min_delta: fl
         value: New value; NaN beats nothing.
         best: Best value so far; NaN if there is none.
         higher_is_better: Direction of the metric.
-        min_delta: By how much to beat it.
+        min_delta: By how much to beat it at least; what rounding takes from it does not count.
 
     >>> improves(-3.0, -5.0, higher_is_better=True), improves(0.2, 0.1, higher_is_better=False)
     (True, False)
+    >>> improves(0.6, 0.5, higher_is_better=True, min_delta=0.1)  # 0.6 - 0.5 < 0.1 in floats
+    True
     """
     if math.isnan(value) or math.isnan(best):
         return not math.isnan(value)
     gain = value - best if higher_is_better else best - value
-    return gain > min_delta
+    rounding = 4 * math.ulp(max(abs(value), abs(best)))
+    return gain > 0 and gain >= min_delta - rounding
 
 
 class EarlyStopping:
@@ -29,8 +32,12 @@ class EarlyStopping:
 
     Args:
         patience: Number of epochs without improvement after which to stop, at least 1.
-        min_delta: What counts as improvement, at least 0.
+        min_delta: What counts as improvement, at least 0. With 0, any improvement does.
         higher_is_better: Direction of the values. None: higher, unless a trainer knows better.
+
+    Attributes:
+        best_accuracy: Best value so far; 0 before the first one.
+        counter: Number of epochs since then.
 
     >>> stopping = EarlyStopping(patience=2)
     >>> for accuracy in (0.5, 0.7, 0.7, 0.6):
@@ -57,8 +64,9 @@ class EarlyStopping:
         """
         told = self.higher_is_better
         self._higher = higher_is_better if told is None else told
-        # No value yet: 0 would never be beaten by a negative metric.
-        self.best_accuracy = math.nan
+        self.best_accuracy = 0.0
+        # Without this, a negative metric would never beat it.
+        self._has_best = False
         self.counter = 0
 
     def done(self) -> bool:
@@ -71,20 +79,24 @@ class EarlyStopping:
         Args:
             accuracy: Value of the metric (or loss) that is watched.
         """
-        best, delta = self.best_accuracy, self.min_delta
+        best, delta = self.best_accuracy if self._has_best else math.nan, self.min_delta
         if improves(accuracy, best, higher_is_better=self._higher, min_delta=delta):
-            self.best_accuracy = accuracy
+            self.best_accuracy, self._has_best = accuracy, True
             self.counter = 0
         else:
             self.counter += 1
 
     def state_dict(self) -> dict[str, float]:
         """Return what was counted so far."""
-        return {"best_accuracy": self.best_accuracy, "counter": self.counter}
+        best = self.best_accuracy if self._has_best else math.nan
+        return {"best_accuracy": best, "counter": self.counter}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on counting from what :meth:`state_dict` returned."""
-        self.best_accuracy, self.counter = state["best_accuracy"], int(state["counter"])
+        best = float(state["best_accuracy"])
+        self._has_best = not math.isnan(best)
+        self.best_accuracy = best if self._has_best else 0.0
+        self.counter = int(state["counter"])
 
 
 def check_stopping(stopping: EarlyStopping, *, higher_is_better: bool) -> None:

@@ -29,8 +29,9 @@ def prepare_folder(folder: PathLike, *, resume: bool, overwrite: bool, size: int
     there = [name for name in RUN_FILES if (folder / name).exists()]
     if there and not resume and not overwrite:
         raise ValueError(
-            f"model_path must not hold a finished run, got {folder} with {', '.join(there)}; "
-            "choose another folder, or pass resume=True to go on or overwrite=True to replace it"
+            "model_path must not hold a finished run (pass overwrite=True to replace it, "
+            "resume=True to resume it, or choose another folder), "
+            f"got {folder} with {', '.join(there)}"
         )
     if resume and there and CHECKPOINT_NAME not in there:
         raise ValueError(

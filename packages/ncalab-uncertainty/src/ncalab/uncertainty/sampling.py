@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_choice, check_flag
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed, draw_seed
-from ncalab.core.model import evaluating
 from ncalab.uncertainty.estimator import UncertaintyEstimator
 from ncalab.uncertainty.spread import Gathering, Spread, has_classes
 

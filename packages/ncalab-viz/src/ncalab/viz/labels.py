@@ -14,7 +14,9 @@ def abbreviate_label(L: Any, max_len: int = 8) -> str:  # noqa: N803 - the docum
         max_len: Number of characters, at least 1.
 
     Returns:
-        The name, or its beginning and an ellipsis, ``max_len`` characters in all.
+        The name if it is short enough; else the initials of its words, which blanks separate, or
+        underscores if there are no blanks; of a single word its beginning and an ellipsis. At
+        most ``max_len`` characters.
 
     Raises:
         TypeError: If ``max_len`` is no integer.
@@ -22,20 +24,45 @@ def abbreviate_label(L: Any, max_len: int = 8) -> str:  # noqa: N803 - the docum
 
     >>> abbreviate_label("cat"), abbreviate_label("hippopotamus")
     ('cat', 'hippopo…')
+    >>> abbreviate_label("hello world", 6), abbreviate_label("left_ventricle")
+    ('HW', 'LV')
     """
     check_int("max_len", max_len, minimum=1)
     text = str(L)
-    return text if len(text) <= max_len else text[: max_len - 1].rstrip() + "…"
+    if len(text) <= max_len:
+        return text
+    words = _words(text)
+    return cut(text if len(words) < 2 else "".join(word[0].upper() for word in words), max_len)
+
+
+def _words(text: str) -> list[str]:
+    words = text.split()
+    return words if len(words) > 1 else [word for word in text.split("_") if word]
+
+
+def cut(text: str, length: int) -> str:
+    """Cut a text to a number of characters, the last of them an ellipsis.
+
+    >>> cut("ankle boot", 7)
+    'ankle…'
+    """
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def class_labels(names: Sequence[str] | None, count: int, max_len: int = 8) -> list[str]:
     """Return a short name for each of ``count`` classes: its number if it has none.
 
+    Classes with the same initials keep the beginning of their names.
+
     >>> class_labels(["cat", "hippopotamus"], 3)
     ['cat', 'hippopo…', '2']
+    >>> class_labels(["ankle boot", "army bags", "evening dress"], 3)
+    ['ankle b…', 'army ba…', 'ED']
     """
     known = [] if names is None else list(names)[:count]
+    texts = [str(known[place] if place < len(known) else place) for place in range(count)]
+    short = [abbreviate_label(text, max_len) for text in texts]
     return [
-        abbreviate_label(known[place] if place < len(known) else place, max_len)
-        for place in range(count)
+        label if short.count(label) == 1 else cut(text, max_len)
+        for text, label in zip(texts, short, strict=True)
     ]

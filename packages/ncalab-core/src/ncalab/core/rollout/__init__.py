@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 from torch import Tensor
 
 from ncalab.core.checks import check_choice, check_int, check_samples, check_state
+from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.rollout.cuda_graph import clear_cuda_graphs, without_cuda_graphs
 from ncalab.core.rollout.engine import Engine, run, why_not_fused
@@ -46,6 +47,7 @@ class StageOptions(TypedDict):
     checkpoint: Checkpoint
 
 
+@outside_of_graphs
 def rollout(
     model: "AbstractNCAModel",
     x: Tensor,

@@ -1,17 +1,18 @@
 """The CPU engine's rollout as one autograd node, checkpointed or not."""
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ncalab.core.rollout.cpu import Phase, Stepper, Tape, make_shares
 from ncalab.core.rollout.cpu_reverse import Reverse
+from ncalab.core.rollout.double_backward import must_replay, replay_backward
 from ncalab.core.rollout.job import Job, Weights
+from ncalab.core.rollout.replay import replay
 from ncalab.core.rollout.shares import run_shares
 
 
@@ -47,28 +48,31 @@ class Rollout(torch.autograd.Function):
         weights = Weights.of(job, *parameters)
         shares = make_shares(job, x)
         done = run_shares(lambda share: _take(*share, weights, segment), shares)
-        ctx.segment = segment
+        ctx.job, ctx.segment = job, segment
         ctx.jobs = [part for part, _ in shares]
         ctx.plain = [[record[:_PLAIN] for record in records] for _, records in done]
         # Through save_for_backward, so that torch's checkpointing and saved-tensor hooks see them.
         tensors = [t for _, records in done for record in records for t in record[_PLAIN:]]
-        ctx.save_for_backward(*parameters, *tensors)
+        ctx.save_for_backward(x, *parameters, *tensors)
         return torch.cat([state for state, _ in done])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Go through the steps in reverse, recomputing what each one perceived."""
         # Asked for once: torch's checkpointing unpacks saved tensors at every access.
         saved = iter(ctx.saved_tensors)
-        parameters = tuple(islice(saved, 4))
+        x, *parameters = islice(saved, 5)
+        if must_replay(gradient):
+            function = partial(replay, ctx.job, ctx.segment)
+            inputs, needed = (x, *parameters), ctx.needs_input_grad[2:]
+            return (None, None, *replay_backward(function, inputs, gradient, needed))
         kind = Tape if ctx.segment is None else Moment
         count = len(kind._fields) - _PLAIN
         records = [[kind(*own, *islice(saved, count)) for own in plain] for plain in ctx.plain]
         parts = gradient.split([len(job.clock.samples) for job in ctx.jobs])
         wanted = ctx.needs_input_grad[3:]
         of_shares = run_shares(
-            lambda share: _take_back(*share, parameters, wanted, ctx.segment),
+            lambda share: _take_back(*share, tuple(parameters), wanted, ctx.segment),
             list(zip(ctx.jobs, parts, records, strict=True)),
         )
         d_states, *d_parameters = zip(*of_shares, strict=True)

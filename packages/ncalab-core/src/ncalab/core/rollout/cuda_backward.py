@@ -1,18 +1,20 @@
 """The CUDA engine's rollout as one autograd node, checkpointed or not."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ncalab.core.rollout.cuda import Precision, on_device
 from ncalab.core.rollout.cuda_plan import Plan
 from ncalab.core.rollout.cuda_reverse import Reverse
 from ncalab.core.rollout.cuda_step import Stepper, times_of
+from ncalab.core.rollout.double_backward import must_replay, replay_backward
 from ncalab.core.rollout.job import Job
+from ncalab.core.rollout.replay import replay
 
 
 class Rollout(torch.autograd.Function):
@@ -37,17 +39,19 @@ class Rollout(torch.autograd.Function):
         last, kept = _take(stepper, stepper.begin(x), job.clock.steps, segment)
         ctx.plan, ctx.segment = plan, segment
         # Through save_for_backward, so that torch's checkpointing and saved-tensor hooks see them.
-        ctx.save_for_backward(*parameters, *kept)
+        ctx.save_for_backward(x, *parameters, *kept)
         return stepper.state(last)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Go through the steps in reverse, recomputing what each one perceived."""
         # Asked for once: torch's checkpointing unpacks saved tensors at every access.
         saved = iter(ctx.saved_tensors)
-        parameters = tuple(islice(saved, 4))
+        x, *parameters = islice(saved, 5)
         plan, segment, wanted = ctx.plan, ctx.segment, ctx.needs_input_grad[3:]
+        if must_replay(gradient):
+            function, inputs = partial(replay, plan.job, segment), (x, *parameters)
+            return (None, None, None, *replay_backward(function, inputs, gradient, wanted))
         clock = plan.job.clock
         with on_device(gradient):
             stepper = Stepper(plan, clock.keys, times_of(plan, gradient.device), parameters)

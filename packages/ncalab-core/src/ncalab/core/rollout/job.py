@@ -1,7 +1,7 @@
 """What a fast engine needs to know of a standard model, in the layout that it computes in."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,12 @@ class Job:
 
 def parameters_of(model: "AbstractNCAModel") -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return filters, first layer's weight and bias, and last layer's weight."""
-    parameter = model.rule.get_parameter
-    weights = (parameter(f"network.{name}") for name in ("0.weight", "0.bias", "2.weight"))
-    first, bias, last = weights
-    return model.perception.filters, first, bias, last
+    # Not get_parameter: torch.func.functional_call puts tensors in the place of parameters.
+    part = model.rule.get_submodule
+    first, last = part("network.0"), part("network.2")
+    found: Any = (model.perception.filters, first.weight, first.bias, last.weight)
+    filters, weight, bias, out = found
+    return filters, weight, bias, out
 
 
 @dataclass(frozen=True)

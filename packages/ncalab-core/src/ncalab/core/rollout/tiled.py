@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncalab.core.checks import check_choice, check_int, check_samples
+from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.rollout.engine import Engine, run
 from ncalab.core.rollout.standard import why_reach_unknown
@@ -71,6 +72,7 @@ def _reach_of(model: "AbstractNCAModel") -> int:
     return model.perception.radius + int(model.use_alive_mask)
 
 
+@outside_of_graphs
 def tiled_rollout(
     model: "AbstractNCAModel",
     x: States,

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import draw_seed
-from ncalab.core.model import evaluating
 from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.core.tracing import ExportPlan
@@ -279,7 +279,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
         with torch.no_grad(), evaluating(self):
             generator = None if seed is None else torch.Generator().manual_seed(seed)
-            plan = self._plan(steps, generator)
+            plan = self._plan(self.inference_timesteps if steps is None else steps, generator)
             x = self._first_state(image, generator)
             options = _options(x, seed, samples, engine, on_step=on_step)
             state, taken = self._run(x, plan, options, tile)

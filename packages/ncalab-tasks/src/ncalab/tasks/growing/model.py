@@ -124,7 +124,8 @@ class GrowingNCAModel(AbstractNCAModel):
 
     def _update_metrics(self, prediction: Prediction, label: Tensor) -> None:
         self._check_label(prediction, label)
-        self.named_metrics()["mse"].update(prediction.image_channels.contiguous(), label)
+        for metric in self.named_metrics().values():
+            metric.update(prediction.image_channels.contiguous(), label)
 
     def make_seed(self, width: int, height: int) -> Tensor:
         """Return a state with one living cell in the middle.

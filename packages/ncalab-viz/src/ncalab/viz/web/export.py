@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_batch, check_int
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
-from ncalab.core.model import evaluating
 from ncalab.core.saving import PathLike, atomic_write
 from ncalab.viz.web.description import check_exportable, describe_model, describe_state
 
