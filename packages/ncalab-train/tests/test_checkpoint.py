@@ -204,11 +204,11 @@ def rewrite(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"version": 1, "sta', "is a damaged checkpoint: JSONDecodeError"),
-        ('{"version": 99, "state": {}}', "must be a checkpoint of version 1, got 99"),
-        ('{"version": 1, "state": 3}', "its state is no object"),
+        ('{"version": 2, "sta', "is a damaged checkpoint: JSONDecodeError"),
+        ('{"version": 99, "state": {}}', "must be a checkpoint of version 2, got 99"),
+        ('{"version": 2, "state": 3}', "its state is no object"),
         (
-            '{"version": 1, "state": {"a": {"$tensor": "gone"}}}',
+            '{"version": 2, "state": {"a": {"$tensor": "gone"}}}',
             "is a damaged checkpoint: KeyError",
         ),
         ("[" * 100_000, "is a damaged checkpoint: RecursionError"),

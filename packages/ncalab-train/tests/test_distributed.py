@@ -141,6 +141,21 @@ def test_every_sample_of_a_batch_belongs_to_one_process(workers: int) -> None:
                 assert share.batch.tolist() == batch[:1]
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int16, torch.int64, torch.float32])
+def test_labels_of_all_processes_are_put_together(dtype: torch.dtype) -> None:
+    labels = torch.tensor([[1, 0], [0, 1], [1, 1]]).to(dtype)
+    processes = [ManyProcesses(FakeAccelerator(rank)) for rank in range(3)]
+    rows = [processes[rank]._rows(3) for rank in range(3)]
+
+    parts = [
+        each.collect(labels[own.start : own.stop], Part(None, own, 3))
+        for each, own in zip(processes, rows, strict=True)
+    ]
+
+    assert all(part.dtype == dtype for part in parts)
+    assert torch.equal(torch.stack([part.long() for part in parts]).sum(dim=0), labels.long())
+
+
 def test_loading_in_one_process_does_not_advance_what_all_draw() -> None:
     class Random(torch.utils.data.Dataset[torch.Tensor]):
         def __len__(self) -> int:

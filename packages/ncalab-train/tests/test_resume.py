@@ -232,6 +232,43 @@ def test_the_differences_of_a_schedule_are_its_constants_not_its_state(tmp_path:
         run(tmp_path, 4, scheduler=lambda o: StepLR(o, 5))
 
 
+def freeze(nca: Seen) -> Seen:
+    nca.rule.freeze()
+    return nca
+
+
+def test_a_layer_that_was_frozen_since_is_named(tmp_path: Path) -> None:
+    def train(nca: Seen, folder: Path) -> None:
+        BasicNCATrainer(nca, folder, max_epochs=1, progress=False).train(loader(), resume=True)
+
+    train(Seen(), tmp_path / "free")
+    train(freeze(Seen()), tmp_path / "frozen")
+
+    for nca, name, was, now in (
+        (freeze(Seen()), "free", "trained", "frozen"),
+        (Seen(), "frozen", "frozen", "trained"),
+    ):
+        parameter = r"model.parameters.rule.network.0.weight"
+        with pytest.raises(ValueError, match=rf"with others .{parameter} was '{was}', is '{now}'"):
+            train(nca, tmp_path / name)
+
+
+def test_a_parameter_that_the_optimiser_leaves_out_since_is_named(tmp_path: Path) -> None:
+    def train(count: int) -> None:
+        nca = Seen()
+        optimizer = torch.optim.Adam([*nca.parameters()][:count])
+        schedule = StepLR(optimizer, 1)
+        trainer = BasicNCATrainer(
+            nca, tmp_path, max_epochs=1, lr_scheduler=schedule, progress=False
+        )
+        trainer.train(loader(), resume=True)
+
+    train(3)
+
+    with pytest.raises(ValueError, match="network.2.weight was 'trained', is 'in no optimizer'"):
+        train(2)
+
+
 def test_the_same_trainer_object_may_go_on_for_longer(tmp_path: Path) -> None:
     nca = make_tiny()
     optimizer = torch.optim.Adam(nca.parameters(), lr=0.1)

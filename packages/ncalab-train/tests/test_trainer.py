@@ -460,7 +460,7 @@ def test_a_model_that_cannot_describe_itself_trains_unless_it_is_to_be_saved(
 
     trainer(Secretive(object())).train(loader())
 
-    with pytest.raises(AttributeError, match="hint"):
+    with pytest.raises(TypeError, match="hint must be an attribute of Secretive"):
         trainer(Secretive(object()), tmp_path).train(loader())
 
 

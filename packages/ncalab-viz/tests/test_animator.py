@@ -333,3 +333,39 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
 def test_an_unknown_colour_is_named() -> None:
     with pytest.raises(ValueError, match="color_title must be a colour"):
         AnimatorStyle("black", "red", "reddish", "white")
+
+
+@pytest.mark.parametrize(
+    ("grid", "size"),
+    [
+        ((1, 256), (2048, 8)),
+        ((1, 1024), (2048, 2)),
+        ((1024, 1), (2, 1024)),
+        ((1, 1), (256, 256)),
+        ((1, 70_000), (14_000, 1)),
+        ((20_000, 2), (1, 10_000)),
+    ],
+)
+def test_long_and_thin_grids_are_shown_in_a_picture_that_fits(
+    tmp_path: Path, grid: tuple[int, int], size: tuple[int, int]
+) -> None:
+    animator = Animator(make_fading(1), torch.zeros(1, 1, *grid), 1, show_timestep=False)
+    animator.save(tmp_path / "a.gif")
+
+    with Image.open(tmp_path / "a.gif") as gif:
+        width, height = gif.size
+    assert width in (size[0], size[0] + 1)
+    assert height in (size[1] + 3, size[1] + 4)  # the progress bar, and an even number
+
+
+def test_many_cells_share_pixels_and_a_lonely_one_is_seen(tmp_path: Path) -> None:
+    seed = torch.zeros(1, 1, 3, 40_000)
+    seed[..., 1, 7] = 1
+
+    animator = Animator(make_fading(1, fire_rate=0.0), seed, 1, show_timestep=False)
+    animator.save(tmp_path / "a.gif")
+
+    picture = frames(tmp_path / "a.gif")[0][0]
+    assert picture.shape == (13_334, 3)
+    assert picture[2].min() > 20 and picture[3].max() < 8  # a ninth of white
+    assert animator.frames[0].shape == (3, 40_000, 3)

@@ -17,6 +17,7 @@ from ncalab.cli.config.sections import check_config
 from ncalab.cli.config.transforms import Mirrored
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA, SegmentationNCAModel
+from ncalab.train.checkpoint import read_checkpoint
 
 Config = dict[str, Any]
 
@@ -79,6 +80,52 @@ def test_a_segmentation_is_trained_validated_and_tested(run: Run, workplace: Pat
     assert Path("run/history.png").read_bytes().startswith(b"\x89PNG")
     predicted = run("predict", "run", "data/images/0.png")
     assert predicted.exit_code == 0, predicted.output
+
+
+def test_a_pool_keeps_each_image_with_its_mask(run: Run, workplace: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(8):
+        mask = (rng.random((8, 6)) > 0.5).astype(np.uint8) * 255
+        image = np.repeat(mask[..., None], 3, axis=2)
+        for folder, array in (("images", image), ("masks", mask)):
+            Path(f"data/{folder}").mkdir(exist_ok=True, parents=True)
+            Image.fromarray(array).save(f"data/{folder}/{n}.png")
+    pool = {"size": 5, "damage": True, "p_damage": 1.0}
+
+    result = run("train", write(segmentation(pool=pool, trainer={**FAST, "max_epochs": 4})))
+
+    assert result.exit_code == 0, result.output
+    records = read_checkpoint("run/checkpoint.safetensors")["pool"]["records"]
+    assert len(records) == 5
+    for record in records:
+        red = record["state"][0]
+        assert torch.equal(record["label"], (red > red.mean()).long())
+
+
+def test_settings_that_cannot_train_leave_no_folder(run: Run, workplace: Path) -> None:
+    segmentation_folder(count=1)
+
+    result = run("train", write(segmentation(output="runs/a")))
+
+    assert result.exit_code == 2, result.output
+    assert not Path("runs").exists()
+
+
+def test_a_figure_that_fails_ends_no_training(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr("ncalab.cli.jobs.ending.plot_history", broken)
+    segmentation_folder()
+
+    result = run("train", write(segmentation()))
+
+    assert result.exit_code == 0, result.output
+    assert "history: run/history.json\n" in result.output
+    assert "history.png failed; the trained model is saved (RuntimeError: no fonts" in caplog.text
+    assert Path("run/pretrained/model.safetensors").exists()
 
 
 def test_overrides_win_over_the_file(run: Run, workplace: Path) -> None:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from ncalab.core.argument_types import check_integer, check_number
 
 
 def check_int(name: str, value: Any, *, minimum: int) -> int:
@@ -20,9 +21,7 @@ def check_int(name: str, value: Any, *, minimum: int) -> int:
     Traceback (most recent call last):
     ValueError: hidden_size must be at least 1, got 0
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < minimum:
+    if check_integer(name, value) < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
 
@@ -46,18 +45,30 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Raise a ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def check_fraction(name: str, value: float) -> None:
-    """Raise a ValueError unless ``value`` is in [0, 1] (so NaN is refused, too)."""
+def check_fraction(name: str, value: Any) -> None:
+    """Raise unless ``value`` is a number in [0, 1] (so NaN is refused, too).
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is out of range.
+    """
+    check_number(name, value)
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
-def check_non_negative(name: str, value: float) -> None:
-    """Raise a ValueError unless ``value`` is at least 0 and finite (so NaN is refused, too)."""
+def check_non_negative(name: str, value: Any) -> None:
+    """Raise unless ``value`` is a number of at least 0 and finite (so NaN is refused, too).
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is out of range.
+    """
+    check_number(name, value)
     if not 0 <= value < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, got {value}")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
+from ncalab.core.argument_types import check_device, check_mapping, check_type
 from ncalab.core.checks import (
     check_choice,
     check_flag,
@@ -141,6 +142,7 @@ class AbstractNCAModel(SavableModel, ABC):
         inference_timesteps: int | tuple[int, int] = 100,
     ) -> None:
         super().__init__()
+        device = check_device("device", device)
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
         self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
         self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
@@ -159,6 +161,8 @@ class AbstractNCAModel(SavableModel, ABC):
         self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
         self.pad_noise = check_flag("pad_noise", pad_noise)
         self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
+        check_type("validation_metric", validation_metric, str, optional=True)
+        check_mapping("rule_args", rule_args, optional=True)
         self.plot_function = plot_function
         self.validation_metric = validation_metric
         self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)

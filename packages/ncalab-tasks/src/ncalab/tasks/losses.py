@@ -1,13 +1,20 @@
 """Losses of pixel-wise tasks: Dice, cross-entropy and focal loss, all of them on logits."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
-from ncalab.core.checks import check_non_negative
+from ncalab.core.argument_types import (
+    check_device,
+    check_integer,
+    check_optional_integer,
+    check_types,
+)
+from ncalab.core.checks import check_flag, check_non_negative
 from ncalab.tasks.labels import as_classes, check_range, class_targets
 
 
@@ -113,8 +120,8 @@ class DiceScore(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
-        self.validate_args = validate_args
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
+        self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor, smooth: float = 1.0) -> Tensor:
         """Compute the score.
@@ -223,8 +230,8 @@ class PixelCrossEntropy(nn.Module):
 
     def __init__(self, *, ignore_index: int | None = None, validate_args: bool = True) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
-        self.validate_args = validate_args
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
+        self.validate_args = check_flag("validate_args", validate_args)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute the loss; see :meth:`DiceScore.forward` for arguments and errors.
@@ -272,7 +279,9 @@ class FocalLoss(_WeightedLoss):
         *,
         ignore_index: int = -100,
     ) -> None:
+        check_device("device", device)
         if weight is not None:
+            check_types("weight", weight, Real)
             weight = torch.as_tensor(weight, dtype=torch.get_default_dtype())
             if weight.ndim != 1 or not bool((weight >= 0).all()):
                 raise ValueError(f"weight must be (C,) and at least 0, got {weight.tolist()}")
@@ -281,7 +290,7 @@ class FocalLoss(_WeightedLoss):
         super().__init__(weight)
         self.gamma = gamma
         self.device = device
-        self.ignore_index = ignore_index
+        self.ignore_index = check_integer("ignore_index", ignore_index)
         self.ce_loss = nn.CrossEntropyLoss(reduction="none", ignore_index=ignore_index)
 
     def forward(self, _input: Tensor, _target: Tensor) -> Tensor:

@@ -1,43 +1,10 @@
 """Check arguments of trainers, and of calls that are made later on, many times."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
-
-def check_type(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
-    """Raise a TypeError unless a value is of a type; or None, if it is optional.
-
-    >>> check_type("pool", 3, dict, optional=True)
-    Traceback (most recent call last):
-    TypeError: pool must be a dict or None, got int
-    """
-    if isinstance(value, kind) or (optional and value is None):
-        return
-    article = "an" if kind.__name__[0] in "AEIO" else "a"
-    wanted = f"{article} {kind.__name__}{' or None' if optional else ''}"
-    raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
-
-
-def check_number(name: str, value: Any) -> None:
-    """Raise a TypeError unless a value is a real number."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-
-
-def check_positive(name: str, value: Any) -> float:
-    """Return a number above 0.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is 0, negative, infinite or NaN.
-    """
-    check_number(name, value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be above 0 and finite, got {value}")
-    return float(value)
+from ncalab.core.argument_types import check_number
 
 
 def check_decays(name: str, values: Any) -> None:

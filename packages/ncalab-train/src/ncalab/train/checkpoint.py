@@ -19,7 +19,7 @@ from ncalab.core.saving import PathLike, atomic_write, read_tensors
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _KEY = "ncalab_checkpoint"
-_VERSION = 1
+_VERSION = 2
 # What JSON has no word for: a dict with one of these keys stands for it.
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_type, check_types
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
 from ncalab.train.json_file import read_json, with_nan
@@ -31,6 +32,8 @@ class CrossValidation(list[TrainingHistory]):
     """
 
     def __init__(self, histories: Iterable[TrainingHistory]) -> None:
+        histories = list(histories) if isinstance(histories, Iterable) else histories
+        check_types("histories", histories, TrainingHistory)
         super().__init__(histories)
         self.values = [_values(history) for history in self]
 
@@ -81,6 +84,8 @@ class CrossValidationError(RuntimeError):
     def __init__(
         self, failures: Mapping[int, Failure], histories: Mapping[int, TrainingHistory]
     ) -> None:
+        check_type("failures", failures, Mapping)
+        check_type("histories", histories, Mapping)
         self.failures = dict(failures)
         self.histories = dict(histories)
         reasons = "; ".join(f"fold {i}: {failures[i].error}" for i in sorted(failures))

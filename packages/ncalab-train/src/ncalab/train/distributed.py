@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ncalab.train.metrics import single_metrics
 from ncalab.train.random_state import (
     LocalRandomness,
     capture_random_state,
@@ -168,6 +169,9 @@ class ManyProcesses(OneProcess):
         if len(part.rows):
             own = slice(part.rows.start, part.rows.stop)
             whole[:, own] = tensor.detach().unflatten(0, (repeats, len(part.rows)))
+        if not whole.is_floating_point():
+            # Labels: of small integers and of truth values, some backends know no sum.
+            return self.sum(whole.long()).to(tensor.dtype).flatten(0, 1)
         return self.sum(whole).flatten(0, 1)
 
     def validate(self, nca: Any, loader: DataLoader[Any], seeds: Iterator[int]) -> dict[str, float]:
@@ -187,7 +191,7 @@ class ManyProcesses(OneProcess):
         self, nca: Any, loader: DataLoader[Any], batches: list[list[int]], seeds: Iterator[int]
     ) -> dict[str, float]:
         """Measure the model on all batches in every process: too few of them to share."""
-        metrics = nca.named_metrics().values()
+        metrics = single_metrics(nca).values()
         before = [metric.distributed_available_fn for metric in metrics]
         for metric in metrics:
             metric.distributed_available_fn = _never

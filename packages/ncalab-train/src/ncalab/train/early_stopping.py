@@ -2,8 +2,8 @@
 
 import math
 
-from ncalab.core.checks import check_int, check_non_negative
-from ncalab.train.arguments import check_number, check_type
+from ncalab.core.argument_types import check_type
+from ncalab.core.checks import check_flag, check_int, check_non_negative
 
 
 def improves(value: float, best: float, *, higher_is_better: bool, min_delta: float = 0.0) -> bool:
@@ -50,9 +50,10 @@ class EarlyStopping:
         self, patience: int, min_delta: float = 1e-6, *, higher_is_better: bool | None = None
     ) -> None:
         self.patience = check_int("patience", patience, minimum=1)
-        check_number("min_delta", min_delta)
         check_non_negative("min_delta", min_delta)
         self.min_delta = min_delta
+        if higher_is_better is not None:
+            check_flag("higher_is_better", higher_is_better)
         self.higher_is_better = higher_is_better
         self.reset()
 

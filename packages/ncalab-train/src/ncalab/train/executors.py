@@ -13,10 +13,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from tqdm import tqdm
 
+from ncalab.train.guard import Guard
+
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_DISPLAY = "progress display"
 # The random generators and the thread count are those of the whole process. Some executors
 # (dask.distributed, thread pools) run several tasks of a process at once.
 _ONE_AT_A_TIME = threading.RLock()
@@ -91,16 +94,29 @@ def run_all(
 
 
 def _shown(run: Iterator[Outcome[Result]], total: int, label: str) -> Iterator[Outcome[Result]]:
-    """Show a bar in a terminal, lines in a log file."""
-    watched = sys.stderr.isatty()
-    with tqdm(total=total, desc=f"{label}s", unit=label, disable=not watched) as bar:
+    """Show a bar in a terminal, lines in a log file; a display that fails stops no task."""
+    guard, bar = Guard(), None
+    with guard(_DISPLAY):
+        if sys.stderr.isatty():
+            bar = tqdm(total=total, desc=f"{label}s", unit=label)
+    try:
         for done, outcome in enumerate(run, start=1):
-            bar.update()
-            if not watched:
-                ended = "done" if outcome.failure is None else f"failed: {outcome.failure.error}"
-                sys.stderr.write(f"{label} {done}/{total} {ended}\n")
-                sys.stderr.flush()
+            with guard(_DISPLAY):
+                if bar is not None:
+                    bar.update()
+                else:
+                    _write_line(f"{label} {done}/{total}", outcome)
             yield outcome
+    finally:
+        with guard(_DISPLAY):
+            if bar is not None:
+                bar.close()
+
+
+def _write_line(name: str, outcome: Outcome[Any]) -> None:
+    ended = "done" if outcome.failure is None else f"failed: {outcome.failure.error}"
+    sys.stderr.write(f"{name} {ended}\n")
+    sys.stderr.flush()
 
 
 def _run_here(

@@ -9,6 +9,7 @@ from torch import Tensor
 from ncalab.core import Prediction, interpret_range_parameter, pad_input
 from ncalab.core.fire import draw_seed
 from ncalab.train.distributed import OneProcess, Part
+from ncalab.train.pool import Pool
 from ncalab.train.step import Step
 
 if TYPE_CHECKING:
@@ -101,10 +102,18 @@ class Group:
         if repeat > 1:
             x, y = (torch.cat([tensor] * repeat) for tensor in (x, y))
         if pool is not None:
-            drawn = pool.sample(self.processes.collect(x, part))
-            x = drawn if part.rows is None else drawn[samples or slice(len(x))]
+            drawn = self._draw(pool, x, y, part)
+            x, y = (rows if part.rows is None else rows[samples or slice(len(x))] for rows in drawn)
         # A process without rows fills in with the first sample, so that its step is like others'.
         return Ready(part, x, y, samples or [*range(len(x))], len(samples), total * repeat)
+
+    def _draw(self, pool: Pool, x: Tensor, y: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+        """Draw states and their labels; what the pool lacks is that of the whole batch."""
+        nca, (x, y) = self.nca, (self.processes.collect(tensor, part) for tensor in (x, y))
+        channels = nca.num_image_channels
+        fixed = channels if nca.immutable_image_channels else 0
+        states, fields = pool.draw(x, {"label": y}, image_channels=channels, fixed_channels=fixed)
+        return states, fields["label"]
 
     def _pad(self, x: Tensor, part: Part) -> Tensor:
         nca = self.nca
@@ -132,4 +141,7 @@ class Group:
 def _unpack(batch: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise ValueError(f"batches must be pairs (images, labels), got {type(batch).__name__}")
+    for name, value in (("images", batch[0]), ("labels", batch[1])):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} of a batch must be a tensor, got {type(value).__name__}")
     return batch[0], batch[1]

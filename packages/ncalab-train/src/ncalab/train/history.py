@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_mapping, check_number, check_path, check_type
+from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
 from ncalab.train.json_file import write_json
@@ -32,6 +33,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _extend(curves: dict[str, list[float]], values: Mapping[str, float], epochs: int) -> None:
+    """Append an epoch to curves of so many epochs, in place."""
+    for name in values:
+        curves.setdefault(name, [math.nan] * epochs)
+    for name, curve in curves.items():
+        curve.append(values.get(name, math.nan))
+
+
 class TrainingHistory:
     """Curves, best weights and timestamps of a training.
 
@@ -46,6 +55,10 @@ class TrainingHistory:
         best_model: Model with the best weights, once the training has ended.
         verbose: Whether to log (level INFO) each improvement.
         higher_is_better: Direction of the deciding metric.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If a number of epochs is negative.
     """
 
     def __init__(
@@ -61,15 +74,19 @@ class TrainingHistory:
         *,
         higher_is_better: bool = True,
     ) -> None:
-        self.path = None if path is None else Path(path)
+        check_mapping("metrics", metrics)
+        check_type("current_model", current_model, AbstractNCAModel)
+        check_number("best_accuracy", best_accuracy)
+        check_type("best_model", best_model, AbstractNCAModel, optional=True)
+        self.path = None if path is None else check_path("path", path)
         self.metrics = metrics
-        self.current_epoch = current_epoch
+        self.current_epoch = check_int("current_epoch", current_epoch, minimum=0)
         self.current_model = current_model
         self.best_accuracy = best_accuracy
-        self.best_epoch = best_epoch
+        self.best_epoch = check_int("best_epoch", best_epoch, minimum=0)
         self.best_model = best_model
-        self.verbose = verbose
-        self.higher_is_better = higher_is_better
+        self.verbose = check_flag("verbose", verbose)
+        self.higher_is_better = check_flag("higher_is_better", higher_is_better)
         self.created_timestamp = self.modified_timestamp = _now()
         self.loss: list[float] = []
         self.losses: dict[str, list[float]] = {}
@@ -90,7 +107,7 @@ class TrainingHistory:
         seconds: float,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Append one epoch to the curves.
+        """Append one epoch to the curves; one that has no value for it gets NaN.
 
         Args:
             losses: Mean of each loss term over the epoch; "total" is also kept as ``loss``.
@@ -98,12 +115,10 @@ class TrainingHistory:
             seconds: How long it took.
             metrics: Validation metrics after it, if there was a validation.
         """
+        _extend(self.losses, losses, len(self.loss))
+        _extend(self.metric_curves, metrics or {}, len(self.loss))
+        self.metrics.update(metrics or {})
         self.loss.append(losses["total"])
-        for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value)
-        for name, value in (metrics or {}).items():
-            self.metric_curves.setdefault(name, []).append(value)
-            self.metrics[name] = value
         self.lr.append(lr)
         self.seconds.append(seconds)
 

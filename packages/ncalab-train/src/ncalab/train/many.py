@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 
 from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.plan import CHECKPOINTS, RESULT_NAME, Plan, begin
 from ncalab.train.record import Record, summarize, write_record
@@ -80,10 +81,16 @@ def _continuation(plan: Plan) -> dict[str, Any]:
 
 @contextmanager
 def _writer(plan: Plan, options: RunOptions) -> "Iterator[SummaryWriter | None]":
-    if not options.tensorboard or plan.folder is None:
-        yield None
-        return
-    from torch.utils.tensorboard import SummaryWriter
+    """Open a log in the run folder, if there is to be one; a log that fails ends no training."""
+    guard, writer = Guard(), None
+    if options.tensorboard and plan.folder is not None:
+        from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(plan.folder / "tensorboard")) as writer:
+        with guard("TensorBoard log"):
+            writer = SummaryWriter(str(plan.folder / "tensorboard"))
+    try:
         yield writer
+    finally:
+        with guard("TensorBoard log"):
+            if writer is not None:
+                writer.close()

@@ -5,19 +5,25 @@ Needs the package optuna: ``pip install "ncalab-train[optuna]"``.
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
+from ncalab.core.argument_types import (
+    check_callable,
+    check_device,
+    check_path,
+    check_type,
+)
 from ncalab.core.checks import check_int
 from ncalab.core.saving import PathLike
 from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.executors import alone
 from ncalab.train.many import RunOptions, train_one
+from ncalab.train.metrics import higher_is_better
 from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
@@ -54,6 +60,8 @@ class OptunaObjective:
 
     Raises:
         ImportError: If optuna is not installed.
+        TypeError: If an argument has another type.
+        ValueError: If one is out of its range.
 
     >>> def suggest(trial):
     ...     return {"hidden_size": trial.suggest_int("hidden_size", 8, 64)}, {"max_epochs": 5}
@@ -74,12 +82,19 @@ class OptunaObjective:
         threads: int = 1,
     ) -> None:
         _import_optuna()
-        self.device = torch.device(device)
+        self.device = check_device("device", device)
+        for name, function in (("model_class", model_class), ("suggest", suggest)):
+            check_callable(name, function)
+        check_type("dataloader_train", dataloader_train, DataLoader)
+        check_type("dataloader_val", dataloader_val, DataLoader, optional=True)
+        check_type("earlystopping", earlystopping, EarlyStopping, optional=True)
+        if save_every is not None:
+            check_int("save_every", save_every, minimum=1)
         self.model_class = model_class
         self.suggest = suggest
         self.dataloader_train = dataloader_train
         self.dataloader_val = dataloader_val
-        self.model_path = None if model_path is None else Path(model_path)
+        self.model_path = None if model_path is None else check_path("model_path", model_path)
         self.seed = check_int("seed", seed, minimum=0)
         self.save_every = save_every
         self.earlystopping = deepcopy(earlystopping)
@@ -198,8 +213,7 @@ def metric_direction(nca: AbstractNCAModel, *, validated: bool = True) -> str:
     """
     if not validated:
         return "minimize"
-    metric = nca.named_metrics()[str(nca.validation_metric)]
-    return "maximize" if metric.higher_is_better else "minimize"
+    return "maximize" if higher_is_better(nca) else "minimize"
 
 
 def _check_direction(trial: "optuna.Trial", wanted: str) -> None:

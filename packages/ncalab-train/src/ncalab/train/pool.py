@@ -1,44 +1,27 @@
 """The sample pool: training starts from what earlier rollouts left, not always from the seed."""
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ncalab.core.argument_types import check_type
 from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int
+from ncalab.train.damage import cut_circles
+from ncalab.train.sample_keys import sample_keys
+from ncalab.train.slots import STATE, Rows, Slots, where_rows
 
 # How many of the best samples of a batch may be damaged, as in the paper's batches of eight.
 _NUM_DAMAGED = 3
 
 
-def circle_masks(
-    count: int, width: int, height: int, *, generator: torch.Generator | None = None
-) -> Tensor:
-    """Draw circles on a grid, each at a place and of a size of its own.
+class _Drawn(NamedTuple):
+    """The last batch: its slots, and what was drawn."""
 
-    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
-    doi:10.23915/distill.00023, experiment 3: centres in the middle half of the grid, radii of 0.1
-    to 0.4 of half its size. Deviation: a circle between the cells of a small grid covers the
-    nearest one, so that none is empty.
-
-    Args:
-        count: Number of circles N.
-        width: Grid width W.
-        height: Grid height H.
-        generator: CPU generator, torch's default one if None.
-
-    Returns:
-        Masks, shape ``(N, 1, W, H)``, bool, true inside the circle.
-
-    >>> circle_masks(5, 9, 3).flatten(1).any(dim=1).all().item()
-    True
-    """
-    draws = torch.rand(3, count, 1, 1, 1, generator=generator)
-    along_w = torch.linspace(-1, 1, width)[:, None] if width > 1 else torch.zeros(1, 1)
-    along_h = torch.linspace(-1, 1, height)[None, :] if height > 1 else torch.zeros(1, 1)
-    radius = 0.1 + 0.3 * draws[2]
-    distance = torch.hypot(along_w - (draws[0] - 0.5), along_h - (draws[1] - 0.5))
-    return (distance < radius) | (distance == distance.amin(dim=(2, 3), keepdim=True))
+    places: Tensor
+    rows: Rows
 
 
 class Pool:
@@ -47,8 +30,15 @@ class Pool:
     A batch is drawn uniformly. Its ``n_seed`` worst samples are replaced by the seed, so that
     growing is not forgotten; its best ones are damaged, so that repairing is learned.
 
+    A state comes back with what it was put in with: its label, and whatever else belongs to it. In
+    a training on several images, the images of the loader's batch replace samples, with their
+    labels, and at least a share of ``fresh_fraction``, so that starting is learned as without a
+    pool. States then compete with others of the same image and label only: hard images stay as long
+    as easy ones.
+
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
-    doi:10.23915/distill.00023, experiments 2 and 3.
+    doi:10.23915/distill.00023, experiments 2 and 3; with labels, Randazzo et al.,
+    Self-classifying MNIST Digits, Distill 2020, doi:10.23915/distill.00027.002.
 
     Args:
         n_seed: Number of samples of a batch to replace by the seed, at least 0.
@@ -56,17 +46,20 @@ class Pool:
         p_damage: Probability that each of those is damaged, in [0, 1].
         size: Number of slots, at least 1. A slot takes memory once it has been used.
         num_damaged: How many of the best samples may be damaged, at least 0.
+        fresh_fraction: Share of a batch, in [0, 1], that at least starts from the seed where
+            samples differ.
         generator: CPU generator of all draws, torch's default one if None.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If an argument has another type.
         ValueError: If one is out of its range.
 
     >>> pool = Pool(size=4)
-    >>> seed = torch.zeros(2, 16, 5, 5)
-    >>> pool.sample(seed).shape
-    torch.Size([2, 16, 5, 5])
-    >>> pool.update(seed + 1, losses=torch.tensor([0.1, 0.2]))
+    >>> images, labels = torch.rand(2, 16, 5, 5), torch.tensor([3, 1])
+    >>> states, fields = pool.draw(images, {"label": labels})
+    >>> states.shape, fields["label"].tolist()
+    (torch.Size([2, 16, 5, 5]), [3, 1])
+    >>> pool.update(states + 1, losses=torch.tensor([0.1, 0.2]))
     """
 
     def __init__(
@@ -77,6 +70,7 @@ class Pool:
         *,
         size: int = 1024,
         num_damaged: int = _NUM_DAMAGED,
+        fresh_fraction: float = 0.5,
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
@@ -85,12 +79,18 @@ class Pool:
         self.p_damage = p_damage
         self.size = check_int("size", size, minimum=1)
         self.num_damaged = check_int("num_damaged", num_damaged, minimum=0)
+        check_fraction("fresh_fraction", fresh_fraction)
+        self.fresh_fraction = fresh_fraction
+        check_type("generator", generator, torch.Generator, optional=True)
         self.generator = generator
         self.batch: Tensor | None = None
-        self.states: list[Tensor | None] = [None] * size
-        # The seed is the worst state there is: nothing has grown yet.
-        self.losses = torch.full((size,), torch.inf)
-        self._slots: Tensor | None = None
+        self._slots = Slots(size)
+        self._drawn: _Drawn | None = None
+
+    @property
+    def states(self) -> list[Tensor | None]:
+        """The state in each slot, shape ``(C, W, H)``; None in one that has not been used."""
+        return [None if record is None else record[STATE] for record in self._slots.records]
 
     def clone(self) -> "Pool":
         """Return an empty pool with the same settings and a generator in the same state."""
@@ -104,36 +104,38 @@ class Pool:
             self.p_damage,
             size=self.size,
             num_damaged=self.num_damaged,
+            fresh_fraction=self.fresh_fraction,
             generator=generator,
         )
 
     def __repr__(self) -> str:
         arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
-        return f"Pool({arguments}, size={self.size}, num_damaged={self.num_damaged})"
+        more = f"num_damaged={self.num_damaged}, fresh_fraction={self.fresh_fraction}"
+        return f"Pool({arguments}, size={self.size}, {more})"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return states and losses of all slots, without the last batch."""
-        return {"states": list(self.states), "losses": self.losses}
+        """Return what all slots hold, without the last batch."""
+        return self._slots.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
         """Fill the slots with what :meth:`state_dict` returned.
 
         Args:
-            state: States and losses.
-            device: Where to keep them; where they are if None.
+            state: What they held.
+            device: Where to keep it; where it is if None.
 
         Raises:
             ValueError: If the pool has another number of slots.
         """
-        states, losses = state["states"], state["losses"]
-        if len(states) != self.size or losses.shape != (self.size,):
-            raise ValueError(f"state must be that of {self.size} slots, got {len(states)}")
-        self.states = [None if state is None else state.to(device) for state in states]
-        self.losses = losses.to(device, copy=True)
-        self.batch = self._slots = None
+        self._slots.load_state_dict(state, device=device)
+        self.batch = self._drawn = None
 
     def sample(self, seed: Tensor) -> Tensor:
-        """Draw a batch.
+        """Draw a batch of states, each in the place of the seed that it grew from.
+
+        So whatever the caller knows of a seed, such as its label, holds for the state as well. A
+        seed of which the pool has no state starts from itself. Samples that are never alike, such
+        as randomly augmented images, have to be drawn with what belongs to them: see :meth:`draw`.
 
         Args:
             seed: Seed states, shape ``(B, C, W, H)``; unused slots hold them.
@@ -146,60 +148,90 @@ class Pool:
             ValueError: If the seed is not 4-D, or of another shape than the states in the pool.
         """
         check_batch("seed", seed)
-        self._slots = self._draw(seed.shape[0])
-        batch = torch.stack([self._state(i, own) for i, own in zip(self._slots, seed, strict=True)])
-        ranks = self._worst_first(seed.device)
-        worst, others = ranks[: self.n_seed], ranks[self.n_seed :]
-        batch[worst] = seed[worst]
-        if self.damage and len(others):
-            self._cut_circles(
-                batch, others[-self.num_damaged :] if self.num_damaged else others[:0]
-            )
-        self.batch = batch
-        return batch
+        self._slots.check({STATE: seed})
+        own = Rows({STATE: seed}, sample_keys(seed))
+        places = self._choose(len(seed), own.keys.tolist())
+        held = self._slots.get(places, own)
+        return self._finish(places, where_rows(held.keys == own.keys, held, own), own)[0]
 
-    def _draw(self, count: int) -> Tensor:
+    def draw(
+        self,
+        seed: Tensor,
+        fields: Mapping[str, Tensor],
+        *,
+        image_channels: int | None = None,
+        fixed_channels: int = 0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw a batch of states, each with what belongs to it.
+
+        Args:
+            seed: Seed states or padded images, shape ``(B, C, W, H)``; unused slots hold them.
+            fields: By name, what belongs to each of them, such as its label; tensors of any dtype,
+                batch first.
+            image_channels: Number of channels, the first ones, that tell one sample from another;
+                all if None. Hidden channels that begin as noise do not.
+            fixed_channels: Number of channels, the first ones, that no damage is done to, because
+                no step could repair it.
+
+        Returns:
+            States, shape ``(B, C, W, H)``, on the device of the seed, and the fields of the same
+            samples in the same order. If B exceeds the size of the pool, slots are drawn more than
+            once.
+
+        Raises:
+            ValueError: If the seed is not 4-D, or names and shapes are not those that the pool
+                holds.
+        """
+        check_batch("seed", seed)
+        values = {STATE: seed, **fields}
+        self._slots.check(values)
+        own = Rows(values, sample_keys(seed[:, :image_channels], *fields.values()))
+        places = self._choose(len(seed))
+        return self._finish(places, self._slots.get(places, own), own, fixed_channels)
+
+    def _choose(self, count: int, keys: Sequence[int] | None = None) -> Tensor:
+        """Choose slots at random; with keys, unused ones or those of the same key, if there are."""
         if count > self.size:
             return torch.randint(self.size, (count,), generator=self.generator)
-        return torch.randperm(self.size, generator=self.generator)[:count]
+        order = torch.randperm(self.size, generator=self.generator)
+        return order[:count] if keys is None else self._slots.matching(order, keys)
 
-    def _state(self, slot: Tensor, seed: Tensor) -> Tensor:
-        state = self.states[int(slot)]
-        if state is None:
-            return seed
-        if state.shape != seed.shape:
-            raise ValueError(
-                f"seed must have the shape of the pool's states {tuple(state.shape)}, "
-                f"got {tuple(seed.shape)}"
-            )
-        return state.to(seed)
+    def _finish(
+        self, places: Tensor, drawn: Rows, own: Rows, fixed_channels: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Damage the best samples of a batch, replace the worst by the seed, take note of it."""
+        ranks = self._worst_first(places)
+        others = ranks[self.n_seed :]
+        if self.damage and len(others):
+            best = others[-self.num_damaged :] if self.num_damaged else others[:0]
+            chance, generator = self.p_damage, self.generator
+            cut_circles(drawn.states, best, chance, fixed_channels, generator=generator)
+        rows = where_rows(self._starts_anew(ranks, drawn.keys, own.keys), own, drawn)
+        self.batch, self._drawn = rows.states, _Drawn(places, rows)
+        return rows.states, {n: each.clone() for n, each in rows.values.items() if n != STATE}
 
-    def _worst_first(self, device: torch.device) -> Tensor:
-        """Return the places of the batch by loss, ties and unknown losses in random order."""
-        shuffled = torch.randperm(len(self._drawn()), generator=self.generator).to(device)
-        # Losses stay where the states are: to read them would make the host wait at every batch.
-        self.losses = self.losses.to(device)
-        losses = self.losses[self._drawn().to(device)][shuffled]
-        return shuffled[losses.argsort(descending=True, stable=True)]
+    def _starts_anew(self, ranks: Tensor, keys: Tensor, own_keys: Tensor) -> Tensor:
+        """Mark the rows of a batch that the seed replaces, shape ``(B,)``, bool."""
+        count = len(ranks)
+        several = (torch.cat([keys, own_keys]) != own_keys[0]).any()
+        most = max(self.n_seed, math.ceil(self.fresh_fraction * count))
+        replaced = torch.arange(count, device=ranks.device) < torch.where(
+            several, most, self.n_seed
+        )
+        # Not on the host, which would have to wait to learn whether samples differ.
+        return torch.empty_like(replaced).scatter_(0, ranks, replaced)
 
-    def _drawn(self) -> Tensor:
-        if self._slots is None:
-            raise RuntimeError("sample must be called before update")
-        return self._slots
-
-    def _cut_circles(self, batch: Tensor, places: Tensor) -> None:
-        # Indices from the CPU: a mask on the device would have to be read to know how many it hits.
-        hit = (torch.rand(len(places), generator=self.generator) < self.p_damage).nonzero()[:, 0]
-        width, height = batch.shape[2:]
-        holes = circle_masks(len(places), width, height, generator=self.generator)[hit]
-        damaged = places[hit.to(places.device)]
-        batch[damaged] = batch[damaged].masked_fill(holes.to(batch.device), 0)
+    def _worst_first(self, places: Tensor) -> Tensor:
+        """Return the rows of the batch by their standing, ties in random order."""
+        ranks = self._slots.standing(places)
+        shuffled = torch.randperm(len(places), generator=self.generator).to(ranks.device)
+        return shuffled[ranks[shuffled].argsort(descending=True, stable=True)]
 
     def update(self, batch: Tensor, *, losses: Tensor | None = None) -> None:
         """Put the states that grew from the last batch back into its slots.
 
         Args:
-            batch: States, shape ``(B, C, W, H)``, B as in the last :meth:`sample`.
+            batch: States, shape ``(B, C, W, H)``, B as in the last :meth:`sample` or :meth:`draw`.
             losses: Loss of each state, shape ``(B,)``. Without them all count as alike, and the
                 samples to replace are drawn at random.
 
@@ -207,14 +239,12 @@ class Pool:
             RuntimeError: If nothing has been sampled.
             ValueError: If there are other than B states or losses.
         """
-        slots = self._drawn()
+        if self._drawn is None:
+            raise RuntimeError("sample must be called before update")
+        places, rows = self._drawn
         for name, values in (("batch", batch), ("losses", losses)):
-            if values is not None and len(values) != len(slots):
-                raise ValueError(f"{name} must have {len(slots)} samples, got {len(values)}")
-        for slot, state in zip(slots.tolist(), batch.detach(), strict=True):
-            # A copy of each: a view would keep the memory of its whole batch.
-            self.states[slot] = state.clone()
-        known = torch.zeros(len(slots)) if losses is None else losses.detach().float()
-        # A state that went astray is the first to be replaced.
-        known = known.nan_to_num(nan=torch.inf, posinf=torch.inf).to(self.losses.device)
-        self.losses[slots.to(known.device)] = known
+            if values is not None and len(values) != len(places):
+                raise ValueError(f"{name} must have {len(places)} samples, got {len(values)}")
+        known = torch.zeros(len(places)) if losses is None else losses.detach()
+        grown = Rows({**rows.values, STATE: batch.detach()}, rows.keys)
+        self._slots.put(places, grown, known)

@@ -7,8 +7,11 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from ncalab.train.guard import Guard
+
 # Reading the loss from the device makes the host wait; twice a second is often enough to look at.
 _SECONDS_BETWEEN_LOOKS = 0.5
+_NAME = "progress display"
 
 
 def epoch_line(number: int, total: int, values: Mapping[str, float], seconds: float) -> str:
@@ -24,29 +27,44 @@ def epoch_line(number: int, total: int, values: Mapping[str, float], seconds: fl
 class Progress:
     """Nested bars over epochs and batches; where nobody watches, one line per epoch.
 
+    A display that fails ends no training.
+
     Args:
         enabled: Whether to show anything.
         epochs: Number of epochs.
         done: Number of epochs done before.
         batches: Number of batches per epoch, None if unknown.
+        guard: Tells of the display's first failure.
     """
 
-    def __init__(self, *, enabled: bool, epochs: int, done: int, batches: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        epochs: int,
+        done: int,
+        batches: int | None,
+        guard: Guard | None = None,
+    ) -> None:
         self.enabled, self.epochs, self.done, self.batches = enabled, epochs, done, batches
+        self._guard = guard or Guard()
         self._outer: Any = None
         self._inner: Any = None
 
     def __enter__(self) -> Self:
-        if self.enabled and sys.stderr.isatty():
-            self._outer = tqdm(total=self.epochs, initial=self.done, desc="training", unit="epoch")
-            if self.batches != 1:
-                self._inner = tqdm(
-                    total=self.batches,
-                    unit="batch",
-                    leave=False,
-                    mininterval=_SECONDS_BETWEEN_LOOKS,
-                )
+        if self.enabled:
+            with self._guard(_NAME):
+                self._open()
         return self
+
+    def _open(self) -> None:
+        if not sys.stderr.isatty():
+            return
+        self._outer = tqdm(total=self.epochs, initial=self.done, desc="training", unit="epoch")
+        if self.batches != 1:
+            self._inner = tqdm(
+                total=self.batches, unit="batch", leave=False, mininterval=_SECONDS_BETWEEN_LOOKS
+            )
 
     def __exit__(
         self,
@@ -56,7 +74,8 @@ class Progress:
     ) -> None:
         for bar in (self._inner, self._outer):
             if bar is not None:
-                bar.close()
+                with self._guard(_NAME):
+                    bar.close()
 
     def start_epoch(self, number: int, done: int) -> None:
         """Begin the bar of an epoch.
@@ -66,21 +85,27 @@ class Progress:
             done: Number of its batches done before.
         """
         if self._inner is not None:
-            self._inner.set_description(f"epoch {number}", refresh=False)
-            self._inner.reset()  # shows the description, too
-            self._inner.update(done)
+            with self._guard(_NAME):
+                self._inner.set_description(f"epoch {number}", refresh=False)
+                self._inner.reset()  # shows the description, too
+                self._inner.update(done)
 
     def batch(self, loss: Callable[[], float]) -> None:
         """Count a batch; ``loss`` is called only when it is shown."""
-        if self._inner is not None and self._inner.update():
-            self._inner.set_postfix(loss=f"{loss():.5g}", refresh=False)
+        if self._inner is not None:
+            with self._guard(_NAME):
+                if self._inner.update():
+                    self._inner.set_postfix(loss=f"{loss():.5g}", refresh=False)
 
     def end_epoch(self, number: int, values: Mapping[str, float], seconds: float) -> None:
         """Show the values of an epoch."""
-        if self._outer is not None:
+        if not self.enabled:
+            return
+        with self._guard(_NAME):
+            if self._outer is None:
+                sys.stderr.write(epoch_line(number, self.epochs, values, seconds) + "\n")
+                sys.stderr.flush()
+                return
             shown = {name: f"{value:.5g}" for name, value in values.items()}
             self._outer.set_postfix(shown, refresh=False)
             self._outer.update()
-        elif self.enabled:
-            sys.stderr.write(epoch_line(number, self.epochs, values, seconds) + "\n")
-            sys.stderr.flush()

@@ -82,6 +82,24 @@ def restore_random_state(state: dict[str, Any], generators: Sequence[torch.Gener
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+@contextmanager
+def unchanged_random_state(generators: Sequence[torch.Generator] = ()) -> Iterator[None]:
+    """Put all random states back afterwards, whatever was drawn in between.
+
+    >>> torch.manual_seed(0).initial_seed()
+    0
+    >>> with unchanged_random_state():
+    ...     inside = torch.rand(1)
+    >>> torch.equal(torch.rand(1), inside)
+    True
+    """
+    before = capture_random_state(generators)
+    try:
+        yield
+    finally:
+        restore_random_state(before, generators)
+
+
 class LocalRandomness:
     """A random stream of one process of many, beside the stream that all of them share.
 

@@ -16,9 +16,12 @@ from ncalab.core import AbstractNCAModel
 from ncalab.core.fire import draw_seed
 from ncalab.train.distributed import OneProcess, Part
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
+from ncalab.train.figures import Figures
 from ncalab.train.group import Group, Trained
+from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
+from ncalab.train.metrics import higher_is_better
 from ncalab.train.optimizers import check_plateau, warmup_factor
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
@@ -29,12 +32,13 @@ from ncalab.train.settings import (
     describe_data,
     describe_model,
     describe_optimizer,
+    describe_parameters,
     describe_scheduler,
     describe_trainer,
 )
 from ncalab.train.step import Step
 from ncalab.train.stuck import warn_if_stuck
-from ncalab.train.visuals import Estimator, Visual, find_plot
+from ncalab.train.visuals import Estimator, Visual, find_visual
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -62,17 +66,17 @@ class Run:
     ) -> None:
         self.trainer, self.nca, self.processes = trainer, trainer.nca, processes
         self.train, self.val, self.earlystopping = train, val, earlystopping
-        self.records = Records(writer if processes.is_main else None)
+        self.guard = Guard()
+        self.records = Records(writer if processes.is_main else None, self.guard)
         optimizer, head_optimizer, self.scheduler = trainer._make_optimizers()
         self.optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
         self.step = Step(trainer, self.optimizers, processes)
         self.group = Group(trainer, self.step, processes)
         self.average = self._make_average()
-        self.visual: Visual | None = None
-        self.uncertainty: Estimator | None = None
+        self.figures: Figures | None = None
         self.progress: Progress | None = None
         self.interrupts = HeldInterrupts()
-        higher = val is not None and self._metric_direction()
+        higher = val is not None and higher_is_better(self.nca)
         self.history = TrainingHistory(
             trainer.model_path, {}, 0, self.nca, verbose=val is not None, higher_is_better=higher
         )
@@ -82,9 +86,10 @@ class Run:
             earlystopping.reset(higher_is_better=higher)
         self.generators = find_generators(train, val, trainer.pool)
         self.settings = self._describe(optimizer)
-        # Position: batches done in this epoch and overall, and the sums of their losses.
-        self.batches = self.iterations = self.counted = 0
+        # Position: batches done in this epoch and overall, and by name the sums of their losses.
+        self.batches = self.iterations = 0
         self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
         self.last_batch: Trained | None = None
         self.saver = Saver(self)
@@ -95,19 +100,11 @@ class Run:
             return None
         return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
-    def _metric_direction(self) -> bool:
-        metric = self.nca.named_metrics()[str(self.nca.validation_metric)]
-        if not isinstance(direction := getattr(metric, "higher_is_better", None), bool):
-            raise ValueError(
-                f"validation_metric must know whether higher is better, "
-                f"got {self.nca.validation_metric!r}"
-            )
-        return direction
-
     def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None
         return {
             **describe_model(self.nca, saved=self.trainer.model_path is not None),
+            **describe_parameters(self.nca, self.optimizers),
             **describe_trainer(self.trainer),
             **describe_optimizer("optimizer", optimizer),
             **describe_optimizer("head_optimizer", head),
@@ -127,6 +124,7 @@ class Run:
         metrics = self._validate()
         self.interrupts.hold()
         value = self._deciding_value(losses, metrics)
+        self.step.torn = True
         # A plateau is one of the deciding value, which there is once an epoch.
         if self.trainer.scheduler_interval == "epoch" or isinstance(
             self.scheduler, ReduceLROnPlateau
@@ -140,9 +138,10 @@ class Run:
         self.history.average_weights = averaged
         if self.earlystopping is not None:
             self.earlystopping.step(value)
-        self.batches = self.counted = 0
-        self.sums = {}
+        self.batches = 0
+        self.sums, self.counts = {}, {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
+        self.step.torn = False
         self.records.epoch(number, lr=lr, metrics=metrics)
         if self.progress is not None:
             shown = {"loss": losses["total"], **metrics, "lr": lr}
@@ -192,6 +191,7 @@ class Run:
             self._train_on_group(group)
             if self.history.path is not None:
                 self.moment = capture_random_state(self.generators)
+            self.step.torn = False
             self.interrupts.release()
         if not self.batches:
             raise ValueError("dataloader_train must yield at least one batch, got none")
@@ -235,9 +235,10 @@ class Run:
 
     def _take_note(self, batch: Trained, iteration: int) -> None:
         self.last_batch = batch
-        self.counted += 1
         for name, value in batch.losses.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
+            # A loss may have terms that come and go; the mean is that of the batches that have it.
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.records.losses(batch.losses, iteration)
         if self.progress is not None:
             self.progress.batch(lambda: float(batch.losses["total"]))
@@ -248,7 +249,7 @@ class Run:
         Raises:
             RuntimeError: If a step was not finite.
         """
-        if not self.counted:
+        if not self.counts:
             raise RuntimeError(
                 f"loss must be finite in some step of an epoch, got none in epoch {number}; "
                 f"{self.saver.last_good()}"
@@ -257,9 +258,9 @@ class Run:
         report, weights = self.step.watch.report(), self.step.watch.weights_are_finite()
         *numbers, finite = torch.cat([t.to(sums.device) for t in (sums, report, weights)]).tolist()
         problem = self.step.watch.problem(numbers[len(self.sums) :])
-        means = [value / self.counted for value in numbers[: len(self.sums)]]
-        losses = dict(zip(self.sums, means, strict=True))
-        if problem is None and not all(map(_is_finite, means)):
+        totals = dict(zip(self.sums, numbers, strict=False))
+        losses = {name: total / self.counts[name] for name, total in totals.items()}
+        if problem is None and not all(map(_is_finite, losses.values())):
             problem = f"loss must stay finite, got {losses}"
         if problem is None and not finite:
             # Finite gradients times a large learning rate: the next loss would tell, after a save.
@@ -283,34 +284,26 @@ class Run:
         """Return the metrics of a model; no prediction is kept."""
         return self.processes.validate(nca, loader, itertools.count(draw_seed() // 2))
 
-    def draw(self) -> None:
-        """Write a figure of the last batch."""
-        writer = self.records.writer
-        if writer is None or self.visual is None or self.last_batch is None:
-            return
-        x, y = (tensor.detach().cpu().numpy() for tensor in (self.last_batch.x, self.last_batch.y))
-        figure = self.visual.show(self.nca, x, self.last_batch.prediction, y)
-        writer.add_figure("Training batch", figure, self.history.current_epoch)
+    def watch(self, info: str, visual: Visual | None, uncertainty: Estimator | None) -> None:
+        """Begin the log.
 
-    def draw_uncertainty(self) -> None:
-        """Write a figure of how sure the model is of the first validation batch."""
-        writer = self.records.writer
-        if writer is None or self.val is None or self.uncertainty is None:
-            return
-        # Nothing that is looked at may change what is trained.
-        with torch.random.fork_rng():
-            image, label, *_ = next(iter(self.val))
-            heatmap, predictions, _ = self.uncertainty.estimate(image)
-        plot = find_plot("uncertainty")
-        figure = plot(self.nca, image, predictions[-1], heatmap.detach().cpu(), label)
-        writer.add_figure("Uncertainty", figure, self.history.current_epoch)
+        Args:
+            info: What is trained and how, in Markdown.
+            visual: Draws a batch; if None, the model's own visual or that of an installed package.
+            uncertainty: Estimates the model's uncertainty, if that is to be drawn.
+        """
+        self.records.text("Training", info)
+        if visual is None:
+            with self.guard(f"the visual of task {self.nca.task!r}"):
+                visual = find_visual(self.nca)
+        self.figures = Figures(self, visual, uncertainty)
 
     def finish(self, test: DataLoader[Any] | None) -> TrainingHistory:
         """Save, measure the best weights, and save what was measured."""
-        self.history.finish()
         self._warn_if_stuck(ended=True)
         if not self.saver.saved:
             self.saver.save()
+        self.history.finish()
         if self.history.best_model is None and self.val is not None:
             logger.warning(
                 "no best model could be chosen, and no test metrics measured: validation %s was "
@@ -327,19 +320,47 @@ class Run:
     def interrupt(self) -> TrainingHistory:
         """End after Ctrl-C: save where the training stands, unless it is within a step."""
         self.history.interrupted = True
-        self.history.finish()
         epoch = self.history.current_epoch
         if self.interrupts.held:
+            self.history.finish()
             logger.warning(
                 "interrupted within a step after epoch %d; %s", epoch, self.saver.last_good()
             )
             return self.history
-        if self.counted:
+        if self.counts:
             self._mean_losses(epoch + 1)  # weights that are not finite must not be saved
         logger.warning("interrupted after epoch %d and %d batches; saving", epoch, self.batches)
         self.records.flush()
         self.saver.save()
+        self.history.finish()
         return self.history
+
+    def rescue(self) -> None:
+        """Save where the training stands, after an error that ends it.
+
+        An error in a rollout, its loss or a data set leaves the weights as the last step made
+        them. Nothing is saved if they may be half a step further, or are not finite.
+        """
+        self.records.flush()
+        if self.history.path is None or self.saver.failed or self.saver.saved:
+            return
+        if self.step.torn or not self.iterations or not self._is_sound():
+            return
+        self.history.interrupted = True
+        try:
+            self.saver.save()
+        except Exception as error:  # the one that ends the training is raised, not this one
+            logger.warning("after an error, the training could not be saved: %s", error)
+            return
+        epoch = self.history.current_epoch
+        logger.warning("after an error, epoch %d and %d batches were saved", epoch, self.batches)
+
+    def _is_sound(self) -> bool:
+        """Return whether loss and weights of an unfinished epoch are finite so far."""
+        try:
+            return not self.counts or bool(self._mean_losses(self.history.current_epoch + 1))
+        except RuntimeError:
+            return False
 
 
 def _is_finite(value: float) -> bool:

@@ -1,5 +1,7 @@
 """The folder of a run: what it holds, and when a training may begin in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ncalab.core.saving import PathLike, check_writable_folder
@@ -40,6 +42,27 @@ def prepare_folder(folder: PathLike, *, resume: bool, overwrite: bool, size: int
         )
     check_writable_folder(folder, name="model_path", size=size)
     return resume and CHECKPOINT_NAME in there
+
+
+@contextmanager
+def tidied(folder: PathLike | None) -> Iterator[None]:
+    """Leave no folder behind that was created within and in which nothing was put.
+
+    Args:
+        folder: Run folder; None for no folder.
+    """
+    missing = [] if folder is None else _missing(Path(folder).absolute())
+    try:
+        yield
+    finally:
+        for each in missing:
+            if each.is_dir() and not any(each.iterdir()):
+                each.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return the folders on the way to a folder that do not exist, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
 def remove_leftovers(folder: PathLike) -> None:

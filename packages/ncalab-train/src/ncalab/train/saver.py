@@ -34,7 +34,7 @@ class Saver:
 
     def __init__(self, run: "Run") -> None:
         self.run = run
-        self.saved, self.saved_epoch = False, -1
+        self.saved, self.failed, self.saved_epoch = False, False, -1
         self._seconds_saving = 0.0
         self._began = time.perf_counter()
 
@@ -55,7 +55,7 @@ class Saver:
             "epoch": run.history.current_epoch,
             "batches": run.batches,
             "iterations": run.iterations,
-            "counted": run.counted,
+            "counts": dict(run.counts),
             "steps": run.step.taken,
             "sums": run.sums,
             "epoch_start": random_state_to_data(run.epoch_start),
@@ -126,6 +126,8 @@ class Saver:
         run.nca.load_state_dict(state["model"])
         for optimizer, own in zip(run.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
+            # Or a schedule whose first step comes next would warn that it comes too early.
+            optimizer._opt_called = state["steps"] > 0  # type: ignore[attr-defined]  # torch's own
         restore_scheduler(run.scheduler, state["scheduler"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
@@ -136,7 +138,7 @@ class Saver:
             run.earlystopping.load_state_dict(state["early_stopping"])
         run.history.restore(state["history"], state["best"])
         run.batches, run.iterations = state["batches"], state["iterations"]
-        run.counted, run.step.taken = state["counted"], state["steps"]
+        run.step.taken, run.counts = state["steps"], dict(state["counts"])
         run.sums = {name: value.to(run.nca.device) for name, value in state["sums"].items()}
         run.epoch_start, run.moment = state["epoch_start"], state["random"]
         restore_random_state(run.moment, run.generators)
@@ -166,6 +168,7 @@ class Saver:
             run.history.save()
             self.saved = True
         except OSError as error:
+            self.failed = True
             raise OSError(
                 error.errno,
                 f"epoch {run.history.current_epoch} could not be saved ({error.strerror}); "

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
+from ncalab.core.argument_types import check_callable, check_device
 from ncalab.core.checks import check_flag, check_int
 from ncalab.core.saving import atomic_write
 from ncalab.train.arguments import check_arguments
@@ -81,7 +82,8 @@ class ParameterSearch:
         for name, given in (("model_params", model_params), ("trainer_params", trainer_params)):
             if not isinstance(given, ParameterSet):
                 raise TypeError(f"{name} must be a ParameterSet, got {type(given).__name__}")
-        self.device = torch.device(device)
+        self.device = check_device("device", device)
+        check_callable("model_class", model_class)
         self.model_class = model_class
         self.model_params = model_params
         self.trainer_params = trainer_params

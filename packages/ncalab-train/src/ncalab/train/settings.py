@@ -1,9 +1,10 @@
 """What a run was trained with, as data that tells two runs apart."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
@@ -11,6 +12,9 @@ from torch.utils.data import DataLoader
 from ncalab.train.describe import describe
 
 Settings = dict[str, Any]
+
+PARAMETERS = "model.parameters"
+"""Setting that says of each parameter whether it is trained."""
 
 # How long, where and how visibly a training runs does not change what it computes.
 _FREE = frozenset({"nca", "model_path", "max_epochs", "progress", "accelerator"})
@@ -55,6 +59,24 @@ def describe_model(model: Any, *, saved: bool) -> Settings:
             raise
         description = {"class": type(model).__name__}
     return {f"model.{name}": describe(value) for name, value in description.items()}
+
+
+def describe_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Settings:
+    """Say of each parameter of a model whether it is trained.
+
+    Args:
+        model: The model.
+        optimizers: All that train it.
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+
+    def state(parameter: nn.Parameter) -> str:
+        if not parameter.requires_grad:
+            return "frozen"
+        return "trained" if id(parameter) in held else "in no optimizer"
+
+    return {PARAMETERS: {name: state(p) for name, p in model.named_parameters()}}
 
 
 def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:

@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED
+from ncalab.core.argument_types import check_type, check_types
 from ncalab.core.checks import check_int
 from ncalab.core.saving import PathLike, atomic_write
 from ncalab.train.fold import TrainValRecord, check_files
@@ -22,6 +23,9 @@ class SplitDefinition:
         folds: The folds; add to the attribute of that name later on, if none are given.
         dataloader_test: Loader of test data, measured with the best weights of every fold.
 
+    Raises:
+        TypeError: If an argument has another type.
+
     >>> split = SplitDefinition.kfold(["a", "b", "c", "d"], n_splits=2, seed=0)
     >>> len(split), split[0].train, split[0].val
     (2, ['a', 'b'], ['c', 'd'])
@@ -32,6 +36,9 @@ class SplitDefinition:
         folds: Iterable[TrainValRecord] = (),
         dataloader_test: DataLoader[Any] | None = None,
     ) -> None:
+        folds = list(folds) if isinstance(folds, Iterable) else folds
+        check_types("folds", folds, TrainValRecord)
+        check_type("dataloader_test", dataloader_test, DataLoader, optional=True)
         self.folds = list(folds)
         self.dataloader_test = dataloader_test
 

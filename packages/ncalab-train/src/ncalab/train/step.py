@@ -1,6 +1,6 @@
 """One optimiser step: gradients of a group of batches, made fit, and applied once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ class Step:
         self.processes = processes or OneProcess()
         self.watch = FiniteWatch(self.nca)
         self.taken = 0
+        # Whether weights may be ahead of what else a step changes.
+        self.torn = False
         # Gradients of one whole batch need no weights: they are what its loss gives.
         self.weighted = trainer.accumulate > 1 or self.processes.count > 1
         self._losses: list[Tensor] = []
@@ -71,6 +73,7 @@ class Step:
         with self._autocast():
             prediction = self.nca(x, steps, **rollout)
             losses = self.nca.loss(prediction, y)
+            _check_losses(losses)
         # A loss is the mean over its batch; the mean over a group of batches weighs by samples.
         loss = losses["total"] * counted if self.weighted else losses["total"]
         loss.backward()
@@ -104,6 +107,7 @@ class Step:
             normalize_gradients(self.nca.parameters())
         if self.trainer.gradient_clipping:
             nn.utils.clip_grad_norm_(self.nca.parameters(), _MAX_GRADIENT_NORM)
+        self.torn = True
         with scaled_lr(self.optimizers, warmup_factor(self.taken, self.trainer.warmup_steps)):
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -119,3 +123,23 @@ class Step:
         for grad, mean in zip(grads, means, strict=True):
             grad.copy_(mean.view_as(grad))
         return flat[0]
+
+
+def _check_losses(losses: Any) -> None:
+    """Raise unless a loss consists of scalar terms, a total among them.
+
+    Raises:
+        TypeError: If it is no dictionary of tensors.
+        ValueError: If a term is no scalar, or there is no total.
+    """
+    if not isinstance(losses, Mapping):
+        raise TypeError(f"loss must return a dictionary of terms, got {type(losses).__name__}")
+    for name, value in losses.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"loss must return tensors, got {type(value).__name__} for {name!r}")
+        if value.ndim:
+            shape = tuple(value.shape)
+            raise ValueError(f"loss must return scalars, got shape {shape} for {name!r}")
+    if "total" not in losses:
+        named = ", ".join(losses) or "none"
+        raise ValueError(f"loss must return a 'total' among its terms, got {named}")

@@ -2,8 +2,6 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
@@ -12,13 +10,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
+from ncalab.core.argument_types import check_path, check_positive, check_type
 from ncalab.core.checks import check_choice, check_flag, check_int
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
-from ncalab.train.arguments import check_decays, check_positive, check_type
+from ncalab.train.arguments import check_decays
 from ncalab.train.distributed import OneProcess, check_accelerator, find_processes
 from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
+from ncalab.train.metrics import check_metric
 from ncalab.train.optimizers import (
     OPTIMIZERS,
     SchedulerFactory,
@@ -28,14 +29,20 @@ from ncalab.train.optimizers import (
     schedule,
 )
 from ncalab.train.pool import Pool
+from ncalab.train.preflight import (
+    check_folder_options,
+    check_loaders,
+    check_model,
+    check_observers,
+)
 from ncalab.train.preparation import take_preparation
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import find_generators
 from ncalab.train.records import Records
 from ncalab.train.run import Run
-from ncalab.train.run_folder import prepare_folder
+from ncalab.train.run_folder import prepare_folder, tidied
 from ncalab.train.step import Step
-from ncalab.train.visuals import Estimator, Visual, find_plot, find_visual
+from ncalab.train.visuals import Estimator, Visual
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -120,7 +127,7 @@ class BasicNCATrainer:
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
         self.nca = nca
-        self.model_path = None if model_path is None else Path(model_path)
+        self.model_path = None if model_path is None else check_path("model_path", model_path)
         self.gradient_clipping = check_flag("gradient_clipping", gradient_clipping)
         self.optimizer_method = str(optimizer_method).lower()
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
@@ -245,7 +252,7 @@ class BasicNCATrainer:
         steps = interpret_range_parameter(self.nca.training_timesteps)
         prediction, losses = step.backward(x, y, steps, counted=len(x), total=len(x))
         step.finish(total_batch_iterations + 1)
-        records = Records(summary_writer)
+        records = Records(summary_writer, Guard())
         records.losses(losses, total_batch_iterations)
         records.flush()
         return prediction, losses
@@ -306,31 +313,47 @@ class BasicNCATrainer:
             RuntimeError: If loss or gradients are no longer finite; saved files stay as they are.
             OSError: If the run can no longer be saved; what was saved before is whole.
         """
-        if save_every is not None:
-            check_int("save_every", save_every, minimum=1)
+        check_folder_options(self.model_path, overwrite=overwrite, resume=resume)
+        check_loaders({"train": dataloader_train, "val": dataloader_val, "test": dataloader_test})
+        if dataloader_val is not None:
+            check_metric(self.nca)
+        check_observers(
+            self.nca,
+            dataloader_val,
+            save_every=save_every,
+            writer=summary_writer,
+            visual=plot_function,
+            uncertainty=uncertainty,
+        )
+        check_model(self.nca, saved=self.model_path is not None)
         processes = find_processes(self.accelerator, self.nca.device)
-        loaders = {"train": dataloader_train, "val": dataloader_val, "test": dataloader_test}
-        self._check_before(loaders, overwrite=overwrite, resume=resume)
-        if uncertainty is not None:
-            self._check_uncertainty(uncertainty, dataloader_val, summary_writer)
         if processes.device is not None:
             self.nca.to(processes.device)
         take_preparation(self.nca, dataloader_train)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
-        if self.model_path is not None:
-            going_on = prepare_folder(
-                self.model_path, resume=resume, overwrite=overwrite, size=run.saver.size()
-            )
-            # Nobody writes before all have looked.
-            processes.wait()
-            if going_on:
-                run.saver.resume()
-        if summary_writer is not None and processes.is_main:
-            summary_writer.add_text("Training", self.info())
-            run.visual = plot_function or find_visual(self.nca)
-            run.uncertainty = uncertainty
+        with tidied(self.model_path if processes.is_main else None):
+            if self.model_path is not None:
+                going_on = prepare_folder(
+                    self.model_path, resume=resume, overwrite=overwrite, size=run.saver.size()
+                )
+                # Nobody writes before all have looked.
+                processes.wait()
+                if going_on:
+                    run.saver.resume()
+            if summary_writer is not None and processes.is_main:
+                run.watch(self.info(), plot_function, uncertainty)
+            return self._train(run, processes, save_every, dataloader_test)
+
+    def _train(
+        self,
+        run: Run,
+        processes: OneProcess,
+        save_every: int | None,
+        dataloader_test: DataLoader[Any] | None,
+    ) -> TrainingHistory:
+        """Train from where the run stands; whatever ends it, keep what was trained."""
         try:
             with run.interrupts:
                 self._train_epochs(run, processes, save_every)
@@ -339,21 +362,11 @@ class BasicNCATrainer:
                 # Others may be within another step: what is on disk is what all agree on.
                 raise
             return run.interrupt()
+        except Exception:
+            if processes.count == 1:
+                run.rescue()
+            raise
         return run.finish(dataloader_test)
-
-    def _check_uncertainty(
-        self,
-        uncertainty: Estimator,
-        dataloader_val: DataLoader[Any] | None,
-        summary_writer: "SummaryWriter | None",
-    ) -> None:
-        """Raise unless heat maps can be drawn."""
-        if getattr(uncertainty, "nca", None) is not self.nca:
-            raise ValueError("uncertainty must be an estimator of the trained model")
-        for name, value in (("dataloader_val", dataloader_val), ("summary_writer", summary_writer)):
-            if value is None:
-                raise ValueError(f"{name} must be given for heat maps of uncertainty, got None")
-        find_plot("uncertainty")
 
     def _train_epochs(self, run: Run, processes: OneProcess, save_every: int | None) -> None:
         """Train from where the run stands to its end."""
@@ -364,6 +377,7 @@ class BasicNCATrainer:
             epochs=self.max_epochs,
             done=done,
             batches=len(loader) if sized else None,
+            guard=run.guard,
         ) as run.progress:
             for epoch in range(done + 1, self.max_epochs + 1):
                 if run.earlystopping is not None and run.earlystopping.done():
@@ -372,36 +386,8 @@ class BasicNCATrainer:
                 run.epoch(epoch)
                 if run.saver.is_due(epoch, save_every):
                     run.saver.save()
-                    run.draw()
-                    run.draw_uncertainty()
-
-    def _check_before(
-        self,
-        loaders: Mapping[str, DataLoader[Any] | None],
-        *,
-        overwrite: bool,
-        resume: bool,
-    ) -> None:
-        """Raise for everything that would end a training later on."""
-        check_flag("overwrite", overwrite)
-        check_flag("resume", resume)
-        if resume and overwrite:
-            raise ValueError("resume and overwrite must not both be True: go on, or start anew")
-        if resume and self.model_path is None:
-            raise ValueError("model_path must be a run folder to resume, got None")
-        for name, loader in loaders.items():
-            check_type(f"dataloader_{name}", loader, DataLoader, optional=name != "train")
-            if loader is not None and hasattr(loader.dataset, "__len__") and len(loader) == 0:
-                raise ValueError(
-                    f"dataloader_{name} must yield at least one batch, got none "
-                    f"({len(loader.dataset)} samples, drop_last={loader.drop_last})"
-                )
-        if loaders["val"] is not None and str(self.nca.validation_metric) not in self.nca.metrics:
-            known = ", ".join(self.nca.metrics) or "none"
-            raise ValueError(
-                f"validation_metric must be a metric of the model ({known}), "
-                f"got {self.nca.validation_metric!r}"
-            )
+                    if run.figures is not None:
+                        run.figures.draw()
 
 
 _SHOWN = (

@@ -33,7 +33,11 @@ class Visual(Protocol):
 
 
 class Estimator(Protocol):
-    """What says how sure a model is; ncalab-uncertainty has some."""
+    """What says how sure a model is; ncalab-uncertainty has some.
+
+    It may have a method ``check()``, which raises unless it can estimate the predictions that the
+    model makes by default.
+    """
 
     nca: AbstractNCAModel
 

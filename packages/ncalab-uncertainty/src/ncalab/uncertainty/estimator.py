@@ -72,6 +72,15 @@ class UncertaintyEstimator(ABC):
             Heat map, shape ``(B, K, W, H)``, and the predictions it was made from.
         """
 
+    def check(self) -> None:  # noqa: B027 - most estimators can estimate any prediction
+        """Raise unless the predictions that the model makes by default can be estimated.
+
+        A training that shows heat maps asks before it begins.
+
+        Raises:
+            ValueError: If they cannot.
+        """
+
     def estimate(
         self,
         image: Tensor,

@@ -54,8 +54,15 @@ class MCMC(SamplingEstimator):
         super().__init__(nca, normalize, **options)
         self.N_last = check_int("N_last", N_last, minimum=1)
 
-    def _visit_predictions(self, run: Run, visit: Visit) -> None:
-        steps = self.nca.inference_timesteps if run.steps is None else run.steps
+    def check(self) -> None:
+        """Raise unless the model's rollouts have as many steps as are to be compared.
+
+        Raises:
+            ValueError: If one may have fewer than ``N_last``.
+        """
+        self._check_steps(self.nca.inference_timesteps)
+
+    def _check_steps(self, steps: int | tuple[int, int]) -> None:
         fewest = check_timesteps("steps", steps)
         fewest = fewest if isinstance(fewest, int) else fewest[0]
         if self.N_last > fewest:
@@ -63,6 +70,10 @@ class MCMC(SamplingEstimator):
                 f"N_last must be at most the number of steps of a rollout, {fewest}, "
                 f"got {self.N_last}"
             )
+
+    def _visit_predictions(self, run: Run, visit: Visit) -> None:
+        steps = self.nca.inference_timesteps if run.steps is None else run.steps
+        self._check_steps(steps)
         # What the prediction is going to draw from the same seed.
         generator = torch.Generator().manual_seed(run.seed)
         count = interpret_range_parameter(steps, generator=generator)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.argument_types import check_type, check_types
 from ncalab.uncertainty.entropy import predictive_entropy
 
 
@@ -31,6 +32,13 @@ class Spread:
     entropy: Tensor | None
     mutual_information: Tensor | None
     predictions: list[Prediction]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "deviation", "magnitude"):
+            check_type(name, getattr(self, name), Tensor)
+        for name in ("entropy", "mutual_information"):
+            check_type(name, getattr(self, name), Tensor, optional=True)
+        check_types("predictions", self.predictions, Prediction)
 
     @property
     def relative(self) -> Tensor:

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_type
 from ncalab.core.checks import check_batch, check_flag, check_int
-from ncalab.core.fire import draw_seed
+from ncalab.core.fire import check_seed, draw_seed
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style
 from ncalab.viz.painter import Painter, check_picture, first_state
@@ -60,7 +61,9 @@ class Animator:
     """Render a rollout as an animation.
 
     The rollout is run once, here. What is shown of each state lies in a temporary file, and
-    pictures are drawn one at a time: memory does not depend on the number of frames.
+    pictures are drawn one at a time: memory does not depend on the number of frames. Cells are
+    enlarged to whole pixels as far as the picture stays of a handy size; of a grid with more cells
+    than a GIF or a video can have pixels, several share one.
 
     Args:
         nca: Model.
@@ -115,7 +118,9 @@ class Animator:
         rollout_seed: int | None = None,
         picture: Array | Tensor | None = None,
     ) -> None:
+        check_type("nca", nca, AbstractNCAModel)
         check_batch("seed", seed)
+        check_int("sample", sample, minimum=0)
         if not 0 <= sample < len(seed):
             raise ValueError(f"sample must be in [0, {len(seed)}) for this seed, got {sample}")
         self.interval, self.repeat_delay = _check_times(interval, repeat_delay)
@@ -128,7 +133,7 @@ class Animator:
         self.nca = nca
         self.steps: list[int] = []
         self._verdicts: list[str] = []
-        rollout_seed = draw_seed() if rollout_seed is None else rollout_seed
+        rollout_seed = draw_seed() if rollout_seed is None else _check_seed(rollout_seed)
         seed = seed[sample : sample + 1]
         start = first_state(nca, seed, steps, rollout_seed)
         self._painter = Painter(
@@ -237,6 +242,10 @@ class Animator:
             raise RuntimeError("an .mp4 needs the program ffmpeg; install it, or save a .gif")
         writer = FFMpegWriter(fps=1000 / self.interval)  # type: ignore[arg-type]  # ffmpeg takes fractions
         self.animation_fig.save(path, writer=writer, dpi=DPI)
+
+
+def _check_seed(rollout_seed: Any) -> int:
+    return check_seed(check_int("rollout_seed", rollout_seed, minimum=0))
 
 
 def _check_times(interval: Any, repeat_delay: Any) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The figure that an animation is drawn on."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +19,38 @@ from ncalab.viz.style import AnimatorStyle
 Array = np.ndarray
 
 DPI = 100
-# Longer side of a panel in pixels, before it is rounded to whole pixels per cell.
+# Height of a panel in pixels, before it is rounded to whole pixels per cell, and the most that the
+# picture may be enlarged to along its other side.
 _PANEL_PIXELS = 256
+_WIDEST = 2048
+# A GIF counts pixels in 16 bits, encoders of video mostly in 14; and a frame has to fit into memory
+# several times.
+_LONGEST_SIDE = 16_000
+_MOST_PIXELS = 2**24
 _CAPTION_PIXELS = 28
 _LEGEND_PIXELS = 18
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _SIZE = 8
+
+
+def zoom(rows: int, columns: int) -> tuple[int, int]:
+    """Choose how large the cells are drawn.
+
+    Args:
+        rows: Height of the picture in cells.
+        columns: Width of the picture in cells.
+
+    Returns:
+        How many pixels a cell has along each side; and of how many cells along each side, where
+        not every cell can have one, a pixel shows the mean.
+
+    >>> zoom(64, 64), zoom(1, 1024), zoom(8192, 8192), zoom(1, 65536)
+    ((4, 1), (2, 1), (1, 2), (1, 5))
+    """
+    enlarged = max(1, min(round(_PANEL_PIXELS / rows), _WIDEST // columns))
+    too_long = -(-max(rows, columns) // _LONGEST_SIDE)
+    too_many = math.ceil(math.sqrt(rows * columns / _MOST_PIXELS))
+    return enlarged, max(1, too_long, too_many)
 
 
 class Stage:
@@ -49,7 +76,8 @@ class Stage:
         legend: Sequence[tuple[str, str]] = (),
         limits: tuple[float, float] | None = None,
     ) -> None:
-        scale = max(1, round(_PANEL_PIXELS / len(cells)))
+        scale, self._cells_per_pixel = zoom(*cells.shape[:2])
+        cells = self._shown(cells)
         top = _CAPTION_PIXELS if caption else 0
         wide = cells.shape[1] * scale
         columns = _columns(legend, wide)
@@ -70,6 +98,12 @@ class Stage:
             self._add_scale(limits)
         elif legend:
             self._add_legend(legend, columns)
+
+    def _shown(self, cells: Array) -> Array:
+        """Return one pixel for each cell, or for each square of cells that has to share one."""
+        if self._cells_per_pixel == 1:
+            return cells
+        return np.asarray(Image.fromarray(cells).reduce(self._cells_per_pixel))
 
     def _write(self, x: float, y: float, align: str) -> Artist:
         font = {"family": _FONT, "size": _SIZE + 1}
@@ -122,7 +156,7 @@ class Stage:
         Returns:
             What changed.
         """
-        self._picture.set_data(cells)
+        self._picture.set_data(self._shown(cells))
         self._bar.set_width(progress)
         changed: list[Artist] = [self._picture, self._bar]
         if self._text is not None:

@@ -7,6 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ncalab.core.checks import check_flag, check_int
+
 
 @dataclass
 class AnimatorStyle:
@@ -23,6 +25,7 @@ class AnimatorStyle:
         progress_h: Height of the progress bar in pixels; 0 for none.
 
     Raises:
+        TypeError: If the line or the bar's height has another type.
         ValueError: If matplotlib does not know a colour, or the bar's height is negative.
     """
 
@@ -37,10 +40,10 @@ class AnimatorStyle:
         for name in ("background", "overlay", "title", "progress"):
             try:
                 to_rgb(getattr(self, f"color_{name}"))
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise ValueError(f"color_{name} must be a colour: {error}") from error
-        if self.progress_h < 0:
-            raise ValueError(f"progress_h must be at least 0, got {self.progress_h}")
+        check_flag("underline", self.underline)
+        check_int("progress_h", self.progress_h, minimum=0)
 
     @property
     def background(self) -> tuple[float, float, float]:

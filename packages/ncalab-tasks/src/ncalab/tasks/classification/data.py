@@ -17,6 +17,7 @@ from ncalab.core import Preparation
 from ncalab.core.checks import check_choice
 from ncalab.core.intensities import Normalization
 from ncalab.core.saving import PathLike
+from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
 from ncalab.tasks.preparing import for_transform, transform_name, used_range, warn_of_range
@@ -249,6 +250,12 @@ def find_idx_file(folder: PathLike, split: IDXSplit, kind: Literal["images", "la
     raise FileNotFoundError(f"path must hold one of {', '.join(names)}, got {folder}")
 
 
+def _check_arguments(path: Any, files: Any, transform: Any) -> None:
+    check_data_arguments(path, files, transform, kinds=INDICES)
+    if isinstance(files, str):
+        raise TypeError(f"files must be a sequence of indices, got {files!r}")
+
+
 class IDXDataset(ClassificationDataset):
     """MNIST, Fashion-MNIST or another data set in their layout of IDX files.
 
@@ -277,6 +284,7 @@ class IDXDataset(ClassificationDataset):
         normalize: Normalization = "auto",
         resize: tuple[int, int] | None = None,
     ) -> None:
+        _check_arguments(path, files, transform)
         check_choice("split", split, get_args(IDXSplit))
         images = read_idx(find_idx_file(path, split, "images"))
         labels = read_idx(find_idx_file(path, split, "labels"))
@@ -313,6 +321,7 @@ class MedMNISTDataset(ClassificationDataset):
         normalize: Normalization = "auto",
         resize: tuple[int, int] | None = None,
     ) -> None:
+        _check_arguments(path, files, transform)
         check_choice("split", split, get_args(MedMNISTSplit))
         images, labels = _read_npz(path, (f"{split}_images", f"{split}_labels"))
         if images.ndim == 4 and images.shape[3] not in (1, 3):

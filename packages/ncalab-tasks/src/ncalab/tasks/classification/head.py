@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAHead
+from ncalab.core.argument_types import check_device
 from ncalab.core.checks import check_int
 
 
@@ -48,7 +49,7 @@ class ClassificationNCAHead(AbstractNCAHead):
             nn.Linear(num_hidden_channels * avg_pool_size**2, hidden_size),
             nn.ReLU(),
             nn.Linear(hidden_size, num_classes),
-        ).to(device)
+        ).to(check_device("device", device))
 
     @property
     def device(self) -> torch.device:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.argument_types import check_types
 from ncalab.core.checks import check_choice, check_flag, check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.classification.head import ClassificationNCAHead
@@ -25,7 +27,8 @@ from ncalab.tasks.losses import FocalLoss
 def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not (listed and all(isinstance(name, str) for name in names)):
         raise TypeError(f"class_names must be a list of strings, got {names!r}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} names, got {len(names)}")
@@ -35,6 +38,7 @@ def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[st
 def _check_class_weights(weights: Sequence[float] | None, num_classes: int) -> list[float] | None:
     if weights is None:
         return None
+    check_types("class_weights", weights, Real)
     values = [float(weight) for weight in weights]
     if len(values) != num_classes:
         raise ValueError(f"class_weights must be {num_classes} numbers, got {len(values)}")
@@ -133,6 +137,8 @@ class ClassificationNCAModel(AbstractNCAModel):
         check_non_negative("lambda_hidden", lambda_hidden)
         check_choice("loss_type", loss_type, ("cross_entropy", "focal", "mse"))
         check_int("avg_pool_size", avg_pool_size, minimum=1)
+        check_int("head_hidden_size", head_hidden_size, minimum=1)
+        check_non_negative("focal_gamma", focal_gamma)
         self.pixel_wise_loss = check_flag("pixel_wise_loss", pixel_wise_loss)
         self.use_classifier = check_flag("use_classifier", use_classifier)
         has_head = use_classifier and not pixel_wise_loss

@@ -1,6 +1,5 @@
 """A folder of images and their depth maps."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ncalab.core import Preparation
+from ncalab.core.argument_types import check_positive
+from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
+from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth
 from ncalab.tasks.images import (
     MAX_PIXELS,
@@ -100,14 +102,13 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         resize: tuple[int, int] | None = None,
     ) -> None:
         check_reading(page, max_pixels)
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be above 0 and finite, got {scale}")
-        if num_image_channels not in (1, 3, 4):
-            raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")
-        if transform is not None and not callable(transform):
-            raise TypeError(f"transform must be callable or None, got {transform!r}")
+        names = {"image_folder": image_folder, "depth_folder": depth_folder}
+        check_data_arguments(path, files, transform, names=names)
         if isinstance(files, str):
             raise TypeError(f"files must be a sequence of names, got {files!r}")
+        check_positive("scale", scale)
+        if check_int("num_image_channels", num_image_channels, minimum=1) not in (1, 3, 4):
+            raise ValueError(f"num_image_channels must be 1, 3 or 4, got {num_image_channels}")
         self.path = Path(path)
         self.transform = transform
         self.scale = scale

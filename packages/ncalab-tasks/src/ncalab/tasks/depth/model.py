@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.argument_types import check_positive
 from ncalab.core.checks import check_non_negative
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import label_range, masked_ssim
@@ -117,8 +118,8 @@ class DepthNCAModel(AbstractNCAModel):
             raise ValueError("one of lambda_mse, _scale_shift, _gradient, _ssim must be above 0")
         for name in ("depth_scale", "data_range"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+            if value is not None or name == "depth_scale":
+                check_positive(name, value)
 
     def _weights(self) -> dict[str, float]:
         return {

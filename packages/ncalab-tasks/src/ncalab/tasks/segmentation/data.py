@@ -13,9 +13,11 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ncalab.core import Preparation
-from ncalab.core.checks import check_int
+from ncalab.core.argument_types import check_optional_integer
+from ncalab.core.checks import check_flag, check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.saving import PathLike
+from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.images import (
     MAX_PIXELS,
     check_reading,
@@ -122,10 +124,13 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         resize: tuple[int, int] | None = None,
     ) -> None:
         check_reading(page, max_pixels)
+        names = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
+        check_data_arguments(path, files, transform, names=names)
+        check_flag("progress", progress)
         preparation = Preparation(normalize=normalize, resize=resize)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
-        self.ignore_index = ignore_index
+        self.ignore_index = check_optional_integer("ignore_index", ignore_index)
         self.transform = transform
         self.page, self.max_pixels = page, max_pixels
         folders = self.path / images, self.path / masks

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.labels import check_range
@@ -68,8 +69,7 @@ class SegmentationNCAModel(AbstractNCAModel):
     ) -> None:
         check_int("num_classes", num_classes, minimum=1)
         check_non_negative("lambda_hidden", lambda_hidden)
-        if not (ignore_index is None or isinstance(ignore_index, int)):
-            raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
+        check_optional_integer("ignore_index", ignore_index)
         kwargs.setdefault("validation_metric", "dice")
         super().__init__(
             device,

@@ -88,7 +88,8 @@ def _draw(
         # JSON has null for NaN: a gap in the curve.
         curve = np.array([np.nan if value is None else value for value in values], dtype=float)
         positive &= bool((curve[np.isfinite(curve)] > 0).all())
-        marker = "." if epochs <= _MOST_WITH_MARKERS else None
+        # A value between two gaps has no line to be seen by.
+        marker = "." if epochs <= _MOST_WITH_MARKERS or np.isnan(curve).any() else None
         axes.plot(
             _epochs(len(curve), epochs),
             curve,

@@ -34,7 +34,8 @@ def plot_uncertainty(
         image: Images or states, shape ``(B, C, W, H)``, array or tensor; not changed.
         prediction: Prediction of these images.
         heatmap: Uncertainty of each cell, shape ``(B, W, H)`` or ``(B, K, W, H)``, of which the
-            mean over K is shown; or of each image, shape ``(B,)`` or ``(B, K)``.
+            mean over K is shown; or of each image, shape ``(B,)``, ``(B, K)`` or, as estimators
+            give it, ``(B, K, 1, 1)``.
         label: Ground truth in a shape of the task; without one, no errors are shown.
 
     Returns:
@@ -75,11 +76,12 @@ def _uncertainties(heatmap: Any, shape: tuple[int, ...]) -> tuple[Array | None, 
         values = values.mean(axis=1)
     if values.shape == shape:
         return values, values.mean(axis=(1, 2))
-    if values.ndim in (1, 2) and len(values) == batch:
+    whole = values.ndim in (1, 2) or (values.ndim == 4 and values.shape[2:] == (1, 1))
+    if whole and len(values) == batch:
         return None, values.reshape(batch, -1).mean(axis=1)
     raise ValueError(
-        f"heatmap must have shape (B, W, H), (B, K, W, H), (B,) or (B, K) with B, W, H = "
-        f"{(batch, *grid)}, got {values.shape}"
+        f"heatmap must have shape (B, W, H), (B, K, W, H), (B,), (B, K) or (B, K, 1, 1) with "
+        f"B, W, H = {(batch, *grid)}, got {values.shape}"
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ncalab.train.guard import Guard
+from ncalab.train.history import HISTORY_NAME
 from ncalab.viz import plot_history
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ncalab.train import TrainingHistory
 
 CURVES = "history.png"
+SAVED = "the trained model is saved"
 
 
 def shown_value(value: float | None) -> str:
@@ -30,20 +33,29 @@ def shown_value(value: float | None) -> str:
 
 @contextmanager
 def tensorboard_log(folder: Path, *, enabled: bool) -> "Iterator[SummaryWriter | None]":
-    """Open a TensorBoard log in a run folder, if there is to be one."""
-    if not enabled:
-        yield None
-        return
-    # Imported here: it takes seconds.
-    from torch.utils.tensorboard import SummaryWriter
+    """Open a TensorBoard log in a run folder, if there is to be one; none ends a training."""
+    guard, writer = Guard(), None
+    if enabled:
+        # Imported here: it takes seconds.
+        from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        with guard("TensorBoard log"):
+            writer = SummaryWriter(str(folder / "tensorboard"))
+    try:
         yield writer
+    finally:
+        with guard("TensorBoard log"):
+            if writer is not None:
+                writer.close()
 
 
 def save_curves(history: "TrainingHistory", folder: Path) -> None:
-    """Draw the curves of a training into its folder."""
-    plot_history(history).savefig(folder / CURVES)
+    """Draw the curves of a training into its folder, and say where everything is."""
+    files = [folder / HISTORY_NAME]
+    with Guard(SAVED)(CURVES):
+        plot_history(history).savefig(folder / CURVES)
+        files.append(folder / CURVES)
+    click.echo(f"history: {', '.join(map(str, files))}")
 
 
 def say_how_to_resume(folder: Path, epochs: int, command: Sequence[str]) -> None:

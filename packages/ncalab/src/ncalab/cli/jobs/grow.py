@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, tensorboard_log
+from ncalab.cli.jobs.ending import SAVED, save_curves, say_how_to_resume, tensorboard_log
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder, short_name
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed, get_compute_device
@@ -21,6 +21,7 @@ from ncalab.core.saving import atomic_write, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool
+from ncalab.train.guard import Guard
 from ncalab.train.history import HISTORY_NAME
 from ncalab.train.json_file import read_json
 from ncalab.viz import Animator, export_html
@@ -135,6 +136,7 @@ def grow_picture(
         command += [] if max_pixels is None else ["--max-pixels", str(max_pixels)]
         say_how_to_resume(folder, history.current_epoch, command)
         return False
+    click.echo(f"weights: {folder / PRETRAINED}")
     save_curves(history, folder)
     _show(nca, run)
     click.echo(f"mse_from_seed={mse_from_seed(nca, data.image):.6f}")
@@ -223,13 +225,14 @@ def _show(nca: GrowingNCAModel, run: _Run) -> None:
     grid = run.target.shape[:2]
     animation = run.folder / f"{_name_of(run.image)}.gif"
     steps = round(ANIMATION_LENGTH * run.settings.max_steps)
-    Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
+    guard = Guard(SAVED)
+    with guard("animation"):
+        Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
+        click.echo(f"animation: {animation}")
     page = animation.with_suffix(".html")
-    export_html(nca, page, size=grid, title=f"Growing {run.image.stem}")
-    click.echo(f"weights: {run.folder / PRETRAINED}")
-    click.echo(f"history: {run.folder / 'history.json'}")
-    click.echo(f"animation: {animation}")
-    click.echo(f"web page: {page}")
+    with guard("web page"):
+        export_html(nca, page, size=grid, title=f"Growing {run.image.stem}")
+        click.echo(f"web page: {page}")
 
 
 def mse_from_seed(nca: GrowingNCAModel, target: Tensor) -> float:

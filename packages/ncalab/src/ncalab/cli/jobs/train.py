@@ -16,6 +16,7 @@ from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
 from ncalab.train import TrainingHistory
+from ncalab.train.run_folder import tidied
 
 _SHORT_BATCHES = 2
 
@@ -49,8 +50,9 @@ def train_model(
         return _try_out(checked)
     folder = Path(checked.top.output or Path("runs") / config.stem)
     device = get_compute_device(checked.top.device)
-    check_run_folder(folder, resume=resume, force=force)
-    history = _train(checked, folder, device=str(device), resume=resume, force=force)
+    with tidied(folder):
+        check_run_folder(folder, resume=resume, force=force)
+        history = _train(checked, folder, device=str(device), resume=resume, force=force)
     if history.interrupted:
         command = ["ncalab", "train", str(folder / TRAIN_FILE), "--output", str(folder)]
         say_how_to_resume(folder, history.current_epoch, [*command, "--resume"])
@@ -130,9 +132,8 @@ def _report(history: TrainingHistory, folder: Path) -> None:
     """Write the weights to keep and the curves; say what came out."""
     model = history.best_model or history.current_model
     model.save_pretrained(folder / PRETRAINED)
-    save_curves(history, folder)
     click.echo(f"weights: {folder / PRETRAINED}")
-    click.echo(f"history: {folder / 'history.json'}, {folder / 'history.png'}")
+    save_curves(history, folder)
     for name, value in history.test_metrics.items():
         click.echo(f"test_{name}={shown_value(value)}")
     metric = model.validation_metric if history.metric_curves else "loss"

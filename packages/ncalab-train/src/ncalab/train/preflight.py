@@ -1,0 +1,126 @@
+"""What would end a training later on, found before its first batch."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from ncalab.core import AbstractNCAModel
+from ncalab.core.argument_types import check_type
+from ncalab.core.checks import check_flag, check_int
+from ncalab.core.saving import check_savable
+from ncalab.train.visuals import Estimator, Visual, find_plot
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def check_folder_options(model_path: Path | None, *, overwrite: Any, resume: Any) -> None:
+    """Raise unless it is clear what becomes of a run that the folder may hold."""
+    check_flag("overwrite", overwrite)
+    check_flag("resume", resume)
+    if resume and overwrite:
+        raise ValueError("resume and overwrite must not both be True: go on, or start anew")
+    if resume and model_path is None:
+        raise ValueError("model_path must be a run folder to resume, got None")
+
+
+def check_loaders(loaders: Mapping[str, DataLoader[Any] | None]) -> None:
+    """Raise unless loaders yield batches.
+
+    Args:
+        loaders: By name, "train" among them; others may be None.
+    """
+    for name, loader in loaders.items():
+        check_type(f"dataloader_{name}", loader, DataLoader, optional=name != "train")
+        if loader is not None and hasattr(loader.dataset, "__len__") and len(loader) == 0:
+            raise ValueError(
+                f"dataloader_{name} must yield at least one batch, got none "
+                f"({len(loader.dataset)} samples, drop_last={loader.drop_last})"
+            )
+
+
+def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
+    """Raise unless a model can be trained, copied (for the best weights) and saved.
+
+    Args:
+        nca: The model.
+        saved: Whether it is to be saved.
+
+    Raises:
+        TypeError: If it cannot be saved.
+        ValueError: If it has nothing to train, or cannot be copied or saved.
+    """
+    if not nca.num_trainable_parameters():
+        raise ValueError("nca must have parameters to train, got none: all are frozen")
+    try:
+        deepcopy(nca)
+    except Exception as error:  # whatever a part of the model raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+        raise ValueError(
+            f"nca must be a model that can be copied, got one that cannot ({reason})"
+        ) from error
+    if saved:
+        check_savable(nca)
+
+
+def check_observers(
+    nca: AbstractNCAModel,
+    val: DataLoader[Any] | None,
+    *,
+    save_every: Any,
+    writer: "SummaryWriter | None",
+    visual: Visual | None,
+    uncertainty: Estimator | None,
+) -> None:
+    """Raise unless what looks at a training is what it must be.
+
+    Args:
+        nca: Model to train.
+        val: Validation data.
+        save_every: Number of epochs between saves and figures, or None.
+        writer: TensorBoard writer.
+        visual: Draws a batch.
+        uncertainty: Estimates the model's uncertainty.
+    """
+    if save_every is not None:
+        check_int("save_every", save_every, minimum=1)
+    if writer is not None:
+        _check_methods("summary_writer", writer, "add_scalar", "SummaryWriter")
+    # The model's own one is asked for only where there is somewhere to draw.
+    shown = nca.plot_function if visual is None and writer is not None else visual
+    if shown is not None:
+        _check_methods("plot_function", shown, "show", "Visual")
+    if uncertainty is not None:
+        _check_uncertainty(uncertainty, nca, val, writer)
+
+
+def _check_methods(name: str, value: Any, method: str, kind: str) -> None:
+    if isinstance(value, type) or not callable(getattr(value, method, None)):
+        article = "the class " if isinstance(value, type) else ""
+        got = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise TypeError(
+            f"{name} must be a {kind} or None, with a method {method}, got {article}{got}"
+        )
+
+
+def _check_uncertainty(
+    uncertainty: Estimator,
+    nca: AbstractNCAModel,
+    val: DataLoader[Any] | None,
+    writer: "SummaryWriter | None",
+) -> None:
+    """Raise unless heat maps can be drawn."""
+    _check_methods("uncertainty", uncertainty, "estimate", "UncertaintyEstimator")
+    if getattr(uncertainty, "nca", None) is not nca:
+        raise ValueError("uncertainty must be an estimator of the trained model")
+    for name, value in (("dataloader_val", val), ("summary_writer", writer)):
+        if value is None:
+            raise ValueError(f"{name} must be given for heat maps of uncertainty, got None")
+    find_plot("uncertainty")
+    # An estimator of one's own need not have it.
+    check = getattr(uncertainty, "check", None)
+    if callable(check):
+        check()
