@@ -10,7 +10,6 @@ from train_models import EchoModel, loader, make_tiny
 
 from ncalab.core import Preparation
 from ncalab.train import BasicNCATrainer, KFoldCrossValidationTrainer, SplitDefinition
-from ncalab.train.checkpoint import read_checkpoint, write_checkpoint
 from ncalab.train.preparation import find_preparation
 
 KNOWN = Preparation(channels=1, normalize="percentile", resize=(5, 4))
@@ -104,17 +103,6 @@ def test_a_run_is_not_resumed_with_images_that_are_prepared_otherwise(tmp_path: 
 
     with pytest.raises(ValueError, match=r"model.preparation.resize was \[5, 4\], is None"):
         train(tmp_path, other(), epochs=2, resume=True)
-
-
-def test_a_run_of_before_that_tells_of_no_preparation_is_resumed(tmp_path: Path) -> None:
-    train(tmp_path, loader().dataset)
-    state = read_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert "model.preparation" not in state["settings"]
-    write_checkpoint(tmp_path / "checkpoint.safetensors", state)
-
-    model = train(tmp_path, Prepared(), epochs=2, resume=True)
-
-    assert model.preparation == KNOWN
 
 
 def test_every_fold_has_the_preparation_of_its_data(tmp_path: Path) -> None:

@@ -350,6 +350,7 @@ def test_info_tells_how_images_are_prepared(run: Run, workplace: Path, task: str
     data = json.loads(run("info", "run", "--json").output)
     assert data["preparation"] == model.preparation.to_dict()
     assert "preparation" not in data["configuration"]
+    assert data["history"]["decided_by"] == model.validation_metric
 
 
 def test_a_model_that_does_not_tell_says_so(

@@ -3,6 +3,7 @@
 from typing import Any, Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 Array = np.ndarray
 
@@ -18,6 +19,35 @@ _PICTURES = (1, 3, 4)
 _OPACITY = 3
 # Of red, green and blue in grey: ITU-R BT.601, in the fractions that Pillow converts by.
 _LUMA = np.array([19595, 38470, 7471]) / 65536
+
+
+def channels_last(image: Any) -> Array:
+    """Return an image as an array with its channels last.
+
+    Args:
+        image: Array ``(W, H)`` or ``(W, H, C)``, or tensor ``(C, W, H)`` or ``(W, H)``.
+
+    Returns:
+        Array, shape ``(W, H, C)``.
+
+    Raises:
+        TypeError: If it is neither array nor tensor.
+        ValueError: If it has another number of axes.
+
+    >>> channels_last(np.zeros((4, 9))).shape
+    (4, 9, 1)
+    """
+    if isinstance(image, Tensor):
+        # An array: torch's unsigned 16-bit integers lack most operations.
+        image = image.detach().cpu().numpy()
+        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"image must be an array (W, H, C) or a tensor (C, W, H), got {type(image).__name__}"
+        )
+    if image.ndim not in (2, 3):
+        raise ValueError(f"image must have shape (W, H) or (W, H, C), got {image.shape}")
+    return image if image.ndim == 3 else image[..., None]
 
 
 def with_channels(image: Array, channels: int) -> Array:

@@ -1,6 +1,5 @@
 """What a training did to its images before the model saw them, to be done to all later ones."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -9,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_choice, check_flag, check_int
+from ncalab.core.checks import check_choice, check_flag, check_int, check_numbers, check_size
 from ncalab.core.intensities import (
     NORMALIZATIONS,
     Normalization,
+    channels_last,
     normalized,
     resolved,
     to_unit_range,
@@ -74,8 +74,8 @@ class Preparation:
             raise ValueError(f"normalize must be 'none' for raw values, got {self.normalize!r}")
         check_flag("premultiply", self.premultiply)
         _set(self, "resize", check_size("resize", self.resize))
-        _set(self, "mean", _numbers("mean", self.mean))
-        _set(self, "scale", _numbers("scale", self.scale))
+        _set(self, "mean", check_numbers("mean", self.mean))
+        _set(self, "scale", check_numbers("scale", self.scale))
         self._check_statistics()
         if not (self.transform is None or isinstance(self.transform, str)):
             raise TypeError(f"transform must be a name or None, got {self.transform!r}")
@@ -109,7 +109,7 @@ class Preparation:
             TypeError: If it is neither array nor tensor, or of another dtype.
             ValueError: If it has another number of axes, or of channels that cannot be converted.
         """
-        return self.apply_to_all(_channels_last(image)[None])[0]
+        return self.apply_to_all(channels_last(image)[None])[0]
 
     def apply_to_all(self, images: Array) -> Tensor:
         """Prepare images of one size, each as :meth:`apply` does.
@@ -243,51 +243,6 @@ _WORDS: dict[str, str] = {
 }
 
 
-def check_size(name: str, size: Any) -> tuple[int, int] | None:
-    """Return a width and a height, or None.
-
-    Raises:
-        TypeError: If it is neither.
-        ValueError: If one is below 1.
-
-    >>> check_size("resize", [24, 32])
-    (24, 32)
-    """
-    if size is None:
-        return None
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise TypeError(f"{name} must be a pair (W, H) or None, got {size!r}")
-    width, height = (check_int(f"{name}[{i}]", length, minimum=1) for i, length in enumerate(size))
-    return width, height
-
-
-def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(listed, tuple | list) or not all(isinstance(v, int | float) for v in listed):
-        raise TypeError(f"{name} must be a list of numbers or None, got {values!r}")
-    numbers = tuple(map(float, listed))
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{name} must hold finite numbers, got {values!r}")
-    return numbers
-
-
 def _set(preparation: Preparation, name: str, value: Any) -> None:
     """Keep a converted argument of a frozen dataclass."""
     object.__setattr__(preparation, name, value)
-
-
-def _channels_last(image: Any) -> Array:
-    """Return an image as an array ``(W, H, C)``."""
-    if isinstance(image, Tensor):
-        # An array: torch's unsigned 16-bit integers lack most operations.
-        image = image.detach().cpu().numpy()
-        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"image must be an array (W, H, C) or a tensor (C, W, H), got {type(image).__name__}"
-        )
-    if image.ndim not in (2, 3):
-        raise ValueError(f"image must have shape (W, H) or (W, H, C), got {image.shape}")
-    return image if image.ndim == 3 else image[..., None]

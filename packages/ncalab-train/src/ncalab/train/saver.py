@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.saving import check_weights
 from ncalab.train.checkpoint import CHECKPOINT_NAME, encode_state, read_checkpoint, write_checkpoint
 from ncalab.train.describe import differences
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 # With save_every=None, saving may take this share of the time.
 _SHARE_OF_SAVING = 0.1
-
-# Among the settings of a run.
-_PREPARATION = f"model.{PREPARATION_KEY}"
 
 # What reading data of another structure than the expected one may raise.
 _DAMAGE = (LookupError, TypeError, AttributeError, RuntimeError)
@@ -101,11 +97,7 @@ class Saver:
         run = self.run
         if missing := sorted(self.state().keys() - state.keys()):
             raise ValueError(f"{path} is a damaged checkpoint: it lacks {', '.join(missing)}")
-        settings = dict(run.settings)
-        if _PREPARATION not in state["settings"]:
-            # Of a run of before models knew it: its images were prepared as they are now.
-            settings.pop(_PREPARATION, None)
-        if found := differences(state["settings"], settings):
+        if found := differences(state["settings"], run.settings):
             raise ValueError(
                 f"model_path must hold a run of the same model and settings to resume, got "
                 f"{path.parent} with others ({'; '.join(found)})"

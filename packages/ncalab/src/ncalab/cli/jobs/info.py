@@ -87,7 +87,7 @@ def _history(weights: Path) -> Facts | None:
         return {
             "epochs": data["current_epoch"],
             "best_epoch": data["best_epoch"],
-            "decided_by": data["model"].get("validation_metric") if validated else "loss",
+            "decided_by": _deciding_metric(data["model"]) if validated else "loss",
             "best": data["best_accuracy"] if data["best_epoch"] else None,
             "higher_is_better": data["higher_is_better"],
             "last_loss": curves["losses"]["total"][-1] if curves["losses"] else None,
@@ -97,6 +97,11 @@ def _history(weights: Path) -> Facts | None:
         }
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} must be the history of a training: {error!r}") from None
+
+
+def _deciding_metric(config: Facts) -> Any:
+    """Return the validation metric of a model; of a cascade, that of the model it wraps."""
+    return config.get("wrapped", config).get("validation_metric")
 
 
 def _run_folder(weights: Path) -> Path:
