@@ -224,6 +224,35 @@ def test_a_model_of_before_has_none_and_loading_it_changes_none(
     assert model.preparation == Preparation(resize=(3, 3))
 
 
+def test_the_configuration_of_a_folder_counts(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model()
+    model.preparation = Preparation(resize=(3, 3))
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["preparation"] = Preparation(resize=(5, 6)).to_dict()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert AbstractNCAModel.from_pretrained(tmp_path).preparation == Preparation(resize=(5, 6))
+
+
+def test_a_damaged_preparation_is_named_with_its_file(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    model.preparation = Preparation(resize=(3, 3))
+    described = {**model.to_dict(), "preparation": {"resize": "large"}}
+    monkeypatch.setattr(model, "to_dict", lambda: described)
+    model.save_pretrained(tmp_path / "folder")
+    model.save(tmp_path / "weights.safetensors")
+    message = r"preparation.resize must be a pair \(W, H\) or None, got 'large'"
+
+    with pytest.raises(ValueError, match=f"config.json: {message}"):
+        AbstractNCAModel.from_pretrained(tmp_path / "folder")
+    for read in (TinyModel.from_pretrained, lambda path: TinyModel.load(make_model(), path)):
+        with pytest.raises(ValueError, match=f"weights.safetensors: {message}"):
+            read(tmp_path / "weights.safetensors")
+
+
 def test_a_preparation_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         Preparation().channels = 3  # type: ignore[misc]

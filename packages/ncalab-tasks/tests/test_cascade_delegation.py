@@ -6,6 +6,7 @@ import json
 import pickle
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_a_foreign_configuration_is_named(config: dict[str, Any], message: str) 
 
 @EVERY_KIND
 def test_what_is_not_about_scales_is_the_wrapped_models(kind: str) -> None:
-    model = make(kind, validation_metric="mse", plot_function="a visual", fire_rate=0.75)
+    model = make(kind, validation_metric="mse", plot_function=Mock(), fire_rate=0.75)
     cascade = cascade_of(model)
 
     assert isinstance(cascade, AbstractNCAModel)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 from train_models import EchoModel, loader, make_tiny, same
 
 import ncalab.train.figures
@@ -16,6 +17,9 @@ import ncalab.train.preflight
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.train import BasicNCATrainer, Pool, TrainingHistory
 from ncalab.train.checkpoint import read_checkpoint
+from ncalab.train.executors import run_all
+from ncalab.train.many import RunOptions, train_one
+from ncalab.train.plan import Plan
 
 EPOCHS = 2
 ALWAYS = -1
@@ -242,7 +246,8 @@ def test_what_cannot_look_at_a_training_is_refused_before_it(
 
 
 def test_the_models_own_visual_is_looked_at_before_training_as_well() -> None:
-    nca = make_tiny(plot_function="figure.png")
+    nca = make_tiny()
+    nca.plot_function = "figure.png"
     trainer = BasicNCATrainer(nca, None, max_epochs=1, progress=False)
     writer: Any = Writer()
 
@@ -264,3 +269,32 @@ def test_an_estimator_that_could_not_estimate_is_refused_before_training(
         BasicNCATrainer(nca, None, progress=False).train(
             loader(), loader(), summary_writer=writer, uncertainty=estimator
         )
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_failing_display_stops_one_of_many_tasks(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Screen(Fault(ALWAYS), terminal=terminal))
+
+    outcomes = [*run_all(pow, 2, [3, 4, 5])]
+
+    assert [outcome.result for outcome in outcomes] == [8, 16, 32]
+    assert len(caplog.records) == 1 and "progress display failed" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["__init__", "close"])
+def test_no_failing_log_stops_one_of_many_trainings(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(SummaryWriter, method, fail)
+    trainer = BasicNCATrainer(make_tiny(), tmp_path, max_epochs=EPOCHS, progress=False)
+    plan = Plan(0, 0, tmp_path, {}, {})
+
+    record, _ = train_one(trainer, (loader(), None, None), plan, RunOptions(tensorboard=True))
+
+    assert record.epochs == EPOCHS and (tmp_path / "result.json").exists()
+    assert "TensorBoard log failed; the training goes on (OSError: no space" in caplog.text

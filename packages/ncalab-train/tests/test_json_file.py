@@ -26,7 +26,7 @@ def test_numbers_that_json_does_not_know_are_null_and_come_back_as_nan(tmp_path:
         (b"", "must be JSON in UTF-8"),
         (b"\x80\x04\x95\xff", "must be JSON in UTF-8"),
         (b"[" * 100_000, "must be JSON in UTF-8"),
-        (b"[1, 2]", r"must hold an object, got \[1, 2\]"),
+        (b"[1, 2]", r"must hold a JSON object, got \[1, 2\]"),
     ],
 )
 def test_what_is_no_json_object_is_refused_by_name(

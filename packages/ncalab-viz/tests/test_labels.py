@@ -27,14 +27,6 @@ def test_a_name_of_several_words_is_its_initials(name: str, short: str) -> None:
     assert abbreviate_label(name, 7) == short
 
 
-def test_classes_of_equal_initials_stay_apart() -> None:
-    assert class_labels(["ankle boot", "army bags", "evening dress"], 3) == [
-        "ankle b…",
-        "army ba…",
-        "ED",
-    ]
-
-
 def test_a_short_name_stays_and_a_long_one_shows_that_it_was_cut() -> None:
     assert abbreviate_label("trousers") == "trousers"
     assert abbreviate_label("pullovers") == "pullove…"

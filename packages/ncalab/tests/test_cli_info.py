@@ -76,7 +76,7 @@ def test_a_cascade_sees_as_far_as_its_coarse_steps(segmentation: SegmentationNCA
     ("name", "content", "message"),
     [
         ("a.safetensors", b"foreign", "a.safetensors is no whole safetensors file"),
-        ("config.json", b"{", "broken configuration"),
+        ("config.json", b"{", "must be JSON in UTF-8"),
         ("config.json", b'{"class": "Butterfly"}', "'Butterfly' is not known"),
         ("notes.txt", b"", "WEIGHTS must be a weights file, or a folder with config.json"),
     ],
@@ -100,7 +100,7 @@ def test_a_broken_history_is_named(run: Run, workplace: Path, growing: GrowingNC
 
     result = run("info", "run")
 
-    assert result.exit_code == 2 and "run/history.json must be the history of a" in result.stderr
+    assert result.exit_code == 2 and "run/history.json: created must be a string" in result.stderr
 
 
 def test_a_run_that_was_stopped_is_told_how_to_go_on(run: Run, picture: Path) -> None:

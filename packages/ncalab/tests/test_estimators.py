@@ -262,7 +262,7 @@ def test_an_estimator_of_another_class_cannot_be_read(
 ) -> None:
     fitted.save_pretrained(tmp_path)
 
-    with pytest.raises(ValueError, match="is a NCAClassifier, not a NCASegmenter"):
+    with pytest.raises(ValueError, match="must describe a NCASegmenter, got 'NCAClassifier'"):
         NCASegmenter.from_pretrained(tmp_path)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
+import torch
 
 
 class Thing:
@@ -35,6 +36,9 @@ def accepts(annotation: Any, value: Any) -> bool:
     if annotation in (int, float):
         kinds = (int,) if annotation is int else (int, float)
         return type(value) in kinds and not math.isnan(value)
+    if annotation is torch.device:
+        # Of an accelerator, torch takes the number.
+        return type(value) is int or isinstance(value, torch.device)
     if annotation is os.PathLike or origin is os.PathLike:
         return isinstance(value, str | os.PathLike)
     if origin is type:

@@ -3,28 +3,11 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import torch
-
-
-def check_type(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
-    """Raise a TypeError unless a value is of a type; or None, if it is optional.
-
-    >>> check_type("pool", 3, dict, optional=True)
-    Traceback (most recent call last):
-    TypeError: pool must be a dict or None, got int
-    """
-    if isinstance(value, kind) or (optional and value is None):
-        return
-    raise TypeError(f"{name} must be {_wanted(kind.__name__, optional)}, got {_kind(value)}")
-
-
-def _wanted(kind: str, optional: bool) -> str:
-    article = "an" if kind[0].upper() in "AEIO" else "a"
-    return f"{article} {kind}{' or None' if optional else ''}"
+from ncalab.core.checks import check_number
 
 
 def _kind(value: Any) -> str:
@@ -64,7 +47,8 @@ def check_mapping(name: str, value: Any, *, optional: bool = False) -> None:
     if optional and value is None:
         return
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{name} must be {_wanted('dict', optional)} of names, got {_kind(value)}")
+        none = " or None" if optional else ""
+        raise TypeError(f"{name} must be a dict of names{none}, got {_kind(value)}")
 
 
 def check_callable(name: str, value: Any, *, optional: bool = False) -> None:
@@ -72,17 +56,6 @@ def check_callable(name: str, value: Any, *, optional: bool = False) -> None:
     if not callable(value) and not (optional and value is None):
         none = " or None" if optional else ""
         raise TypeError(f"{name} must be callable{none}, got {value!r:.80}")
-
-
-def check_number(name: str, value: Any) -> None:
-    """Raise a TypeError unless a value is a real number; True and False are none.
-
-    >>> check_number("lr", "0.1")
-    Traceback (most recent call last):
-    TypeError: lr must be a number, got '0.1'
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r:.80}")
 
 
 def check_integer(name: str, value: Any) -> int:
@@ -135,24 +108,3 @@ def check_path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {value!r:.80}")
     return Path(value)
-
-
-def check_device(name: str, value: Any) -> torch.device:
-    """Return a device of torch.
-
-    Raises:
-        TypeError: If the value is neither a device nor text.
-        ValueError: If torch knows no device of that name.
-
-    >>> check_device("device", "gpu")
-    Traceback (most recent call last):
-    ValueError: device must be a device of torch such as "cpu" or "cuda:0", got 'gpu'
-    """
-    if not isinstance(value, str | torch.device):
-        raise TypeError(f"{name} must be a torch.device or its name, got {value!r:.80}")
-    try:
-        return torch.device(value)
-    except RuntimeError:
-        raise ValueError(
-            f'{name} must be a device of torch such as "cpu" or "cuda:0", got {value!r}'
-        ) from None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_flag, check_int, check_non_negative
+from ncalab.core.checks import check_batch, check_flag, check_int, check_model, check_non_negative
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.prediction import Prediction
 
@@ -90,6 +90,8 @@ class AutoStepper:
             that of ``nca.predict`` with this seed and number of steps. Of a cascade, the coarse
             scales run in full, as in ``nca.predict(x, max_steps)``; the last one may end early.
         """
+        check_model("nca", nca)
+        check_batch("x", x)
         self.cooldown = 0
         self.hidden_i = self.hidden_i_1 = None
         coarse = nca._coarse_steps(self.max_steps)

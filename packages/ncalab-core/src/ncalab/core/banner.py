@@ -2,6 +2,8 @@
 
 import textwrap
 
+from ncalab.core.checks import check_type
+
 _BANNER = r"""
   _ __   ___ __ _  | | __ _| |__
  | '_ \ / __/ _` | | |/ _` | '_ \
@@ -46,5 +48,9 @@ def print_mascot(message: str) -> None:
 
     Args:
         message: What it says; long lines are wrapped.
+
+    Raises:
+        TypeError: If it is no text.
     """
+    check_type("message", message, str)
     print(speech_bubble(message) + _MASCOT)

@@ -2,28 +2,33 @@
 
 import math
 from collections.abc import Collection, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
-
-from ncalab.core.argument_types import check_integer, check_number
 
 
 def check_int(name: str, value: Any, *, minimum: int) -> int:
-    """Return ``value`` as an int of at least ``minimum``.
+    """Return ``value`` as an int of at least ``minimum`` that 64 bits hold.
 
     Raises:
         TypeError: If it is no integer.
-        ValueError: If it is too small.
+        ValueError: If it is too small or too large.
 
     >>> check_int("hidden_size", 0, minimum=1)
     Traceback (most recent call last):
     ValueError: hidden_size must be at least 1, got 0
     """
-    if check_integer(name, value) < minimum:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    number = int(value)
+    if number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return int(value)
+    if number >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {value}")
+    return number
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -46,7 +51,22 @@ def check_flag(name: str, value: Any) -> bool:
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Raise a ValueError unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r:.80}")
+
+
+def check_number(name: str, value: Any) -> float:
+    """Return ``value``, unless it is something else than a real number.
+
+    Raises:
+        TypeError: If it is no number; True and False are none.
+
+    >>> check_number("fire_rate", "0.5")
+    Traceback (most recent call last):
+    TypeError: fire_rate must be a number, got '0.5'
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r:.80}")
+    return float(value)
 
 
 def check_fraction(name: str, value: Any) -> None:
@@ -54,23 +74,71 @@ def check_fraction(name: str, value: Any) -> None:
 
     Raises:
         TypeError: If it is no number.
-        ValueError: If it is out of range.
+        ValueError: If it is out of the range.
     """
-    check_number(name, value)
-    if not 0 <= value <= 1:
+    if not 0 <= check_number(name, value) <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
 def check_non_negative(name: str, value: Any) -> None:
-    """Raise unless ``value`` is a number of at least 0 and finite (so NaN is refused, too).
+    """Raise unless ``value`` is a finite number of at least 0 (so NaN is refused, too).
 
     Raises:
         TypeError: If it is no number.
-        ValueError: If it is out of range.
+        ValueError: If it is negative, infinite or NaN.
     """
-    check_number(name, value)
-    if not 0 <= value < math.inf:
+    if not 0 <= check_number(name, value) < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+
+
+def check_type(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
+    """Raise a TypeError unless ``value`` is of a type; or None, if it is optional.
+
+    >>> check_type("validation_metric", 3, str, optional=True)
+    Traceback (most recent call last):
+    TypeError: validation_metric must be a str or None, got int
+    """
+    if isinstance(value, kind) or (optional and value is None):
+        return
+    article = "an" if kind.__name__[0] in "AEIOaeio" else "a"
+    wanted = f"{article} {kind.__name__}{' or None' if optional else ''}"
+    raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Raise a TypeError unless ``value`` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {type(value).__name__}")
+
+
+def check_model(name: str, value: Any) -> None:
+    """Raise a TypeError unless ``value`` is a model, by what a model has.
+
+    >>> check_model("nca", 3)
+    Traceback (most recent call last):
+    TypeError: nca must be an AbstractNCAModel, got int
+    """
+    if isinstance(value, type) or not hasattr(value, "num_image_channels"):
+        raise TypeError(f"{name} must be an AbstractNCAModel, got {type(value).__name__}")
+
+
+def check_device(name: str, value: Any) -> torch.device:
+    """Return a device, given as one, by its name or by the number of an accelerator.
+
+    Raises:
+        TypeError: If it is of another type.
+        ValueError: If torch knows no device of that name.
+
+    >>> check_device("device", "gpu")
+    Traceback (most recent call last):
+    ValueError: device must be one that torch knows, got 'gpu'
+    """
+    if isinstance(value, bool) or not isinstance(value, torch.device | str | int):
+        raise TypeError(f"{name} must be a torch.device, got {type(value).__name__}")
+    try:
+        return torch.device(value)
+    except (RuntimeError, ValueError, OverflowError, TypeError) as error:
+        raise ValueError(f"{name} must be one that torch knows, got {value!r:.80}") from error
 
 
 def check_timesteps(name: str, value: Any) -> int | tuple[int, int]:
@@ -124,13 +192,17 @@ def check_samples(samples: Sequence[int] | None, batch: int) -> Sequence[int]:
     """Return the index of each sample of a batch, ``0 ... B - 1`` if None.
 
     Raises:
+        TypeError: If they are no sequence of integers.
         ValueError: If they are not ``batch`` indices of at least 0.
     """
     if samples is None:
         return range(batch)
-    if len(samples) != batch or min(samples) < 0:
-        raise ValueError(f"samples must be {batch} indices of at least 0, got {list(samples)}")
-    return tuple(samples)
+    if not isinstance(samples, Sequence | np.ndarray | Tensor) or isinstance(samples, str | bytes):
+        raise TypeError(f"samples must be a sequence of indices, got {type(samples).__name__}")
+    listed = list(samples.tolist() if isinstance(samples, np.ndarray | Tensor) else samples)
+    if len(listed) != batch:
+        raise ValueError(f"samples must be {batch} indices of at least 0, got {listed}")
+    return tuple(check_int("samples", index, minimum=0) for index in listed)
 
 
 def check_size(name: str, size: Any) -> tuple[int, int] | None:

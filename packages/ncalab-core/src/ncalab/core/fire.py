@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -44,11 +45,14 @@ def check_seed(seed: int) -> int:
     """Return ``seed`` if it is a 63-bit non-negative integer.
 
     Raises:
+        TypeError: If it is no integer.
         ValueError: If it is not in ``[0, 2**63)``.
     """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be an integer, got {seed!r:.80}")
     if not 0 <= seed < 2**_SEED_BITS:
         raise ValueError(f"seed must be in [0, 2**{_SEED_BITS}), got {seed}")
-    return seed
+    return int(seed)
 
 
 def _splitmix64(x: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The model: perception, rule and head of a neural cellular automaton."""
 
+import inspect
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,16 +11,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
-from ncalab.core.argument_types import check_device, check_mapping, check_type
 from ncalab.core.checks import (
+    check_batch,
     check_choice,
+    check_device,
     check_flag,
     check_fraction,
+    check_function,
     check_int,
     check_timesteps,
+    check_type,
 )
 from ncalab.core.evaluation import alone_with, evaluating
-from ncalab.core.fire import FireClock, current_clock, draw_seed
+from ncalab.core.fire import FireClock, check_seed, current_clock, draw_seed
 from ncalab.core.head import AbstractNCAHead
 from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
 from ncalab.core.prediction import Prediction
@@ -40,6 +44,10 @@ from ncalab.core.utils import interpret_range_parameter, pad_input
 if TYPE_CHECKING:
     # At run time, it would import matplotlib where that is installed.
     from torchmetrics import Metric
+
+
+MOST_WEIGHTS = 2**28
+"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -142,11 +150,12 @@ class AbstractNCAModel(SavableModel, ABC):
         inference_timesteps: int | tuple[int, int] = 100,
     ) -> None:
         super().__init__()
-        device = check_device("device", device)
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
         self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
         self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
-        self.num_channels = num_image_channels + num_hidden_channels + num_output_channels
+        self.num_channels = (
+            self.num_image_channels + self.num_hidden_channels + self.num_output_channels
+        )
         check_fraction("fire_rate", fire_rate)
         self.fire_rate = fire_rate
         self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
@@ -161,15 +170,18 @@ class AbstractNCAModel(SavableModel, ABC):
         self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
         self.pad_noise = check_flag("pad_noise", pad_noise)
         self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
-        check_type("validation_metric", validation_metric, str, optional=True)
-        check_mapping("rule_args", rule_args, optional=True)
+        if plot_function is not None and not callable(getattr(plot_function, "show", None)):
+            raise TypeError(f"plot_function must have a method show, got {plot_function!r:.80}")
         self.plot_function = plot_function
+        check_type("validation_metric", validation_metric, str, optional=True)
         self.validation_metric = validation_metric
         self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)
         self.inference_timesteps = check_timesteps("inference_timesteps", inference_timesteps)
         self.rule_type = rule_type
+        check_type("rule_args", rule_args, Mapping, optional=True)
         self.rule_args = rule_args
         self._check_combinations()
+        device = check_device("device", device)
 
         # Follows .to(), also for a model that has no parameters.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
@@ -200,13 +212,26 @@ class AbstractNCAModel(SavableModel, ABC):
                 "use_alive_mask must be False without an opacity in image channel 3, "
                 f"got True with num_image_channels = {self.num_image_channels}"
             )
+        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
+        filters = self.num_channels * self.num_learned_filters * self.kernel_size**2
+        if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
+            raise ValueError(
+                "hidden_size, channels and filters must need at most "
+                f"{MOST_WEIGHTS} weights in a layer, got {weights}"
+            )
         if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
             raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
 
     def _define_rule(self) -> AbstractNCARule:
         """Create the update rule from ``rule_type`` and ``rule_args``."""
         sizes = (self.input_vector_size, self.hidden_size, self.num_channels)
-        return self.rule_type(self.device, *sizes, **(self.rule_args or {}))
+        arguments = (self.device, *sizes)
+        try:
+            inspect.signature(self.rule_type).bind(*arguments, **(self.rule_args or {}))
+        except TypeError as error:
+            name = self.rule_type.__name__
+            raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
+        return self.rule_type(*arguments, **(self.rule_args or {}))
 
     @property
     def device(self) -> torch.device:
@@ -471,6 +496,8 @@ class AbstractNCAModel(SavableModel, ABC):
             if on_step is not None:
                 raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
             return self._predict_tiled(image, steps, seed, samples, engine, tile)
+        if on_step is not None:
+            check_function("on_step", on_step)
         taken = 0
 
         def count(step: int, state: Tensor) -> bool:
@@ -548,7 +575,7 @@ class AbstractNCAModel(SavableModel, ABC):
         self, image: Tensor, steps: int | tuple[int, int] | None, seed: int | None
     ) -> tuple[Tensor, int, int]:
         """Draw what a prediction draws; return its first state, number of steps and seed."""
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
         if steps is None:
             steps = self.inference_timesteps
         count = interpret_range_parameter(steps, generator=generator)
@@ -557,9 +584,8 @@ class AbstractNCAModel(SavableModel, ABC):
 
     def _first_state(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
         """Bring images to the model, preprocess and pad them; return the state to start from."""
-        if isinstance(image, Tensor) and image.is_floating_point():
-            image = image.to(self.device, self.dtype)
-        x = self.prepare_input(image)
+        check_batch("image", image)
+        x = self.prepare_input(image.to(self.device, self.dtype))
         return pad_input(x, self, noise=self.pad_noise, generator=generator)
 
     def validate(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.checks import check_model
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding, pad_cells, padded_index
 from ncalab.core.step import perceive
 
@@ -53,6 +54,9 @@ class BasicNCAPerception(nn.Module):
     Args:
         nca: Model that perceives; its channels, ``num_learned_filters``, ``kernel_size``,
             ``filter_padding``, ``use_laplace`` and ``use_temporal_encoding`` are read here.
+
+    Raises:
+        TypeError: If it is no model.
     """
 
     filters: Tensor
@@ -60,6 +64,7 @@ class BasicNCAPerception(nn.Module):
 
     def __init__(self, nca: "AbstractNCAModel") -> None:
         super().__init__()
+        check_model("nca", nca)
         # Past nn.Module, which would register the model as a part of its own part.
         object.__setattr__(self, "nca", nca)
         self._define_filters()

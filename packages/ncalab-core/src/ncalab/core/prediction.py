@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from ncalab.core.checks import check_int, check_type
+
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
 
@@ -31,6 +33,10 @@ class Prediction:
         logits: Raw scores of the task: the head's prediction if there is a head, else the output
             channels if there are any, else the image channels.
         head_prediction: What the model's head made of the hidden channels, None without a head.
+
+    Raises:
+        TypeError: If ``steps`` is no integer, or what must be a tensor is none.
+        ValueError: If ``steps`` is negative.
     """
 
     def __init__(
@@ -41,8 +47,11 @@ class Prediction:
         logits: Tensor,
         head_prediction: Tensor | None = None,
     ) -> None:
+        check_type("output_image", output_image, Tensor)
+        check_type("logits", logits, Tensor)
+        check_type("head_prediction", head_prediction, Tensor, optional=True)
         self.model = model
-        self.steps = steps
+        self.steps = check_int("steps", steps, minimum=0)
         self.output_image = output_image
         self.logits = logits
         self.head_prediction = head_prediction

@@ -1,11 +1,13 @@
 """The update rule that all cells share: perception vector in, residual update out."""
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.checks import check_device, check_int
 from ncalab.core.tracing import stands_for_module
 
 
@@ -19,6 +21,10 @@ class AbstractNCARule(nn.Module, ABC):
         input_size: Length of the perception vector of a cell.
         hidden_size: Number of hidden neurons.
         output_size: Number of channels of a cell.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a size is below 1.
     """
 
     registry: ClassVar[dict[str, type["AbstractNCARule"]]] = {}
@@ -32,9 +38,10 @@ class AbstractNCARule(nn.Module, ABC):
         self, device: torch.device, input_size: int, hidden_size: int, output_size: int
     ) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.output_size = output_size
+        device = check_device("device", device)
+        self.input_size = check_int("input_size", input_size, minimum=1)
+        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
+        self.output_size = check_int("output_size", output_size, minimum=1)
         # Follows .to(), unlike a stored device.
         self.register_buffer("_anchor", torch.empty(0, device=device), persistent=False)
 
@@ -67,6 +74,10 @@ class MLPNCARule(AbstractNCARule):
         output_size: Number of channels of a cell.
         nonlinearity: Class of the elementwise activation, called without arguments.
 
+    Raises:
+        TypeError: If an argument is of another type, or the activation needs arguments.
+        ValueError: If a size is below 1.
+
     >>> rule = MLPNCARule(torch.device("cpu"), 12, 8, 4)
     >>> rule(torch.randn(1, 12, 5, 7)).abs().sum().item()
     0.0
@@ -83,6 +94,12 @@ class MLPNCARule(AbstractNCARule):
         super().__init__(device, input_size, hidden_size, output_size)
         if not (isinstance(nonlinearity, type) and issubclass(nonlinearity, nn.Module)):
             raise TypeError(f"nonlinearity must be a class of torch modules, got {nonlinearity!r}")
+        try:
+            inspect.signature(nonlinearity).bind()
+        except TypeError as error:
+            raise TypeError(
+                f"nonlinearity must be a class that needs no arguments, got {nonlinearity!r}"
+            ) from error
         self.nonlinearity = nonlinearity
         self.network = self._build_network().to(device)
         self._initialize_network()

@@ -1,12 +1,15 @@
 """Models that know how to describe, save and rebuild themselves."""
 
 import inspect
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
 
 from ncalab.core import saving
+from ncalab.core.checks import check_device, check_type
 from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
 from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
@@ -111,8 +114,10 @@ class SavableModel(nn.Module):
             The model.
 
         Raises:
+            TypeError: If ``d`` is no such description, or an argument in it is of another type.
             ValueError: If the class is not known, is no subclass, or does not take the arguments.
         """
+        check_type("d", d, Mapping)
         arguments = saving.decode_config(d)
         preparation = read_preparation(arguments)
         arguments.pop(PREPARATION_KEY, None)
@@ -133,7 +138,9 @@ class SavableModel(nn.Module):
         return model
 
     @classmethod
-    def _find_class(cls, name: str) -> type[Self]:
+    def _find_class(cls, name: Any) -> type[Self]:
+        if not isinstance(name, str):
+            raise ValueError(f"class must be the name of a model class, got {name!r:.80}")
         found = cls if name == cls.__name__ else SavableModel.registry.get(name)
         if found is None:
             raise ValueError(f"model class {name!r} is not known; import what defines it first")
@@ -184,7 +191,16 @@ class SavableModel(nn.Module):
             FileNotFoundError: If there is no such file or folder.
             ValueError: If a file is broken or the class is not known.
         """
+        place = check_device("device", device)
         config, weights = saving.read_config(path)
-        model = cls.from_dict(config, device=device)
+        try:
+            model = cls.from_dict(config)
+        except Exception as error:  # a constructor may stumble over what it reads in any way
+            named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
+            reason = error if isinstance(error, TypeError | ValueError) else repr(error)
+            raise ValueError(f"{named}: {reason}") from error
+        told = model.preparation
         saving.load_weights(model, weights)
-        return model.eval()
+        if told is not None:
+            model.preparation = told  # the configuration counts, not what the weights repeat of it
+        return model.to(place).eval()

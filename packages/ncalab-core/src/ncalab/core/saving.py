@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core.files import PathLike, atomic_write, check_writable_folder, free_folder
-from ncalab.core.preparation import read_preparation
+from ncalab.core.json_file import parse_json, read_json
+from ncalab.core.preparation import Preparation, read_preparation
 from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
 from ncalab.core.rule import AbstractNCARule
 from ncalab.core.tensor_file import encode_tensors, read_tensors
@@ -80,13 +81,17 @@ def _encode(value: Any) -> Any:
 
 
 def decode_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the names that :func:`encode_config` wrote back into classes, from known ones only."""
+    """Turn the names that :func:`encode_config` wrote back into classes, from known ones only.
+
+    Raises:
+        ValueError: If a name is none of a known class.
+    """
     decoded = dict(config)
     if isinstance(name := config.get("rule_type"), str):
-        decoded["rule_type"] = _require_class(name)
-    rule_args = config.get("rule_args") or {}
-    if isinstance(name := rule_args.get("nonlinearity"), str):
-        decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class(name)}
+        decoded["rule_type"] = _require_class("rule_type", name)
+    rule_args = config.get("rule_args")
+    if isinstance(rule_args, Mapping) and isinstance(name := rule_args.get("nonlinearity"), str):
+        decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class("nonlinearity", name)}
     return decoded
 
 
@@ -98,11 +103,11 @@ def _known_class(name: str) -> type | None:
     return AbstractNCARule.registry.get(name)
 
 
-def _require_class(name: str) -> type:
+def _require_class(key: str, name: str) -> type:
     if (known := _known_class(name)) is None:
         raise ValueError(
-            f"{name!r} is no registered rule and no activation of torch; "
-            "import the module that defines it first"
+            f"{key} must be known, but {name!r:.80} is no registered rule and no activation of "
+            "torch; import the module that defines it first"
         )
     return known
 
@@ -170,10 +175,17 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
         raise
     if config is None:
         logger.warning("%s says nothing about the model; %s", path, _IF_OLD)
-    preparation = read_preparation(config or {})
+    preparation = _read_preparation(config or {}, path)
     model.load_state_dict(tensors)
     if preparation is not None:
         model.preparation = preparation
+
+
+def _read_preparation(config: Mapping[str, Any], path: PathLike) -> Preparation | None:
+    try:
+        return read_preparation(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: PathLike) -> None:
@@ -237,7 +249,7 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             ) from error
         raise
     text = metadata.get(_CONFIG_KEY)
-    return tensors, None if text is None else _parse_config(path, text)
+    return tensors, None if text is None else parse_json(path, text)
 
 
 def _is_of_torch(path: PathLike) -> bool:
@@ -249,16 +261,6 @@ def _is_of_torch(path: PathLike) -> bool:
 def is_ours(metadata: Mapping[str, str]) -> bool:
     """Say whether the metadata of a safetensors file are from :func:`save_weights`."""
     return _CONFIG_KEY in metadata
-
-
-def _parse_config(path: PathLike, text: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has a broken configuration: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object as configuration, got {config!r:.80}")
-    return config
 
 
 def save_pretrained(model: "SavableModel", folder: PathLike) -> None:
@@ -285,8 +287,7 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():
             raise FileNotFoundError(f"folder must hold {CONFIG_NAME}, got {path}")
-        text = (path / CONFIG_NAME).read_text(encoding="utf-8")
-        return _parse_config(path / CONFIG_NAME, text), path / WEIGHTS_NAME
+        return read_json(path / CONFIG_NAME), path / WEIGHTS_NAME
     _, config = _read(path)
     if config is None:
         raise ValueError(

@@ -36,24 +36,42 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     True
     """
     stored = {name: _as_stored(name, value) for name, value in tensors.items()}
-    text = {"format": "pt", **metadata}
-    content: bytes = to_safetensors(stored, {**text, CHECKSUM_KEY: _checksum(stored, text)})
+    try:
+        return _encode(stored, {"format": "pt", **metadata})
+    except _NOT_STORABLE:
+        for name, value in stored.items():
+            _check_storable(name, value)
+        raise
+
+
+def _encode(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    sealed = {**metadata, CHECKSUM_KEY: _checksum(tensors, metadata)}
+    content: bytes = to_safetensors(dict(tensors), sealed)
     return content
 
 
 def _as_stored(name: str, value: Tensor) -> Tensor:
-    """Return a copy on the CPU with memory of its own."""
+    """Return a copy on the CPU with memory of its own, if there is one."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor to be saved, got {type(value).__name__}")
     try:
-        copied = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        to_safetensors({name: copied})
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     except _NOT_STORABLE as error:
-        raise ValueError(
-            f"{name} must be a dense, initialised tensor of a common dtype to be saved, "
-            f"got {type(value).__name__} ({str(error) or repr(error):.200})"
-        ) from error
-    return copied
+        raise _not_storable(name, value, error) from error
+
+
+def _check_storable(name: str, value: Tensor) -> None:
+    try:
+        _encode({name: value}, {})
+    except _NOT_STORABLE as error:
+        raise _not_storable(name, value, error) from error
+
+
+def _not_storable(name: str, value: Tensor, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name} must be a dense, initialised tensor of a common dtype to be saved, "
+        f"got {type(value).__name__} ({str(error) or repr(error):.200})"
+    )
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -1,8 +1,10 @@
 """Helpers around a model: devices, seeds, padding, ranges and default folders."""
 
 import logging
+import math
 import os
 import random
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_batch, check_int, check_timesteps
+from ncalab.core.checks import (
+    check_batch,
+    check_flag,
+    check_int,
+    check_model,
+    check_non_negative,
+    check_number,
+    check_timesteps,
+)
 
 if TYPE_CHECKING:
     from ncalab.core.model import AbstractNCAModel
@@ -42,11 +52,14 @@ def get_compute_device(device: str = "cuda:0") -> torch.device:
         The device. If there is no CUDA or MPS at all, the CPU, with a line in the log.
 
     Raises:
+        TypeError: If it is no name.
         ValueError: If the name is unknown or there is no device of that index.
 
     >>> get_compute_device("cpu")
     device(type='cpu')
     """
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device must be the name of one, got {device!r:.80}")
     if device == "auto":
         return torch.device(_best_device_type())
     try:
@@ -102,10 +115,16 @@ def pad_input(
         State, shape ``(B, C, W, H)``, with dtype and device of ``x``.
 
     Raises:
-        TypeError: If ``x`` is no floating-point tensor.
-        ValueError: If ``x`` is not 4-D or has any other number of channels.
+        TypeError: If ``x`` is no floating-point tensor, or another argument of another type.
+        ValueError: If ``x`` is not 4-D or has any other number of channels, or the noise is not
+            finite.
     """
     check_batch("x", x)
+    check_flag("noise", noise)
+    check_non_negative("std", std)
+    if not math.isfinite(check_number("mean", mean)):
+        raise ValueError(f"mean must be finite, got {mean}")
+    check_model("nca", nca)
     batch, channels, *grid = x.shape
     if channels == nca.num_channels:
         return x
@@ -127,14 +146,18 @@ def fix_random_seed(seed: int = DEFAULT_RANDOM_SEED) -> None:
         seed: Seed, in ``[0, 2**32)``.
 
     Raises:
+        TypeError: If it is no integer.
         ValueError: If numpy cannot take the seed.
 
     >>> fix_random_seed(3)
     >>> torch.rand(1).item() == torch.rand(1, generator=torch.Generator().manual_seed(3)).item()
     True
     """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be an integer, got {seed!r:.80}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), got {seed}")
+    seed = int(seed)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global generator is what users of it need seeded
     torch.manual_seed(seed)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from ncalab.core.argument_types import check_callable, check_path, check_type, check_types
+from ncalab.core.argument_types import check_callable, check_path, check_types
+from ncalab.core.checks import check_type
 
 FILE_NAMES = (str, os.PathLike)
 INDICES = (str, Integral)

@@ -8,13 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _WeightedLoss
 
-from ncalab.core.argument_types import (
-    check_device,
-    check_integer,
-    check_optional_integer,
-    check_types,
-)
-from ncalab.core.checks import check_flag, check_non_negative
+from ncalab.core.argument_types import check_integer, check_optional_integer, check_types
+from ncalab.core.checks import check_device, check_flag, check_non_negative
 from ncalab.tasks.labels import as_classes, check_range, class_targets
 
 

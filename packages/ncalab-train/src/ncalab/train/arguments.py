@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ncalab.core.argument_types import check_number
+from ncalab.core.checks import check_number
 
 
 def check_decays(name: str, values: Any) -> None:

@@ -12,10 +12,10 @@ import json
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ncalab.core.saving import PathLike, atomic_write, read_tensors
+from ncalab.core.tensor_file import encode_tensors
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _KEY = "ncalab_checkpoint"
@@ -85,7 +85,7 @@ def write_checkpoint(path: PathLike, state: dict[str, Any]) -> None:
         TypeError: If the state holds what is no data.
     """
     text, tensors = encode_state(state)
-    atomic_write(path, to_safetensors(tensors, {"format": "pt", _KEY: text}))
+    atomic_write(path, encode_tensors(tensors, {_KEY: text}))
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:

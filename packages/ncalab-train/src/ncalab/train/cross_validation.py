@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.argument_types import check_type, check_types
+from ncalab.core.argument_types import check_types
+from ncalab.core.checks import check_type
+from ncalab.core.run_record import read_history_file
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
-from ncalab.train.json_file import read_json, with_nan
+from ncalab.train.json_file import with_nan
 from ncalab.train.record import summarize
 
 if TYPE_CHECKING:
@@ -116,10 +118,10 @@ def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
         FileNotFoundError: If a file is missing.
         ValueError: If one is broken.
     """
-    data = with_nan(read_json(folder / HISTORY_NAME))
+    data = with_nan(read_history_file(folder / HISTORY_NAME))
     last = prototype.load(deepcopy(prototype), folder / LAST_NAME)
     weights = None
-    if data.get("best_epoch"):
+    if data["best_epoch"]:
         best = prototype.load(deepcopy(prototype), folder / BEST_NAME)
         weights = {name: value.cpu() for name, value in best.state_dict().items()}
     history = TrainingHistory(folder, {}, 0, last)

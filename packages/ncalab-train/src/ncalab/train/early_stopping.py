@@ -2,8 +2,7 @@
 
 import math
 
-from ncalab.core.argument_types import check_type
-from ncalab.core.checks import check_flag, check_int, check_non_negative
+from ncalab.core.checks import check_flag, check_int, check_non_negative, check_type
 
 
 def improves(value: float, best: float, *, higher_is_better: bool, min_delta: float = 0.0) -> bool:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.argument_types import check_mapping, check_number, check_path, check_type
-from ncalab.core.checks import check_flag, check_int
+from ncalab.core.argument_types import check_mapping, check_path
+from ncalab.core.checks import check_flag, check_int, check_number, check_type
 from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
 from ncalab.train.json_file import write_json

@@ -6,22 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ncalab.core.json_file import read_json
 from ncalab.core.saving import atomic_write
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ValueError: If the file holds anything else.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON in UTF-8: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold an object, got {data!r:.80}")
-    return data
+__all__ = ["read_json", "with_nan", "without_nan", "write_json"]
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -11,13 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
-from ncalab.core.argument_types import (
-    check_callable,
-    check_device,
-    check_path,
-    check_type,
-)
-from ncalab.core.checks import check_int
+from ncalab.core.argument_types import check_callable, check_path
+from ncalab.core.checks import check_device, check_int, check_type
 from ncalab.core.saving import PathLike
 from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping, check_stopping

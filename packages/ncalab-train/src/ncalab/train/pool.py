@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core.argument_types import check_type
-from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int
+from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int, check_type
 from ncalab.train.damage import cut_circles
 from ncalab.train.sample_keys import sample_keys
 from ncalab.train.slots import STATE, Rows, Slots, where_rows

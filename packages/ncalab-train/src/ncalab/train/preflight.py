@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.argument_types import check_type
-from ncalab.core.checks import check_flag, check_int
+from ncalab.core.checks import check_flag, check_int, check_type
 from ncalab.core.saving import check_savable
 from ncalab.train.visuals import Estimator, Visual, find_plot
 

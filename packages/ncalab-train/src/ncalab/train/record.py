@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ncalab.core.json_file import COUNT, FLAG, NUMBER_OR_NULL, NUMBERS, TEXT, check_fields
 from ncalab.train.history import TrainingHistory
 from ncalab.train.json_file import read_json, with_nan, write_json
 
@@ -59,6 +60,18 @@ def _at(curve: Sequence[float], epoch: int) -> float:
     return curve[epoch - 1] if epoch else math.nan
 
 
+_RULES = {
+    "metric": TEXT,
+    "higher_is_better": FLAG,
+    "value": NUMBER_OR_NULL,
+    "best_epoch": COUNT,
+    "epochs": COUNT,
+    "loss": NUMBER_OR_NULL,
+    "metrics": NUMBERS,
+    "test_metrics": NUMBERS,
+}
+
+
 def read_record(path: Path) -> Record:
     """Read what :func:`write_record` wrote.
 
@@ -66,6 +79,7 @@ def read_record(path: Path) -> Record:
         ValueError: If the file holds anything else.
     """
     data = read_json(path)
+    check_fields(path, data, _RULES)
     try:
         return Record(**{key: with_nan(value) for key, value in data.items()})
     except TypeError as error:

@@ -21,7 +21,7 @@ from ncalab.train.group import Group, Trained
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
-from ncalab.train.metrics import higher_is_better
+from ncalab.train.metrics import higher_is_better, single_metrics
 from ncalab.train.optimizers import check_plateau, warmup_factor
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
@@ -154,7 +154,7 @@ class Run:
             warn_if_stuck(
                 name,
                 self.history.metric_curves.get(name, []),
-                self.nca.named_metrics()[name],
+                single_metrics(self.nca)[name],
                 higher_is_better=self.history.higher_is_better,
                 ended=ended,
             )

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
-from ncalab.core.argument_types import check_callable, check_device
-from ncalab.core.checks import check_flag, check_int
+from ncalab.core.argument_types import check_callable
+from ncalab.core.checks import check_device, check_flag, check_int
 from ncalab.core.saving import atomic_write
 from ncalab.train.arguments import check_arguments
 from ncalab.train.describe import describe, describe_loaders

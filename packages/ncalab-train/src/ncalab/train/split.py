@@ -9,8 +9,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ncalab.core import DEFAULT_RANDOM_SEED
-from ncalab.core.argument_types import check_type, check_types
-from ncalab.core.checks import check_int
+from ncalab.core.argument_types import check_types
+from ncalab.core.checks import check_int, check_type
 from ncalab.core.saving import PathLike, atomic_write
 from ncalab.train.fold import TrainValRecord, check_files
 from ncalab.train.split_file import read_folds

@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.argument_types import check_path, check_positive, check_type
-from ncalab.core.checks import check_choice, check_flag, check_int
+from ncalab.core.argument_types import check_path, check_positive
+from ncalab.core.checks import check_choice, check_flag, check_int, check_type
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
 from ncalab.train.arguments import check_decays
@@ -275,7 +275,10 @@ class BasicNCATrainer:
 
         The best epoch is that of the best ``validation_metric`` if there are validation data, of
         the lowest training loss otherwise. Ctrl-C ends the training in good order: everything is
-        saved and the history is returned; to go on, resume.
+        saved and the history is returned; to go on, resume. An error in model, loss, data or a
+        metric ends it, too, once everything up to the last whole step is saved. What only looks at
+        a training (figures, writer, estimator, progress display) ends none: it is warned of once,
+        in the log.
 
         Resuming continues as if the training had never stopped: on the CPU, to the bit. Only
         ``max_epochs`` and the patience of early stopping may have changed. What random transforms
@@ -306,10 +309,12 @@ class BasicNCATrainer:
             History. The model has the last weights, ``history.best_model`` the best ones.
 
         Raises:
-            ValueError: If the run folder cannot be written to, holds a run that is neither to be
-                resumed nor replaced, or one of another model or configuration; if a checkpoint
-                is damaged, a loader is empty or yields no pairs, or the validation metric is not
-                known.
+            TypeError: If an argument has another type, or the model cannot be saved.
+            ValueError: If the model has nothing to train or cannot be copied or saved; if the
+                estimator cannot estimate its predictions; if the run folder cannot be written
+                to, holds a run that is neither to be resumed nor replaced, or one of another
+                model or configuration; if a checkpoint is damaged, a loader is empty or yields no
+                pairs, or the validation metric is not known or has several values.
             RuntimeError: If loss or gradients are no longer finite; saved files stay as they are.
             OSError: If the run can no longer be saved; what was saved before is whole.
         """

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.argument_types import check_type, check_types
+from ncalab.core.argument_types import check_types
+from ncalab.core.checks import check_type
 from ncalab.uncertainty.entropy import predictive_entropy
 
 

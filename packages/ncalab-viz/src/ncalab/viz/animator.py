@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.argument_types import check_type
-from ncalab.core.checks import check_batch, check_flag, check_int
+from ncalab.core.checks import check_batch, check_flag, check_int, check_type
 from ncalab.core.fire import check_seed, draw_seed
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style

@@ -52,17 +52,11 @@ def cut(text: str, length: int) -> str:
 def class_labels(names: Sequence[str] | None, count: int, max_len: int = 8) -> list[str]:
     """Return a short name for each of ``count`` classes: its number if it has none.
 
-    Classes with the same initials keep the beginning of their names.
+    The beginning of a name, not its initials, which several classes may have.
 
     >>> class_labels(["cat", "hippopotamus"], 3)
     ['cat', 'hippopo…', '2']
-    >>> class_labels(["ankle boot", "army bags", "evening dress"], 3)
-    ['ankle b…', 'army ba…', 'ED']
     """
     known = [] if names is None else list(names)[:count]
     texts = [str(known[place] if place < len(known) else place) for place in range(count)]
-    short = [abbreviate_label(text, max_len) for text in texts]
-    return [
-        label if short.count(label) == 1 else cut(text, max_len)
-        for text, label in zip(texts, short, strict=True)
-    ]
+    return [cut(text, max_len) for text in texts]

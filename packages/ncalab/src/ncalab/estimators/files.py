@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
+from ncalab.core.json_file import COUNT, OBJECT, TEXT, Rule, check_fields, read_json
 from ncalab.core.saving import atomic_write
 
 if TYPE_CHECKING:
@@ -63,6 +64,27 @@ def _read_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
+_NUMBERS = Rule(
+    "a list of numbers",
+    lambda value: isinstance(value, list) and all(isinstance(item, int | float) for item in value),
+)
+_RULES = {
+    "class": TEXT,
+    "parameters": OBJECT,
+    "classes": Rule("a list", lambda value: isinstance(value, list)),
+    "classes_dtype": TEXT,
+    "image_shape": Rule(
+        "a list of whole numbers of at least 1",
+        lambda value: (
+            isinstance(value, list) and all(COUNT.holds(side) and side > 0 for side in value)
+        ),
+    ),
+    "mean": _NUMBERS,
+    "scale": _NUMBERS,
+    "seed": COUNT,
+}
+
+
 def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     """Rebuild an estimator from a folder.
 
@@ -73,22 +95,22 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     path = folder / ESTIMATOR_NAME
     if not path.is_file():
         raise FileNotFoundError(f"folder must hold {ESTIMATOR_NAME}, got {folder}")
+    description = read_json(path)
+    check_fields(path, description, _RULES)
+    if description["class"] != cls.__name__:
+        raise ValueError(f"{path} must describe a {cls.__name__}, got {description['class']!r:.80}")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if description["class"] != cls.__name__:
-            raise ValueError(f"it is a {description['class']}, not a {cls.__name__}")
         estimator = cls(**_read_parameters(description["parameters"]))
-        estimator.classes_ = np.array(
-            description["classes"], dtype=np.dtype(description["classes_dtype"])
-        )
-        estimator.image_shape_ = tuple(description["image_shape"])
-        estimator.mean_ = np.array(description["mean"])
-        estimator.scale_ = np.array(description["scale"])
-        estimator.seed_ = int(description["seed"])
-    except (KeyError, TypeError, ValueError) as error:
+        classes = np.array(description["classes"], dtype=np.dtype(description["classes_dtype"]))
+        mean, scale = (np.array(description[name], dtype=float) for name in ("mean", "scale"))
+        device = get_compute_device(estimator.device)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} must describe a {cls.__name__}: {error}") from error
+    estimator.classes_ = classes
+    estimator.image_shape_ = tuple(description["image_shape"])
+    estimator.mean_, estimator.scale_ = mean, scale
+    estimator.seed_ = description["seed"]
     estimator.n_features_in_ = int(np.prod(estimator.image_shape_))
-    device = get_compute_device(estimator.device)
     estimator.model_ = AbstractNCAModel.from_pretrained(folder, device=device)
     if estimator.model_.preparation is None:
         # Written before models knew of it.

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch.export import ExportedProgram
 
-from ncalab.core.checks import check_choice, check_fraction, check_int
+from ncalab.core.checks import check_choice, check_flag, check_fraction, check_int
 from ncalab.core.export.rollout import ExportedRollout
 from ncalab.core.export.steps import BATCH, HEIGHT, WIDTH
 from ncalab.core.model import AbstractNCAModel
@@ -113,7 +113,7 @@ def as_rollout(
         check_int("steps", steps, minimum=1)
     if fire_rate is not None:
         check_fraction("fire_rate", fire_rate)
-    if unroll and steps is None:
+    if check_flag("unroll", unroll) and steps is None:
         raise ValueError("steps must be a number where they are unrolled, got None")
     # A copy, so that no mode, device or gradient of the user's model is touched.
     own = deepcopy(model).to(device or model.device).eval().requires_grad_(False)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from torch import Tensor
 
-from ncalab.core.checks import check_choice, check_int, check_samples, check_state
+from ncalab.core.checks import (
+    check_choice,
+    check_function,
+    check_int,
+    check_model,
+    check_samples,
+    check_state,
+)
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.rollout.cuda_graph import clear_cuda_graphs, without_cuda_graphs
@@ -85,16 +92,20 @@ def rollout(
         States after the last step, shape ``(B, C, W, H)``; differentiable.
 
     Raises:
-        TypeError: If ``x`` is no floating-point tensor or ``steps`` no integer.
+        TypeError: If ``x`` is no floating-point tensor or ``steps`` no integer, or another
+            argument is of another type.
         ValueError: If ``x`` is no state of the model, ``steps`` is below 1, or ``samples``, the
             seed, the engine or ``checkpoint`` is not as described.
     """
+    check_model("model", model)
     check_state("x", x, model.num_channels)
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
+    if on_step is not None:
+        check_function("on_step", on_step)
     segment = segment_length(checkpoint, steps)
     options = StageOptions(
         start=start,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ncalab.core.checks import check_choice, check_int, check_samples
+from ncalab.core.checks import check_choice, check_flag, check_int, check_model, check_samples
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.rollout.engine import Engine, run
@@ -116,12 +116,14 @@ def tiled_rollout(
         TypeError: If an argument is of another type.
         ValueError: If a value is not as described, or ``reach`` is not known.
     """
+    check_model("model", model)
     check_states("x", x, model.num_channels)
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
+    check_flag("progress", progress)
     plan = Plan.of(model, x.shape, tile, reach)
     result: StateArray | None = out
     if isinstance(x, Tensor) and out is None:

@@ -335,7 +335,10 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         wrapped = arguments.get("wrapped")
         if not isinstance(wrapped, Mapping):
             raise ValueError(f"d must hold the wrapped model of a {cls.__name__}, got {wrapped!r}")
-        model = AbstractNCAModel.from_dict(dict(wrapped), device=device)
+        try:
+            model = AbstractNCAModel.from_dict(dict(wrapped), device=device)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"wrapped: {error}") from error
         try:
             return cls(**{**arguments, "wrapped": model})
         except TypeError as error:

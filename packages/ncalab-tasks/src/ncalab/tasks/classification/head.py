@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCAHead
-from ncalab.core.argument_types import check_device
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_device, check_int
 
 
 class ClassificationNCAHead(AbstractNCAHead):

@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.argument_types import check_types
-from ncalab.core.checks import check_choice, check_flag, check_int, check_non_negative
+from ncalab.core.checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_non_negative,
+    check_number,
+)
 from ncalab.core.perception import FilterPadding
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.targets import (
@@ -27,9 +32,9 @@ from ncalab.tasks.losses import FocalLoss
 def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    listed = isinstance(names, Sequence) and not isinstance(names, str)
-    if not (listed and all(isinstance(name, str) for name in names)):
-        raise TypeError(f"class_names must be a list of strings, got {names!r}")
+    is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a list of strings, got {names!r:.80}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} names, got {len(names)}")
     return list(names)
@@ -38,8 +43,10 @@ def _check_class_names(names: Sequence[str] | None, num_classes: int) -> list[st
 def _check_class_weights(weights: Sequence[float] | None, num_classes: int) -> list[float] | None:
     if weights is None:
         return None
-    check_types("class_weights", weights, Real)
-    values = [float(weight) for weight in weights]
+    if not isinstance(weights, Sequence | np.ndarray | Tensor) or isinstance(weights, str | bytes):
+        raise TypeError(f"class_weights must be a list of numbers, got {weights!r:.80}")
+    listed = weights.tolist() if isinstance(weights, np.ndarray | Tensor) else weights
+    values = [check_number("class_weights", weight) for weight in listed]
     if len(values) != num_classes:
         raise ValueError(f"class_weights must be {num_classes} numbers, got {len(values)}")
     if not all(0 < value < math.inf for value in values):

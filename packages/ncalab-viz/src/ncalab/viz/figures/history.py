@@ -1,6 +1,5 @@
 """The curves of a training."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ncalab.core.json_file import read_json
+from ncalab.core.run_record import HISTORY_NAME, check_history
 from ncalab.viz.colors import class_colors
 from ncalab.viz.figure import SMALL, new_figure, shrink_text
 
 Array = np.ndarray
 
-_HISTORY_NAME = "history.json"
 _STYLES = ["-", "--", "-.", ":"]
 # Of more curves, a legend would hide some.
 _MOST_INSIDE = 4
@@ -61,16 +61,19 @@ def plot_history(history: Any) -> Figure:
 
 def _load(history: Any) -> Mapping[str, Any]:
     """Return the history as data."""
+    where = "history"
     if isinstance(history, str | Path):
         path = Path(history)
-        history = json.loads((path / _HISTORY_NAME if path.is_dir() else path).read_text())
+        where = str(path / HISTORY_NAME if path.is_dir() else path)
+        history = read_json(where)
     elif hasattr(history, "to_dict"):
         history = history.to_dict()
     if not isinstance(history, Mapping) or not isinstance(history.get("curves"), Mapping):
         raise ValueError(
-            f"history must be a TrainingHistory, its data, its file or its folder, "
+            f"{where} must be a TrainingHistory, its data, its file or its folder, "
             f"got {type(history).__name__} without curves"
         )
+    check_history(where, history, needed=())
     return history
 
 

@@ -17,13 +17,14 @@ from ncalab.cli.jobs.ending import SAVED, save_curves, say_how_to_resume, tensor
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder, short_name
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed, get_compute_device
+from ncalab.core.json_file import NUMBER_OR_NULL, OBJECT, TEXT, check_fields, read_json
+from ncalab.core.run_record import read_history_file
 from ncalab.core.saving import atomic_write, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.guard import Guard
 from ncalab.train.history import HISTORY_NAME
-from ncalab.train.json_file import read_json
 from ncalab.viz import Animator, export_html
 
 EVAL_ROLLOUTS = 8
@@ -187,6 +188,8 @@ def _continued(
     if not file.is_file():
         raise ValueError(f"--resume needs a run of ncalab grow, got {folder} without {GROW_FILE}")
     stored = read_json(file)
+    rules = {"settings": OBJECT, "digest": TEXT, "lr_gamma": NUMBER_OR_NULL}
+    check_fields(file, stored, rules)
     try:
         names = [field.name for field in fields(GrowSettings)]
         settings = GrowSettings(**{name: stored["settings"][name] for name in names})
@@ -203,7 +206,7 @@ def _continued(
         raise ValueError(f"IMAGE must be the picture of the run in {folder}, got another: {image}")
     free = {name: getattr(asked, name) for name in _FREE & set(given)}
     history = folder / HISTORY_NAME
-    done = read_json(history).get("current_epoch", 0) if history.is_file() else 0
+    done = read_history_file(history)["current_epoch"] if history.is_file() else 0
     if free.get("epochs", done) < done:
         raise ValueError(
             f"--epochs must be at least the {done} that {folder} has had, got {free['epochs']}"

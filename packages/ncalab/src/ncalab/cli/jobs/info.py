@@ -9,11 +9,12 @@ from ncalab.cli.jobs.ending import shown_value
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE
 from ncalab.cli.jobs.weights import find_weights, load_model
 from ncalab.core import AbstractNCAModel, Preparation
+from ncalab.core.json_file import read_json
 from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.rollout.standard import why_reach_unknown
+from ncalab.core.run_record import read_history_file
 from ncalab.tasks import CascadeNCA
 from ncalab.train.history import HISTORY_NAME
-from ncalab.train.json_file import read_json
 
 Facts = dict[str, Any]
 
@@ -80,23 +81,20 @@ def _history(weights: Path) -> Facts | None:
     file = _run_folder(weights) / HISTORY_NAME
     if not file.is_file():
         return None
-    data = read_json(file)
-    try:
-        curves = data["curves"]
-        validated = bool(curves["metrics"])
-        return {
-            "epochs": data["current_epoch"],
-            "best_epoch": data["best_epoch"],
-            "decided_by": _deciding_metric(data["model"]) if validated else "loss",
-            "best": data["best_accuracy"] if data["best_epoch"] else None,
-            "higher_is_better": data["higher_is_better"],
-            "last_loss": curves["losses"]["total"][-1] if curves["losses"] else None,
-            "test_metrics": data["test_metrics"],
-            "seconds": sum(second or 0.0 for second in curves["seconds"]),
-            "interrupted": data["interrupted"],
-        }
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} must be the history of a training: {error!r}") from None
+    data = read_history_file(file)
+    curves = data["curves"]
+    total = curves["losses"].get("total") or [None]
+    return {
+        "epochs": data["current_epoch"],
+        "best_epoch": data["best_epoch"],
+        "decided_by": _deciding_metric(data["model"]) if curves["metrics"] else "loss",
+        "best": data["best_accuracy"] if data["best_epoch"] else None,
+        "higher_is_better": data["higher_is_better"],
+        "last_loss": total[-1],
+        "test_metrics": data["test_metrics"],
+        "seconds": sum(second or 0.0 for second in curves["seconds"]),
+        "interrupted": data["interrupted"],
+    }
 
 
 def _deciding_metric(config: Facts) -> Any:

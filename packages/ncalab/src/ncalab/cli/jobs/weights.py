@@ -5,11 +5,20 @@ from pathlib import Path
 import ncalab.tasks  # noqa: F401 - registers the models that a file can name
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED
 from ncalab.core import AbstractNCAModel, get_compute_device
+from ncalab.core.json_file import COUNT, Rule, check_fields, read_json
 from ncalab.core.saving import CONFIG_NAME, WEIGHTS_NAME
 from ncalab.train.history import BEST_NAME, LAST_NAME
-from ncalab.train.json_file import read_json
 
 DEFAULT_GRID = (64, 64)
+
+_GRID = Rule(
+    "a pair of whole numbers of at least 1",
+    lambda grid: (
+        isinstance(grid, list | tuple)
+        and len(grid) == 2
+        and all(COUNT.holds(side) and side > 0 for side in grid)
+    ),
+)
 
 
 def find_weights(path: Path) -> Path:
@@ -56,6 +65,7 @@ def grid_of(path: Path, size: tuple[int, int] | None) -> tuple[int, int]:
     folder = path if path.is_dir() else path.parent
     for file in (folder / GROW_FILE, folder.parent / GROW_FILE):
         if file.is_file():
-            rows, columns = read_json(file).get("grid", DEFAULT_GRID)
-            return int(rows), int(columns)
+            grid = read_json(file).get("grid", DEFAULT_GRID)
+            check_fields(file, {"grid": grid}, {"grid": _GRID})
+            return int(grid[0]), int(grid[1])
     return DEFAULT_GRID
