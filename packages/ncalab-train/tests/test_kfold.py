@@ -1,4 +1,5 @@
 import json
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from image_files import ImageFiles, OutOfReach, file_images, invert
 from torch import Tensor
 from torch.optim.lr_scheduler import StepLR
-from train_models import EchoModel, equal, loader, make_tiny, weights
+from train_models import EchoModel, UndefinedModel, equal, loader, make_tiny, weights
 
 from ncalab.core import Prediction
 from ncalab.train import (
@@ -123,6 +124,19 @@ def test_mean_and_deviation_are_those_of_the_best_epochs(data: Path) -> None:
     assert set(histories.mean) == {"mse", "negative", "loss"}
     assert f"| mse | {histories.mean['mse']:.4f} ± {histories.std['mse']:.4f} |" in histories.info()
     assert isinstance(histories, list) and len(histories) == 3
+
+
+def test_a_metric_without_a_value_is_undefined_in_all_folds(tmp_path: Path, data: Path) -> None:
+    cross = kfold(tmp_path / "run", UndefinedModel())
+
+    # Once trained, once read from the folder.
+    for _ in range(2):
+        result = run(cross, data)
+        assert [history.best_epoch for history in result] == [0, 0, 0]
+        assert all(history.best_model is None for history in result)
+        assert all(math.isnan(value) for value in [*result.mean.values(), *result.std.values()])
+        assert "| undefined | undefined ± undefined |" in result.info()
+        assert result.table()[["undefined", "loss"]].isna().all(axis=None)
 
 
 def test_folders_keep_the_whole_name_of_the_run(tmp_path: Path, data: Path) -> None:
