@@ -11,7 +11,7 @@ from torch.autograd.functional import hessian, hvp, jacobian, vhp
 from torch.func import functional_call
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import rollout, why_not_fused
+from ncalab.core.rollout import compiled, rollout, why_not_fused
 from ncalab.core.rollout.double_backward import replay_backward
 from ncalab.core.rollout.replay import replay
 from ncalab.core.rollout.spec import RolloutSpec, parameters_of
@@ -26,6 +26,14 @@ CASES: dict[str, dict[str, Any]] = {
     "alive": {"use_alive_mask": True, "immutable_image_channels": False, "fire_rate": 1.0},
     "relu": {"rule_args": None, "immutable_image_channels": False},
 }
+
+
+@pytest.fixture(params=["fastest", "torch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let each of the engines for the CPU be the one that serves."""
+    if request.param == "torch":
+        monkeypatch.setattr(compiled, "why_not_compiled", lambda *_: "the other one is tested")
+    return "fused"
 
 
 def exact(make_model: MakeModel, case: str = "fixed filters") -> TinyModel:
@@ -50,12 +58,12 @@ def assert_same(got: Tensor, want: Tensor) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("checkpoint", [None, 2])
 def test_a_hessian_is_that_of_the_reference(
-    make_model: MakeModel, case: str, checkpoint: int | None
+    make_model: MakeModel, engine: str, case: str, checkpoint: int | None
 ) -> None:
     model = exact(make_model, case)
     x = states(model)
 
-    got = hessian(score(model, "fused", checkpoint=checkpoint), x)
+    got = hessian(score(model, engine, checkpoint=checkpoint), x)
 
     assert_same(got, hessian(score(model, "reference"), x))
 
@@ -80,7 +88,7 @@ PRODUCTS: dict[str, Callable[[Any, Tensor], Any]] = {
 @pytest.mark.filterwarnings(FORWARD_MODE)
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_all_ways_to_a_derivative_agree_with_the_reference(
-    make_model: MakeModel, product: str
+    make_model: MakeModel, engine: str, product: str
 ) -> None:
     model = exact(make_model)
     x = states(model)
@@ -101,10 +109,12 @@ def penalised(model: TinyModel, engine: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_gradient_penalty_trains_as_with_the_reference(make_model: MakeModel, case: str) -> None:
+def test_a_gradient_penalty_trains_as_with_the_reference(
+    make_model: MakeModel, engine: str, case: str
+) -> None:
     model = exact(make_model, case)
 
-    got, want = penalised(model, "fused"), penalised(model, "reference")
+    got, want = penalised(model, engine), penalised(model, "reference")
 
     assert len(got) == len(want) == 1 + len(list(model.parameters()))
     for fused, reference in zip(got, want, strict=True):

@@ -11,7 +11,7 @@ import torch
 from core_models import MakeModel, TinyModel
 from torch import Tensor
 
-from ncalab.core import AbstractNCARule, MLPNCARule, export_onnx, export_program
+from ncalab.core import AbstractNCARule, MLPNCARule, Preparation, export_onnx, export_program
 from ncalab.core.export.fire import TracedClock
 from ncalab.core.fire import FireClock
 from ncalab.core.perception import FILTER_PADDINGS, FilterPadding, pad_cells
@@ -114,6 +114,7 @@ def test_what_may_be_left_out_has_the_models_steps_and_seed_0(
     make_model: MakeModel, tmp_path: Path, image: Tensor
 ) -> None:
     model = make_model(inference_timesteps=5)
+    model.preparation = Preparation(channels=4, normalize="range", resize=(8, 6))
     export_onnx(model, tmp_path / "model.onnx")
 
     found = run(tmp_path / "model.onnx", image)
@@ -123,6 +124,7 @@ def test_what_may_be_left_out_has_the_models_steps_and_seed_0(
     file = onnx.load(tmp_path / "model.onnx")
     about = {entry.key: entry.value for entry in file.metadata_props}
     assert json.loads(about["ncalab.config"]) == model.to_dict()
+    assert Preparation.from_dict(json.loads(about["ncalab.preparation"])) == model.preparation
     assert about["ncalab.class"] == "TinyModel" and json.loads(about["ncalab.steps"]) == 5
     assert json.loads(about["ncalab.channels"])[-1] == "output_1"
     sizes = file.graph.input[0].type.tensor_type.shape.dim

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from core_models import MakeModel
 
+from ncalab.core import Preparation
 from ncalab.core.model_card import card_fields, front_matter, model_card, write_card
 
 
@@ -32,6 +33,7 @@ def test_a_card_states_the_figures_of_the_best_epoch(make_model: MakeModel, run:
     (result,) = fields["model-index"][0]["results"]
     assert result["dataset"]["split"] == "validation"
     assert result["metrics"] == [{"type": "dice", "name": "dice", "value": 0.75}]
+    assert "| `auroc` | undefined |" in text
     assert "| `dice` | 0.75 |" in text and "The epoch was chosen by these data." in text
     assert "Seed 4. 3 epochs, the best after 2. 6 seconds." in text
     assert "```bash\npython train.py\n```" in text
@@ -77,3 +79,28 @@ def test_what_is_no_run_is_named(make_model: MakeModel, tmp_path: Path) -> None:
     (tmp_path / "history.json").write_text('{"best_epoch": 1}')
     with pytest.raises(ValueError, match=r"history\.json: current_epoch must be"):
         model_card(make_model(), tmp_path)
+
+
+def test_a_card_says_how_images_are_prepared(make_model: MakeModel) -> None:
+    model = make_model()
+    assert "## Images" not in model_card(model)
+    model.preparation = Preparation(channels=1, normalize="percentile", resize=(24, 32))
+
+    text = model_card(model)
+
+    assert "## Images\n\nPrepared as in training: 1 channel, each image by its perc" in text
+    assert "resized to 24 x 32" in text and "`model.preparation.apply(image)`" in text
+
+
+def test_a_run_without_a_best_epoch_states_what_is_defined(
+    make_model: MakeModel, run: Path
+) -> None:
+    history = json.loads((run / "history.json").read_text())
+    (run / "history.json").write_text(json.dumps({**history, "best_epoch": 0}))
+
+    text = model_card(make_model(), run, data="Digits")
+
+    assert "3 epochs. 6 seconds." in text and "chosen by these data" not in text
+    assert "| `auroc` | undefined |" in text
+    (result,) = card_fields(text)["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "dice", "name": "dice", "value": 0.7}]

@@ -125,3 +125,16 @@ def test_test_metrics_are_those_of_the_best_weights(monkeypatch: Any) -> None:
     assert history.best_epoch < 4
     assert history.test_metrics["mse"] == pytest.approx(history.best_accuracy)
     assert history.test_metrics["mse"] != pytest.approx(nca.validate(loader())[0]["mse"])
+
+
+def test_no_epoch_with_a_value_is_no_best_value_of_0() -> None:
+    history = TrainingHistory(None, {}, 0, make_tiny())
+    assert history.best_accuracy == 0 and math.isnan(history.to_dict()["best_accuracy"])
+
+    history.update(1, make_tiny(), math.nan)
+
+    assert math.isnan(history.best_accuracy) and history.best_epoch == 0
+    history.update(2, make_tiny(), -3.0)
+    assert (history.best_accuracy, history.best_epoch) == (-3.0, 2)
+    history.update(3, make_tiny(), math.nan)
+    assert (history.best_accuracy, history.best_epoch) == (-3.0, 2)

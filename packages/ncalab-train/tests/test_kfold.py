@@ -1,4 +1,5 @@
 import json
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from image_files import ImageFiles, OutOfReach, file_images, invert
 from torch import Tensor
 from torch.optim.lr_scheduler import StepLR
-from train_models import EchoModel, equal, loader, make_tiny, weights
+from train_models import EchoModel, UndefinedModel, equal, loader, make_tiny, weights
 
 from ncalab.core import Prediction
 from ncalab.train import (
@@ -125,6 +126,19 @@ def test_mean_and_deviation_are_those_of_the_best_epochs(data: Path) -> None:
     assert isinstance(histories, list) and len(histories) == 3
 
 
+def test_a_metric_without_a_value_is_undefined_in_all_folds(tmp_path: Path, data: Path) -> None:
+    cross = kfold(tmp_path / "run", UndefinedModel())
+
+    # Once trained, once read from the folder.
+    for _ in range(2):
+        result = run(cross, data)
+        assert [history.best_epoch for history in result] == [0, 0, 0]
+        assert all(history.best_model is None for history in result)
+        assert all(math.isnan(value) for value in [*result.mean.values(), *result.std.values()])
+        assert "| undefined | undefined ± undefined |" in result.info()
+        assert result.table()[["undefined", "loss"]].isna().all(axis=None)
+
+
 def test_folders_keep_the_whole_name_of_the_run(tmp_path: Path, data: Path) -> None:
     cross = kfold(tmp_path / "v1.5_run")
 
@@ -180,9 +194,13 @@ def test_finished_folds_are_read_and_not_trained(
 @pytest.mark.parametrize(
     ("name", "data_of_file", "message"),
     [
-        ("history.json", b"{}", "history.json must hold a history: KeyError"),
-        ("history.json", b'{"curves": 3}', "history.json must hold a history: TypeError"),
-        ("result.json", b'{"metric": "mse"}', "result.json must hold the result of a training"),
+        ("history.json", b"{}", "history.json: created must be a string, got nothing"),
+        ("history.json", b'{"curves": 3}', "history.json: created must be a string, got nothing"),
+        (
+            "result.json",
+            b'{"metric": "mse"}',
+            "result.json: higher_is_better must be true or false, got nothing",
+        ),
         ("parameters.json", b"[" * 100_000, "parameters.json must be JSON"),
         ("best_model.safetensors", b"", "best_model.safetensors is no whole safetensors file"),
     ],

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_models import EchoModel, loader, make_tiny
+from train_models import EchoModel, UndefinedModel, loader, make_tiny
 from worker_tasks import optimize_shared, suggest
 
 from ncalab.train import EarlyStopping
@@ -41,6 +41,19 @@ def test_a_study_finds_the_best_value_and_repeats_to_the_bit(tmp_path: Path) -> 
     assert best.user_attrs["metrics"]["mse"] == best.value
     model = EchoModel.from_pretrained(folder / "best_model.safetensors")
     assert model.hidden_size == best.params["hidden_size"]
+
+
+def test_a_trial_without_a_value_fails_and_the_study_goes_on() -> None:
+    def undefined(trial: Any) -> Any:
+        model, trainer = suggest(trial)
+        return {**model, "validation_metric": "undefined"}, trainer
+
+    study = make_study(direction="maximize")
+
+    objective = OptunaObjective("cpu", UndefinedModel, undefined, loader(), loader())
+    study.optimize(objective, n_trials=2)
+
+    assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.FAIL] * 2
 
 
 def test_every_epoch_is_reported() -> None:

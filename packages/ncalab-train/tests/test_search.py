@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from train_models import EchoModel, equal, loader, weights
+from train_models import EchoModel, UndefinedModel, equal, loader, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.train import (
@@ -59,6 +59,15 @@ def grid(
 
 def search(which: ParameterSearch, **options: Any) -> pd.DataFrame:
     return which.search(loader(), loader(), progress=False, **options)
+
+
+def test_a_metric_without_a_value_is_undefined_in_the_table(tmp_path: Path) -> None:
+    table = search(grid(tmp_path, UndefinedModel, metric="undefined"))
+
+    assert len(table) == 6 and table["undefined"].isna().all()
+    assert (table["best_epoch"] == 0).all() and (table["error"] == "").all()
+    again = search(grid(tmp_path, UndefinedModel, metric="undefined"))
+    assert again.equals(table)
 
 
 def test_every_combination_is_trained_once(trained: Trained) -> None:

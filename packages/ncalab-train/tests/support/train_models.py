@@ -34,6 +34,19 @@ class NegativeError(Metric):
         return self.worst
 
 
+class Undefined(Metric):
+    """A metric that never has a value, like an area under a curve of one class."""
+
+    higher_is_better = True
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Take no note of a batch."""
+
+    def compute(self) -> Tensor:
+        """Return what is no number."""
+        return torch.tensor(torch.nan)
+
+
 class MeanHead(AbstractNCAHead):
     """Scale the mean of the hidden channels."""
 
@@ -66,6 +79,14 @@ class EchoModel(AbstractNCAModel):
         """Return the mean squared error."""
         error = F.mse_loss(pred.logits, label)
         return {"total": error, "half": error / 2}
+
+
+class UndefinedModel(EchoModel):
+    """A model that is chosen by a metric without a value."""
+
+    def __init__(self, device: torch.device | None = None, **arguments: Any) -> None:
+        super().__init__(device, **{"validation_metric": "undefined", **arguments})
+        self.metrics["undefined"] = Undefined()
 
 
 def make_tiny(**arguments: Any) -> EchoModel:

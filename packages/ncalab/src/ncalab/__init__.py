@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ncalab.core import BasicNCAPerception as BasicNCAPerception
     from ncalab.core import MLPNCARule as MLPNCARule
     from ncalab.core import Prediction as Prediction
+    from ncalab.core import Preparation as Preparation
     from ncalab.core import export_onnx as export_onnx
     from ncalab.core import export_program as export_program
     from ncalab.core import fix_random_seed as fix_random_seed
@@ -125,6 +126,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "BasicNCAPerception",
         "MLPNCARule",
         "Prediction",
+        "Preparation",
         "export_onnx",
         "export_program",
         "fix_random_seed",

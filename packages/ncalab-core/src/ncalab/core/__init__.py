@@ -8,6 +8,7 @@ from ncalab.core.head import AbstractNCAHead
 from ncalab.core.model import AbstractNCAModel
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.prediction import Prediction
+from ncalab.core.preparation import Preparation
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.utils import (
     DEFAULT_RANDOM_SEED,
@@ -34,6 +35,7 @@ __all__ = [
     "BasicNCAPerception",
     "MLPNCARule",
     "Prediction",
+    "Preparation",
     "__version__",
     "export_onnx",
     "export_program",

@@ -203,3 +203,42 @@ def check_samples(samples: Sequence[int] | None, batch: int) -> Sequence[int]:
     if len(listed) != batch:
         raise ValueError(f"samples must be {batch} indices of at least 0, got {listed}")
     return tuple(check_int("samples", index, minimum=0) for index in listed)
+
+
+def check_size(name: str, size: Any) -> tuple[int, int] | None:
+    """Return a width and a height, or None.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If one is below 1.
+
+    >>> check_size("resize", [24, 32])
+    (24, 32)
+    """
+    if size is None:
+        return None
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise TypeError(f"{name} must be a pair (W, H) or None, got {size!r}")
+    width, height = (check_int(f"{name}[{i}]", length, minimum=1) for i, length in enumerate(size))
+    return width, height
+
+
+def check_numbers(name: str, values: Any) -> tuple[float, ...] | None:
+    """Return finite numbers, at least one, or None.
+
+    Raises:
+        TypeError: If they are neither.
+        ValueError: If there is none, or one is not finite.
+
+    >>> check_numbers("mean", [1, 2.5])
+    (1.0, 2.5)
+    """
+    if values is None:
+        return None
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(listed, tuple | list) or not all(isinstance(v, int | float) for v in listed):
+        raise TypeError(f"{name} must be a list of numbers or None, got {values!r}")
+    numbers = tuple(map(float, listed))
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name} must hold finite numbers, got {values!r}")
+    return numbers

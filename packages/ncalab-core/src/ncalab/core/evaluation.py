@@ -43,9 +43,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     [True, True, False]
     """
     modules = list(model.modules())
-    with _lock:
-        _enter(model, modules)
     try:
+        with _lock:
+            _enter(model, modules)
         yield
     finally:
         with _lock:

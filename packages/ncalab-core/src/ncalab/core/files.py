@@ -10,6 +10,9 @@ _NAME_IN_TEMPORARY = 40
 
 PathLike = str | os.PathLike[str]
 
+# Characters; all names of a run's files are shorter.
+_NAME_IN_TEMPORARY = 40
+
 
 def atomic_write(path: PathLike, data: bytes) -> None:
     """Write a file so that it is there as a whole or not at all.

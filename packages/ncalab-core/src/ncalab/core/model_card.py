@@ -1,6 +1,7 @@
 """Model cards: the page of a model on the Hugging Face Hub, filled from its training."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,6 +66,7 @@ def front_matter(
             metric_value=value,
         )
         for name, value in (metrics or {}).items()
+        if math.isfinite(value)  # the Hub has no word for what is undefined
     ]
     card = hub.ModelCardData(
         license=licence,
@@ -140,6 +142,7 @@ def model_card(
     )
     sections = {
         "Data": data,
+        "Images": _images(model),
         "Training": _training(record, command, seed),
         "Figures": _figures(found, split, None if metrics is not None else record),
         "Use and limits": limits,
@@ -162,6 +165,16 @@ def _summary(model: SavableModel) -> str:
     )
 
 
+def _images(model: SavableModel) -> str:
+    preparation = model.preparation
+    if preparation is None:
+        return ""
+    return (
+        f"Prepared as in training: {preparation.describe()}. "
+        "`model.preparation.apply(image)` does it to an array as a file holds it."
+    )
+
+
 def _training(record: RunRecord | None, command: str | None, seed: int | None) -> str:
     parts = []
     if command is not None:
@@ -181,10 +194,14 @@ def _training(record: RunRecord | None, command: str | None, seed: int | None) -
 def _figures(metrics: Mapping[str, float], split: str, record: RunRecord | None) -> str:
     if not metrics:
         return ""
-    chosen = record is not None and record.split == "validation"
+    chosen = record is not None and record.split == "validation" and record.best_epoch > 0
     note = "\n\nThe epoch was chosen by these data." if chosen else ""
-    rows = [f"| `{name}` | {value:.6g} |" for name, value in metrics.items()]
+    rows = [f"| `{name}` | {_shown(value)} |" for name, value in metrics.items()]
     return "\n".join([f"| metric ({split}) | value |", "|---|---|", *rows]) + note
+
+
+def _shown(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.6g}"
 
 
 def write_card(text: str, folder: PathLike) -> Path:

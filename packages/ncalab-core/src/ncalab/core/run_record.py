@@ -1,5 +1,6 @@
 """What the folder of a training tells about it: read as data, whoever wrote it."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,12 @@ class RunRecord:
 
     Attributes:
         epochs: Number of epochs done.
-        best_epoch: Epoch whose weights are best, from 1; 0 if none was measured.
+        best_epoch: Epoch whose weights are best, from 1; 0 if there is none, because none was
+            measured or what decides was undefined after each.
         seconds: How long the epochs took.
         split: What the metrics were measured on: "test" or "validation".
-        metrics: Value of each metric: on test data if there are any, otherwise at the best epoch.
+        metrics: Value of each metric: on test data if there are any, otherwise at the best epoch,
+            or the last one if there is no best; NaN where it is undefined.
         settings: Settings of trainer, optimiser and data by name; empty without a checkpoint.
     """
 
@@ -131,7 +134,7 @@ def read_run(folder: PathLike) -> RunRecord:
         best_epoch=best,
         seconds=float(sum(second or 0 for second in curves["seconds"])),
         split="test" if tested else "validation",
-        metrics={name: float(value) for name, value in metrics.items() if value is not None},
+        metrics={name: _number(value) for name, value in metrics.items()},
         settings=_read_settings(Path(folder) / CHECKPOINT_NAME),
     )
 
@@ -141,6 +144,11 @@ def _at(curve: list[float | None], epoch: int) -> float | None:
     if not curve:
         return None
     return curve[epoch - 1] if 0 < epoch <= len(curve) else curve[-1]
+
+
+def _number(value: float | None) -> float:
+    """Return a number as JSON has it, null for what is undefined."""
+    return math.nan if value is None else float(value)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

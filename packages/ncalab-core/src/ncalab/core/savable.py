@@ -10,6 +10,7 @@ from torch import nn
 
 from ncalab.core import saving
 from ncalab.core.checks import check_device, check_type
+from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
 from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
 
@@ -38,6 +39,23 @@ class SavableModel(nn.Module):
         super().__init_subclass__(**kwargs)
         if not (stands_for_module(cls) or "stands_for" in vars(cls)):
             SavableModel.registry[cls.__name__] = cls
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What its training did to images before the model saw them, if that is known.
+
+        It is saved along with the weights. It is for images as files hold them:
+        ``model.predict(model.preparation.apply(image)[None])``; tensors that :meth:`predict` and
+        its like are given are prepared already.
+        """
+        known: Preparation | None = self.__dict__.get("_preparation")
+        return known
+
+    @preparation.setter
+    def preparation(self, value: Preparation | None) -> None:
+        if not (value is None or isinstance(value, Preparation)):
+            raise TypeError(f"preparation must be a Preparation or None, got {value!r:.80}")
+        self.__dict__["_preparation"] = value
 
     def __getstate__(self) -> object:
         # What is copied and pickled; a tensor within a graph can be neither.
@@ -73,13 +91,16 @@ class SavableModel(nn.Module):
         """Describe the model as data that JSON can hold.
 
         Returns:
-            The class name under "class", and the constructor's arguments except ``device`` and
-            ``plot_function``.
+            The class name under "class", the constructor's arguments except ``device`` and
+            ``plot_function``, and under "preparation" what is done to images, if it is known.
 
         Raises:
             TypeError: If an argument is no data and no class known to the library.
         """
-        return {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+        described = {"class": type(self).__name__, **saving.encode_config(self._to_dict())}
+        if self.preparation is not None:
+            described[PREPARATION_KEY] = self.preparation.to_dict()
+        return described
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], *, device: torch.device | str = "cpu") -> Self:
@@ -98,8 +119,12 @@ class SavableModel(nn.Module):
         """
         check_type("d", d, Mapping)
         arguments = saving.decode_config(d)
+        preparation = read_preparation(arguments)
+        arguments.pop(PREPARATION_KEY, None)
         model_class = cls._find_class(arguments.pop("class", cls.__name__))
-        return model_class._build(arguments, torch.device(device))
+        model = model_class._build(arguments, torch.device(device))
+        model.preparation = preparation
+        return model
 
     @classmethod
     def _build(cls, arguments: dict[str, Any], device: torch.device) -> Self:
@@ -131,7 +156,7 @@ class SavableModel(nn.Module):
 
     @staticmethod
     def load(model: Model, path: saving.PathLike) -> Model:
-        """Copy saved weights into ``model``.
+        """Copy saved weights into ``model``, and how their training prepared images.
 
         Args:
             model: Model of the class and configuration that was saved.
@@ -174,5 +199,8 @@ class SavableModel(nn.Module):
             named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
             reason = error if isinstance(error, TypeError | ValueError) else repr(error)
             raise ValueError(f"{named}: {reason}") from error
+        told = model.preparation
         saving.load_weights(model, weights)
+        if told is not None:
+            model.preparation = told  # the configuration counts, not what the weights repeat of it
         return model.to(place).eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ncalab.core.files import PathLike, atomic_write, check_writable_folder, free_folder
 from ncalab.core.json_file import parse_json, read_json
+from ncalab.core.preparation import Preparation, read_preparation
 from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
 from ncalab.core.rule import AbstractNCARule
 from ncalab.core.tensor_file import encode_tensors, read_tensors
@@ -155,6 +156,8 @@ def check_savable(model: "SavableModel") -> None:
 def load_weights(model: "SavableModel", path: PathLike) -> None:
     """Copy the parameters in a safetensors file into a model; all of them or none.
 
+    If the file tells how images were prepared for these weights, the model takes that over, too.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no whole safetensors file, or holds the weights of another model.
@@ -172,7 +175,17 @@ def load_weights(model: "SavableModel", path: PathLike) -> None:
         raise
     if config is None:
         logger.warning("%s says nothing about the model; %s", path, _IF_OLD)
+    preparation = _read_preparation(config or {}, path)
     model.load_state_dict(tensors)
+    if preparation is not None:
+        model.preparation = preparation
+
+
+def _read_preparation(config: Mapping[str, Any], path: PathLike) -> Preparation | None:
+    try:
+        return read_preparation(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: PathLike) -> None:

@@ -1,5 +1,6 @@
 """What a cross-validation found: a history for each fold, their mean and their deviation."""
 
+import math
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -24,7 +25,9 @@ class CrossValidation(list[TrainingHistory]):
     """The histories of all folds, in order, and what they have in common.
 
     The values of a fold are those of its best epoch: its validation metrics by name, its training
-    loss as "loss", and as "test_<name>" the metrics of the test data, if there are any.
+    loss as "loss", and as "test_<name>" the metrics of the test data, if there are any. They are
+    NaN for a fold without a best epoch, whose deciding metric was always undefined; so are the
+    means then.
 
     Args:
         histories: Histories of finished trainings, at least one.
@@ -39,17 +42,21 @@ class CrossValidation(list[TrainingHistory]):
     @property
     def mean(self) -> dict[str, float]:
         """Mean of each value over the folds."""
-        return {name: float(np.mean(self._column(name))) for name in self.values[0]}
+        return {name: float(np.mean(self._column(name))) for name in self._names()}
 
     @property
     def std(self) -> dict[str, float]:
         """Standard deviation of each value over the folds, of a sample (n - 1); NaN of one fold."""
         if len(self) == 1:
-            return dict.fromkeys(self.values[0], float("nan"))
-        return {name: float(np.std(self._column(name), ddof=1)) for name in self.values[0]}
+            return dict.fromkeys(self._names(), math.nan)
+        return {name: float(np.std(self._column(name), ddof=1)) for name in self._names()}
+
+    def _names(self) -> list[str]:
+        # A fold without a best epoch has no test metrics.
+        return list(dict.fromkeys(name for values in self.values for name in values))
 
     def _column(self, name: str) -> list[float]:
-        return [values[name] for values in self.values]
+        return [values.get(name, math.nan) for values in self.values]
 
     def table(self) -> "pd.DataFrame":
         """Return a table with a row for each fold: its best epoch and its values."""
@@ -64,7 +71,7 @@ class CrossValidation(list[TrainingHistory]):
     def info(self) -> str:
         """Describe the result in Markdown: mean and standard deviation of each value."""
         mean, std = self.mean, self.std
-        rows = [f"| {name} | {mean[name]:.4f} ± {std[name]:.4f} |" for name in mean]
+        rows = [f"| {name} | {_shown(mean[name])} ± {_shown(std[name])} |" for name in mean]
         return "\n".join([f"| {len(self)} folds | mean ± std |", "|---|---|", *rows])
 
 
@@ -90,6 +97,10 @@ class CrossValidationError(RuntimeError):
         )
 
 
+def _shown(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.4f}"
+
+
 def _values(history: TrainingHistory) -> dict[str, float]:
     record = summarize(history)
     tested = {f"test_{name}": value for name, value in record.test_metrics.items()}
@@ -108,10 +119,11 @@ def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:
         ValueError: If one is broken.
     """
     data = with_nan(read_history_file(folder / HISTORY_NAME))
-    last, best = (
-        prototype.load(deepcopy(prototype), folder / name) for name in (LAST_NAME, BEST_NAME)
-    )
-    weights = {name: value.cpu() for name, value in best.state_dict().items()}
+    last = prototype.load(deepcopy(prototype), folder / LAST_NAME)
+    weights = None
+    if data["best_epoch"]:
+        best = prototype.load(deepcopy(prototype), folder / BEST_NAME)
+        weights = {name: value.cpu() for name, value in best.state_dict().items()}
     history = TrainingHistory(folder, {}, 0, last)
     try:
         history.restore(data, weights)

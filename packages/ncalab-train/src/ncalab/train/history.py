@@ -49,7 +49,8 @@ class TrainingHistory:
         metrics: Latest validation metrics by name.
         current_epoch: Number of epochs done.
         current_model: Model in training.
-        best_accuracy: Best value of the deciding metric. Any first value beats it.
+        best_accuracy: Best value of the deciding metric. Any first value beats it; NaN once an
+            epoch has passed and none had a value.
         best_epoch: Epoch of that value, counted from 1; 0 before the first.
         best_model: Model with the best weights, once the training has ended.
         verbose: Whether to log (level INFO) each improvement.
@@ -143,6 +144,8 @@ class TrainingHistory:
         self.modified_timestamp = _now()
         best = math.nan if self.best_epoch == 0 else self.best_accuracy
         if not (overwrite or improves(accuracy, best, higher_is_better=self.higher_is_better)):
+            # What is undefined is no 0.
+            self.best_accuracy = best
             return
         self.best_accuracy, self.best_epoch = accuracy, epoch
         self._keep_best(model.state_dict() if weights is None else weights)
@@ -205,7 +208,7 @@ class TrainingHistory:
         return find_plot("history")(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all recorded values as data that JSON can hold."""
+        """Return all recorded values as data for JSON; the best value is NaN if there is none."""
         return {
             "created": self.created_timestamp,
             "modified": self.modified_timestamp,
@@ -214,7 +217,7 @@ class TrainingHistory:
             "interrupted": self.interrupted,
             "skipped_steps": self.skipped_steps,
             "best_epoch": self.best_epoch,
-            "best_accuracy": self.best_accuracy,
+            "best_accuracy": self.best_accuracy if self.best_epoch else math.nan,
             "higher_is_better": self.higher_is_better,
             "metrics": self.metrics,
             "test_metrics": self.test_metrics,

@@ -102,7 +102,8 @@ class OptunaObjective:
             trial: Trial of a study whose direction is that of the deciding metric.
 
         Returns:
-            Best value of the deciding metric.
+            Best value of the deciding metric; NaN, which a study counts as a failed trial, if it
+            was undefined after every epoch.
 
         Raises:
             optuna.TrialPruned: If the study's pruner gave the trial up.

@@ -1,5 +1,7 @@
 """What is kept of a finished training, in memory and as JSON."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,8 +17,8 @@ class Record:
     Args:
         metric: Name of the deciding metric, "loss" without validation.
         higher_is_better: Its direction.
-        value: Its best value.
-        best_epoch: Epoch of that value, from 1.
+        value: Its best value; NaN if it was undefined after every epoch.
+        best_epoch: Epoch of that value, from 1; 0 if there is none, and NaN below.
         epochs: Number of epochs that were trained.
         loss: Training loss of the best epoch.
         metrics: All validation metrics of the best epoch.
@@ -38,24 +40,24 @@ def summarize(history: TrainingHistory) -> Record:
 
     Args:
         history: History of a finished training.
-
-    Raises:
-        RuntimeError: If no epoch has been the best, as the deciding metric was never a number.
     """
     metric = str(history.current_model.validation_metric) if history.metric_curves else "loss"
     best = history.best_epoch
-    if best == 0:
-        raise RuntimeError(f"{metric} must be a number in at least one epoch, it was NaN in all")
     return Record(
         metric=metric,
         higher_is_better=history.higher_is_better,
-        value=history.best_accuracy,
+        value=history.best_accuracy if best else math.nan,
         best_epoch=best,
         epochs=len(history.loss),
-        loss=history.loss[best - 1],
-        metrics={name: curve[best - 1] for name, curve in history.metric_curves.items()},
+        loss=_at(history.loss, best),
+        metrics={name: _at(curve, best) for name, curve in history.metric_curves.items()},
         test_metrics=dict(history.test_metrics),
     )
+
+
+def _at(curve: Sequence[float], epoch: int) -> float:
+    """Return the value of an epoch; NaN of none."""
+    return curve[epoch - 1] if epoch else math.nan
 
 
 _RULES = {

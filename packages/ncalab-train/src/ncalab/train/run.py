@@ -21,7 +21,7 @@ from ncalab.train.group import Group, Trained
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
-from ncalab.train.metrics import higher_is_better
+from ncalab.train.metrics import higher_is_better, single_metrics
 from ncalab.train.optimizers import check_plateau, warmup_factor
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
@@ -37,6 +37,7 @@ from ncalab.train.settings import (
     describe_trainer,
 )
 from ncalab.train.step import Step
+from ncalab.train.stuck import warn_if_stuck
 from ncalab.train.visuals import Estimator, Visual, find_visual
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Run:
         seconds = time.perf_counter() - start
         self.history.add_epoch(losses, lr=lr, seconds=seconds, metrics=metrics)
         averaged = None if self.average is None else self.averaged_model().state_dict()
+        self._warn_if_stuck()
         self.history.update(number, self.nca, value, weights=averaged)
         self.history.average_weights = averaged
         if self.earlystopping is not None:
@@ -145,6 +147,17 @@ class Run:
             shown = {"loss": losses["total"], **metrics, "lr": lr}
             self.progress.end_epoch(number, shown, seconds)
         self.interrupts.release()
+
+    def _warn_if_stuck(self, *, ended: bool = False) -> None:
+        name = str(self.nca.validation_metric)
+        if self.val is not None and self.processes.is_main:
+            warn_if_stuck(
+                name,
+                self.history.metric_curves.get(name, []),
+                single_metrics(self.nca)[name],
+                higher_is_better=self.history.higher_is_better,
+                ended=ended,
+            )
 
     def _deciding_value(self, losses: dict[str, float], metrics: dict[str, float]) -> float:
         """Return what the best epoch is chosen by: the validation metric, else the loss."""
@@ -287,14 +300,19 @@ class Run:
 
     def finish(self, test: DataLoader[Any] | None) -> TrainingHistory:
         """Save, measure the best weights, and save what was measured."""
+        self._warn_if_stuck(ended=True)
         if not self.saver.saved:
             self.saver.save()
         self.history.finish()
-        if test is not None and self.history.best_model is not None:
+        if self.history.best_model is None and self.val is not None:
+            logger.warning(
+                "no best model could be chosen, and no test metrics measured: validation %s was "
+                "undefined (NaN) after every epoch",
+                self.nca.validation_metric,
+            )
+        elif self.history.best_model is not None and test is not None:
             self.history.test_metrics = self.measure(self.history.best_model, test)
             self.saver.save()
-        elif test is not None:
-            logger.warning("no test metrics: no epoch was the best, as its value was always NaN")
         self.records.hyperparameters(self.settings, self.history)
         self.processes.wait()
         return self.history

@@ -35,6 +35,7 @@ from ncalab.train.preflight import (
     check_model,
     check_observers,
 )
+from ncalab.train.preparation import take_preparation
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import find_generators
 from ncalab.train.records import Records
@@ -283,6 +284,9 @@ class BasicNCATrainer:
         ``max_epochs`` and the patience of early stopping may have changed. What random transforms
         draw in workers that persist over epochs (``persistent_workers``) is not repeated.
 
+        Where the training data tell how their images are prepared (``dataset.preparation``), the
+        model takes that over, and it is saved with it.
+
         Args:
             dataloader_train: Yields (images or states, labels).
             dataloader_val: Likewise; measured after each epoch.
@@ -330,6 +334,7 @@ class BasicNCATrainer:
         processes = find_processes(self.accelerator, self.nca.device)
         if processes.device is not None:
             self.nca.to(processes.device)
+        take_preparation(self.nca, dataloader_train)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)

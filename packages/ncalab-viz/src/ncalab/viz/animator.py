@@ -17,7 +17,7 @@ from ncalab.core.checks import check_batch, check_flag, check_int, check_type
 from ncalab.core.fire import check_seed, draw_seed
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style
-from ncalab.viz.painter import Painter, first_state
+from ncalab.viz.painter import Painter, check_picture, first_state
 from ncalab.viz.reading import DepthReading
 from ncalab.viz.reel import Reel
 from ncalab.viz.stage import DPI, Stage
@@ -84,6 +84,9 @@ class Animator:
         every: Number of steps between frames; the start and the last step are always shown.
         sample: Which sample of the batch to show.
         rollout_seed: Decides which cells fire; drawn if None.
+        picture: Image to show in place of the image channels, which must be immutable; shape
+            ``(image channels, W', H')`` of any size, range [0, 1]. Cells are shown in its size. It
+            is for images that a model sees resized or normalised.
 
     Attributes:
         animation_fig: The animation, as matplotlib's ``FuncAnimation``.
@@ -112,6 +115,7 @@ class Animator:
         every: int = 1,
         sample: int = 0,
         rollout_seed: int | None = None,
+        picture: Array | Tensor | None = None,
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
         check_batch("seed", seed)
@@ -132,7 +136,13 @@ class Animator:
         seed = seed[sample : sample + 1]
         start = first_state(nca, seed, steps, rollout_seed)
         self._painter = Painter(
-            nca, start, self.style, overlay=overlay, hidden=hidden, show_input=show_input
+            nca,
+            start,
+            self.style,
+            overlay=overlay,
+            hidden=hidden,
+            show_input=show_input,
+            picture=check_picture(nca, picture),
         )
         self._reel = Reel(self._painter.shape)
         self.frames: Sequence[Array] = _Frames(self._painter, self._reel)

@@ -1,6 +1,7 @@
 """From the states of a rollout to pictures of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,24 @@ def first_state(
     return pad_input(x, nca, noise=nca.pad_noise, generator=generator)
 
 
+def check_picture(nca: AbstractNCAModel, picture: Any) -> Array | None:
+    """Return the picture that is shown in place of a model's image channels, or None.
+
+    Raises:
+        ValueError: If it has another shape, or the model draws into its image channels.
+    """
+    if picture is None:
+        return None
+    shown = to_numpy(picture).astype(np.float32)
+    if not nca.immutable_image_channels:
+        raise ValueError("picture must be None for a model that draws into its image channels")
+    if shown.ndim != 3 or shown.shape[0] != nca.num_image_channels or 0 in shown.shape:
+        raise ValueError(
+            f"picture must have shape ({nca.num_image_channels}, W, H), got {shown.shape}"
+        )
+    return shown
+
+
 class Painter:
     """Shows one sample's states as panels side by side: input, cells, hidden channels.
 
@@ -56,6 +75,8 @@ class Painter:
         overlay: Whether the cells show what they say about the task.
         hidden: Whether to show the hidden channels, as tiles.
         show_input: Whether to show the start.
+        picture: What to show of the start's image channels, in which size; those of the start if
+            None.
     """
 
     def __init__(
@@ -67,13 +88,15 @@ class Painter:
         overlay: bool,
         hidden: bool,
         show_input: bool,
+        picture: Array | None = None,
     ) -> None:
         self.nca, self.style = nca, style
         self.overlay = overlay
         self.reading = reading_of(nca) if overlay else None
         self.hidden = hidden and nca.num_hidden_channels > 0
         self.show_input = show_input
-        self._input = to_numpy(start[0, : nca.num_image_channels])
+        seen = to_numpy(start[0, : nca.num_image_channels])
+        self._input = seen if picture is None else picture
         self._hidden_limit = 1.0
 
     @property
@@ -90,7 +113,7 @@ class Painter:
 
         Args:
             prediction: Prediction of one sample; a smaller or larger grid, as the scales of a
-                cascade have it, is resized to the input's by its nearest cells.
+                cascade have it, is resized to the size that is shown by its nearest cells.
 
         Returns:
             Planes, of :attr:`shape`, float32.

@@ -15,14 +15,16 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel, get_compute_device
-from ncalab.core.checks import check_int, check_timesteps
+from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
+from ncalab.core.checks import check_choice, check_int, check_timesteps
 from ncalab.core.saving import PathLike
 from ncalab.estimators.files import read_estimator, write_estimator
 from ncalab.estimators.images import (
+    ARRAY_NORMALIZATIONS,
     ImageShape,
     Standardization,
     as_images,
+    learn_preparation,
     number_of_axes,
     read_image_shape,
 )
@@ -41,6 +43,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     model_: AbstractNCAModel
     classes_: NDArray[Any]
+    mean_: NDArray[np.float64]
+    scale_: NDArray[np.float64]
 
     # What a subclass defines
 
@@ -93,13 +97,17 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             X: As in :meth:`predict`.
 
         Returns:
-            Images, standardised if the estimator does so, shape ``(N, C, W, H)``, float32.
+            Images, normalised and standardised if the estimator does so, shape ``(N, C, W, H)``,
+            float32.
         """
         check_is_fitted(self)
-        return self._standardization().tensor(self._check_images(X, reset=False))
+        images = self._check_images(X, reset=False)
+        return self._preparation(self.model_).apply_to_all(images)
 
-    def _standardization(self) -> Standardization:
-        return Standardization(self.mean_, self.scale_)
+    @staticmethod
+    def _preparation(model: AbstractNCAModel) -> Preparation:
+        """Return what is done to images before a fitted model sees them."""
+        return model.preparation or Preparation(raw=True)
 
     # Fitting
 
@@ -146,12 +154,18 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     ) -> None:
         """Train on checked data, and keep what came of it."""
         shape = ImageShape(*images.shape[1:])
-        model, standardization = self._previous(classes, shape)
-        if standardization is None:
-            standardization = Standardization.of(images, enabled=self.standardize)
+        model = self._previous(classes, shape)
+        if model is None:
+            preparation, statistics = learn_preparation(
+                images, self.normalize, standardize=self.standardize
+            )
+            model = self._make_model(shape, classes, labels)
+            model.preparation = preparation
+        else:
+            statistics = Standardization(self.mean_, self.scale_)
         result = train(
-            model or self._make_model(shape, classes, labels),
-            standardization.tensor(images),
+            model,
+            self._preparation(model).apply_to_all(images),
             torch.from_numpy(labels.astype(np.int64)),
             Training(
                 epochs=self.epochs,
@@ -165,7 +179,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         )
         self.model_ = result.model.eval()
         self.classes_ = classes
-        self.mean_, self.scale_ = standardization
+        self.mean_, self.scale_ = statistics
         self.image_shape_ = tuple(shape)
         self.n_features_in_ = math.prod(shape)
         self.seed_ = derived_seed(seed, 0)
@@ -173,12 +187,10 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         self.loss_curve_ = result.losses
         self.validation_scores_ = result.scores
 
-    def _previous(
-        self, classes: NDArray[Any], shape: ImageShape
-    ) -> tuple[AbstractNCAModel | None, Standardization | None]:
-        """Return what a warm start goes on from; nothing for a cold one."""
+    def _previous(self, classes: NDArray[Any], shape: ImageShape) -> AbstractNCAModel | None:
+        """Return what a warm start goes on from; None for a cold one."""
         if not self.warm_start or not hasattr(self, "model_"):
-            return None, None
+            return None
         if not np.array_equal(classes, self.classes_) or shape[-1] != self.image_shape_[-1]:
             raise ValueError(
                 "warm_start must be False for other classes or channels than those fitted before "
@@ -186,13 +198,14 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 f"got {list(classes)}, {shape[-1]} channels"
             )
         # A copy: a training that fails must not leave a half-trained model behind.
-        return deepcopy(self.model_), self._standardization()
+        return deepcopy(self.model_)
 
     def _check_parameters(self) -> None:
         """Raise for what neither model nor trainer would name in the user's terms."""
         for name in ("epochs", "batch_size", "n_iter_no_change"):
             check_int(name, getattr(self, name), minimum=1)
         check_timesteps("steps", self.steps)
+        check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
         if not 0 < self.validation_fraction < 1:

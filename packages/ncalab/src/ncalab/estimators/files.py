@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ncalab.core import AbstractNCAModel, get_compute_device
+from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
 from ncalab.core.json_file import COUNT, OBJECT, TEXT, Rule, check_fields, read_json
 from ncalab.core.saving import atomic_write
 
@@ -112,4 +112,8 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     estimator.seed_ = description["seed"]
     estimator.n_features_in_ = int(np.prod(estimator.image_shape_))
     estimator.model_ = AbstractNCAModel.from_pretrained(folder, device=device)
+    if estimator.model_.preparation is None:
+        # Written before models knew of it.
+        statistics = {"mean": estimator.mean_.tolist(), "scale": estimator.scale_.tolist()}
+        estimator.model_.preparation = Preparation(raw=True, **statistics)
     return estimator

@@ -1,14 +1,19 @@
 """Arrays as users of scikit-learn have them, and the images that a model sees."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ncalab.core import Preparation
 from ncalab.core.checks import check_int
+from ncalab.core.intensities import Normalization, normalized
+from ncalab.tasks.preparing import used_range, warn_of_range
+
+ARRAY_NORMALIZATIONS = ("range", "percentile", "standardize", "none")
+"""What an estimator can do to each image; arrays do not tell how many bits their files had."""
 
 
 class ImageShape(NamedTuple):
@@ -108,7 +113,39 @@ class Standardization(NamedTuple):
         tiny = deviation <= 1e-7 * np.abs(mean)
         return cls(mean, np.where(tiny, 1.0, deviation))
 
-    def tensor(self, images: NDArray[Any]) -> Tensor:
-        """Return images ``(N, W, H, C)`` as the model sees them, ``(N, C, W, H)``, float32."""
-        scaled = ((images - self.mean) / self.scale).astype(np.float32)
-        return torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous()
+
+def learn_preparation(
+    images: NDArray[Any], normalize: Normalization, *, standardize: bool
+) -> tuple[Preparation, Standardization]:
+    """Return what is to be done to images like these before a model sees them.
+
+    Args:
+        images: Training images, shape ``(N, W, H, C)``, float32.
+        normalize: What is done to each image by its own statistics.
+        standardize: Whether each channel is then standardised by those of all.
+
+    Returns:
+        The preparation, and the statistics of all.
+
+    Raises:
+        ValueError: If each image is a single cell, which has no statistics, and is normalised.
+
+    >>> learn_preparation(np.zeros((2, 3, 3, 1)), "none", standardize=False)[0].describe()
+    '1 channel, integers to [0, 1] by their type'
+    """
+    if normalize != "none" and images.shape[1:3] == (1, 1):
+        raise ValueError(
+            "normalize must be 'none' for samples of a single cell, such as the rows of a table, "
+            f"got {normalize!r}"
+        )
+    # Images in [0, 1] are taken for files that were scaled to it, others for the files' values.
+    raw = normalize == "none" and not (images.min() >= 0 and images.max() <= 1)
+    plain = Preparation(channels=images.shape[3], normalize=normalize, raw=raw)
+    each = images if normalize == "none" else [normalized(image, normalize) for image in images]
+    seen = np.asarray(each)
+    statistics = Standardization.of(seen, enabled=standardize)
+    if not standardize:
+        warn_of_range("images of X", plain, [used_range(images)])
+        return plain, statistics
+    mean, scale = (tuple(numbers.tolist()) for numbers in statistics)
+    return replace(plain, mean=mean, scale=scale), statistics

@@ -10,6 +10,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length
 from torch import Tensor
 
 from ncalab.core import get_compute_device
+from ncalab.core.intensities import Normalization
 from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
 from ncalab.estimators.images import ImageShape, number_of_axes
@@ -49,7 +50,10 @@ class NCASegmenter(NCAEstimator):
             no longer improves, and keep the best weights.
         validation_fraction: Share to hold out, in (0, 1).
         n_iter_no_change: Number of epochs without improvement to stop after.
-        standardize: Whether to subtract the mean of each channel and divide by its deviation.
+        standardize: Whether to subtract the mean of each channel and divide by its deviation,
+            both over all training images.
+        normalize: What is done to each image before, by its own statistics: "none", "range",
+            "percentile" or "standardize"; see :func:`ncalab.core.intensities.normalized`.
         warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
             optimiser, instead of starting anew.
         model_params: Further arguments of :class:`ncalab.tasks.SegmentationNCAModel`.
@@ -59,7 +63,7 @@ class NCASegmenter(NCAEstimator):
 
     Attributes:
         model_: The fitted :class:`ncalab.tasks.SegmentationNCAModel`. It takes what
-            :meth:`as_tensor` returns.
+            :meth:`as_tensor` returns, and knows of it as ``model_.preparation``.
         classes_: The classes, sorted, shape ``(K,)``.
         n_features_in_: Number of values of an image.
         image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
@@ -96,6 +100,7 @@ class NCASegmenter(NCAEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         standardize: bool = True,
+        normalize: Normalization = "none",
         warm_start: bool = False,
         model_params: dict[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -117,6 +122,7 @@ class NCASegmenter(NCAEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.standardize = standardize
+        self.normalize = normalize
         self.warm_start = warm_start
         self.model_params = model_params
         self.random_state = random_state

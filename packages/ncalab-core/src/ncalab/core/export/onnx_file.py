@@ -32,7 +32,8 @@ def export_onnx(
     """Write a model to an ONNX file that computes what :meth:`predict` does.
 
     The file holds weights, the loop over the steps and the fire masks; it takes grids of any
-    width and height and batches of any length. Needs the extra ``onnx``.
+    width and height and batches of any length. It takes prepared images: what is done to images
+    before is told by its metadata, as ``ncalab.preparation``. Needs the extra ``onnx``.
 
     Args:
         model: Model; not changed.
@@ -101,6 +102,8 @@ def _metadata(model: AbstractNCAModel, rollout: ExportedRollout) -> dict[str, st
     data = {"config": config, "channels": names, "steps": _default_steps(model, rollout)}
     if (classes := getattr(model, "class_names", None)) is not None:
         data["class_names"] = classes
+    if model.preparation is not None:
+        data["preparation"] = model.preparation.to_dict()
     described = {**about, **{key: json.dumps(value) for key, value in data.items()}}
     return {f"ncalab.{key}": value for key, value in described.items()}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction, Preparation
 
 # Read at the full size, by the wrapped model alone.
 _READ_OUT = frozenset({"head", "metrics"})
@@ -68,6 +68,16 @@ class Delegation(nn.Module):
     def task(self) -> str:
         """Task of the wrapped model."""
         return self.wrapped.task
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What the training did to images before the models saw them, if that is known."""
+        return self.wrapped.preparation
+
+    @preparation.setter
+    def preparation(self, value: Preparation | None) -> None:
+        for model in self._all_models():
+            model.preparation = value
 
     def _all_models(self) -> list[AbstractNCAModel]:
         """Return every model that runs steps, once."""

@@ -11,6 +11,7 @@ from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import draw_seed
+from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.core.tracing import ExportPlan
 from ncalab.tasks.cascade.delegation import Delegation
@@ -318,8 +319,10 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
     # How it is saved
 
     def _to_dict(self) -> dict[str, Any]:
+        wrapped = self.wrapped.to_dict()
+        wrapped.pop(PREPARATION_KEY, None)  # the cascade's own, too, and said once
         return {
-            "wrapped": self.wrapped.to_dict(),
+            "wrapped": wrapped,
             "scales": self.scales,
             "steps": self.steps,
             "single_model": self.single_model,

@@ -3,6 +3,8 @@
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,11 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ncalab.core import Preparation
 from ncalab.core.checks import check_choice
+from ncalab.core.intensities import Normalization
 from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
+from ncalab.tasks.preparing import for_transform, transform_name, used_range, warn_of_range
 
 Transform = Callable[..., Mapping[str, Any]]
 """Called as ``transform(image=array)``, returns ``{"image": array}``: as Albumentations does."""
@@ -73,6 +78,12 @@ def _check_indices(files: Sequence[int | str], count: int) -> np.ndarray:
     return indices
 
 
+def _check_transform(transform: Transform | None) -> Transform | None:
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform must be callable, got {transform!r:.80}")
+    return transform
+
+
 def _transformed(image: np.ndarray, transform: Transform) -> np.ndarray:
     result = transform(image=image)
     if not isinstance(result, Mapping) or "image" not in result:
@@ -91,7 +102,17 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
             [0, 1].
         labels: Class indices, integers, shape ``(N,)`` or ``(N, 1)``.
         transform: Called with each image, ``transform(image=array (W, H, C))``, and returns
-            ``{"image": array (W, H) or (W, H, C)}``. It gets a copy.
+            ``{"image": array (W, H) or (W, H, C)}``. It gets a copy; where the images are
+            normalised or resized, of the result, float32.
+        normalize: What is done to the values of each image, by its own statistics: "none" (8 and
+            16 bits are scaled to [0, 1]), "range", "percentile", "standardize", or "auto"
+            (percentiles of images of 16 bits, nothing else otherwise); see
+            :func:`ncalab.core.intensities.normalized`.
+        resize: W and H that images are brought to; None: they keep their size.
+
+    Attributes:
+        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
+            into its model.
 
     Raises:
         TypeError: If an array is none, or of another dtype.
@@ -104,13 +125,26 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, transform: Transform | None = None
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        transform: Transform | None = None,
+        *,
+        normalize: Normalization = "auto",
+        resize: tuple[int, int] | None = None,
     ) -> None:
         self.images = _check_images(images)
         self.labels = _check_labels(labels, len(self.images))
-        if transform is not None and not callable(transform):
-            raise TypeError(f"transform must be callable, got {transform!r:.80}")
-        self.transform = transform
+        self.transform = _check_transform(transform)
+        self._preparation = Preparation(
+            channels=self.images.shape[3], normalize=normalize, resize=resize
+        )
+        warn_of_range("images", self._preparation, [used_range(self.images)])
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to images."""
+        return replace(self._preparation, transform=transform_name(self.transform))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,10 +158,13 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
         """
         if not -len(self) <= idx < len(self):
             raise IndexError(f"idx must be in [0, {len(self)}), got {idx}")
-        image = self.images[idx]
-        if self.transform is not None:
-            image = _transformed(image.copy(), self.transform)
-        return image_to_tensor(image), torch.tensor(self.labels[idx])
+        return self._image(self.images[idx]), torch.tensor(self.labels[idx])
+
+    def _image(self, image: np.ndarray) -> Tensor:
+        if self.transform is None:
+            return self._preparation.apply(image)
+        changed = for_transform(self._preparation, image)
+        return image_to_tensor(_transformed(changed.copy(), self.transform))
 
     def subset(
         self, files: Sequence[int | str], transform: Transform | None = None
@@ -142,7 +179,11 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
             ValueError: If there is no such sample, or none is named.
         """
         indices = _check_indices(files, len(self))
-        return ClassificationDataset(self.images[indices], self.labels[indices], transform)
+        # A copy, not a new data set: what has been checked and said need not be again.
+        part = copy(self)
+        part.images, part.labels = self.images[indices], self.labels[indices]
+        part.transform = _check_transform(transform)
+        return part
 
     def split_off(
         self, count: int, *, seed: int, transform: Transform | None = None
@@ -225,6 +266,8 @@ class IDXDataset(ClassificationDataset):
             them); None for all.
         transform: As in :class:`ClassificationDataset`.
         split: "train" or "test".
+        normalize: As in :class:`ClassificationDataset`.
+        resize: As in :class:`ClassificationDataset`.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -238,12 +281,15 @@ class IDXDataset(ClassificationDataset):
         transform: Transform | None = None,
         *,
         split: IDXSplit = "train",
+        normalize: Normalization = "auto",
+        resize: tuple[int, int] | None = None,
     ) -> None:
         _check_arguments(path, files, transform)
         check_choice("split", split, get_args(IDXSplit))
         images = read_idx(find_idx_file(path, split, "images"))
         labels = read_idx(find_idx_file(path, split, "labels"))
-        super().__init__(*_choose(images, labels, files, path), transform)
+        chosen = _choose(images, labels, files, path)
+        super().__init__(*chosen, transform, normalize=normalize, resize=resize)
 
 
 class MedMNISTDataset(ClassificationDataset):
@@ -257,6 +303,8 @@ class MedMNISTDataset(ClassificationDataset):
         files: Indices of the samples to take, as in :class:`IDXDataset`; None for all.
         transform: As in :class:`ClassificationDataset`.
         split: "train", "val" or "test".
+        normalize: As in :class:`ClassificationDataset`.
+        resize: As in :class:`ClassificationDataset`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -270,6 +318,8 @@ class MedMNISTDataset(ClassificationDataset):
         transform: Transform | None = None,
         *,
         split: MedMNISTSplit = "train",
+        normalize: Normalization = "auto",
+        resize: tuple[int, int] | None = None,
     ) -> None:
         _check_arguments(path, files, transform)
         check_choice("split", split, get_args(MedMNISTSplit))
@@ -278,7 +328,8 @@ class MedMNISTDataset(ClassificationDataset):
             raise ValueError(
                 f"{path} must hold images (N, W, H) or (N, W, H, 1 or 3), got {images.shape}"
             )
-        super().__init__(*_choose(images, labels, files, path), transform)
+        chosen = _choose(images, labels, files, path)
+        super().__init__(*chosen, transform, normalize=normalize, resize=resize)
 
 
 def _choose(

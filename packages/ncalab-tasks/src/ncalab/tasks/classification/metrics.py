@@ -5,47 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from ncalab.tasks.classification.auroc import MacroAUROC
 from ncalab.tasks.classification.votes import agreement
-
-AUROC_THRESHOLDS = 200
-"""Number of thresholds, evenly spaced in [0, 1], at which the ROC curve is measured."""
-
-
-class MacroAUROC(MulticlassAUROC):
-    """Area under the ROC curve of each class against all others, averaged over classes.
-
-    The curves are binned, so scores need not be kept. Deviation from its base class: a class that
-    is missing from the labels (or the only one) has no curve and is left out, where the binned
-    version of the base class counts it as 0.
-
-    Args:
-        num_classes: Number of classes K.
-        thresholds: Number of thresholds, evenly spaced in [0, 1].
-
-    >>> metric = MacroAUROC(3)
-    >>> scores = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
-    >>> metric.update(scores, torch.tensor([0, 1]))
-    >>> metric.compute().item()
-    1.0
-    """
-
-    confmat: Tensor
-
-    def __init__(self, num_classes: int, thresholds: int = AUROC_THRESHOLDS) -> None:
-        super().__init__(num_classes, average="none", thresholds=thresholds, validate_args=False)
-
-    def compute(self) -> Tensor:  # type: ignore[override]  # as in its base class
-        """Return the mean area; NaN if no class has a curve."""
-        areas = super().compute()
-        negatives, positives = self.confmat[0].sum(dim=-1).unbind(dim=-1)  # (K,) each
-        measured: Tensor = areas[(positives > 0) & (negatives > 0)]
-        return measured.mean()
 
 
 class TotalAgreement(Metric):

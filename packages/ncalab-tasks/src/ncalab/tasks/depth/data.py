@@ -1,6 +1,7 @@
 """A folder of images and their depth maps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,29 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ncalab.core import Preparation
 from ncalab.core.argument_types import check_positive
 from ncalab.core.checks import check_int
+from ncalab.core.intensities import Normalization
 from ncalab.tasks.arguments import check_data_arguments
-from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth, read_image
-from ncalab.tasks.images import MAX_PIXELS, FileNames, check_reading, list_images
+from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth
+from ncalab.tasks.images import (
+    MAX_PIXELS,
+    FileNames,
+    check_reading,
+    image_to_tensor,
+    list_images,
+    read_image,
+    with_channels,
+)
 from ncalab.tasks.images.folders import last_part, why_missing, why_no_images
+from ncalab.tasks.preparing import (
+    Used,
+    for_transform,
+    transform_name,
+    used_range,
+    warn_of_range,
+)
 
 Transform = Callable[..., dict[str, Any]]
 
@@ -30,8 +48,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         files: Names (or paths) of the images to use, with or without suffix; all images, sorted,
             if None.
         transform: Called as ``transform(image=..., mask=...)`` with an image ``(W, H, channels)``,
-            uint8, or float32 of 16-bit files (in [0, 1]) and of floating point (as it is), and
-            depth ``(W, H)``, float32; returns a dictionary of both under the same names. Those of
+            as it was read, or float32 where images are normalised or resized, and depth
+            ``(W, H)``, float32; returns a dictionary of both under the same names. Those of
             Albumentations are such callables.
         scale: Depth of one count in files of integers; see :func:`read_depth`.
         num_image_channels: 1 for grey images, 3 for RGB, 4 for RGBA.
@@ -39,6 +57,16 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         depth_folder: Name of the folder of depth maps.
         page: Page of images with several, from 0, and of depth maps with several.
         max_pixels: Pixels that an image or depth map may have at most; None for any number.
+        normalize: What is done to the values of each image, by its own statistics: "none" (8 and
+            16 bits are scaled to [0, 1]), "range", "percentile", "standardize", or "auto"
+            (percentiles of images of 16 bits, nothing else otherwise); see
+            :func:`ncalab.core.intensities.normalized`.
+        resize: W and H that images (by linear interpolation) and depth maps (the nearest values)
+            are brought to; None: they keep their size.
+
+    Attributes:
+        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
+            into its model.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
@@ -70,6 +98,8 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         depth_folder: str = "depths",
         page: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        normalize: Normalization = "auto",
+        resize: tuple[int, int] | None = None,
     ) -> None:
         check_reading(page, max_pixels)
         names = {"image_folder": image_folder, "depth_folder": depth_folder}
@@ -95,14 +125,22 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         self.pairs = [
             (image, _partner(image, depths, self.path / depth_folder)) for image in chosen
         ]
-        for number in range(len(self.pairs)):
-            self._read(number)
+        self._preparation = Preparation(
+            channels=num_image_channels, normalize=normalize, resize=resize
+        )
+        used: list[Used] = [used_range(self._read(number)[0]) for number in range(len(self.pairs))]
+        warn_of_range(f"images of {self.path / image_folder}", self._preparation, used)
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to images."""
+        return replace(self._preparation, transform=transform_name(self.transform))
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Read image ``(W, H, channels)`` and depth ``(W, H)``; check that they fit."""
         image_path, depth_path = self.pairs[number]
         options = {"page": self.page, "max_pixels": self.max_pixels}
-        image = read_image(image_path, self.num_image_channels, **options)
+        image = with_channels(read_image(image_path, **options), self.num_image_channels)
         depth = read_depth(depth_path, self.scale, **options)
         if image.shape[:2] != depth.shape:
             raise ValueError(
@@ -115,7 +153,7 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.pairs)
 
     def __getitem__(self, idx: int) -> tuple[Tensor, Tensor]:
-        """Return (image ``(channels, W, H)`` in [0, 1], depth ``(W, H)``), float32.
+        """Return (image ``(channels, W, H)``, normalised, depth ``(W, H)``), float32.
 
         Raises:
             IndexError: If there is no such pair.
@@ -124,9 +162,11 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         if not -len(self) <= idx < len(self):
             raise IndexError(f"idx must be in [0, {len(self)}), got {idx}")
         image, depth = self._read(idx)
+        plane = self._preparation.apply_to_labels(depth)
         if self.transform is None:
-            return image_tensor(image), depth_tensor(depth)
-        return self._transformed(self.transform(image=image, mask=depth))
+            return self._preparation.apply(image), plane
+        changed = for_transform(self._preparation, image)
+        return self._transformed(self.transform(image=changed, mask=plane.numpy()))
 
     def _transformed(self, changed: Any) -> tuple[Tensor, Tensor]:
         """Check and convert what the transform returned."""
@@ -134,39 +174,13 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
             raise ValueError(
                 f"transform must return a dictionary of image and mask, got {changed!r:.80}"
             )
-        image, depth = image_tensor(changed["image"]), depth_tensor(changed["mask"])
+        image, depth = image_to_tensor(changed["image"]), depth_tensor(changed["mask"])
         if image.shape[0] != self.num_image_channels or image.shape[1:] != depth.shape:
             raise ValueError(
                 f"transform must return {self.num_image_channels} image channels and a mask of "
                 f"the same size, got {tuple(image.shape)} and {tuple(depth.shape)}"
             )
         return image, depth
-
-
-def image_tensor(image: np.ndarray | Tensor) -> Tensor:
-    """Convert an image to a model's input.
-
-    Args:
-        image: Array ``(W, H)`` or ``(W, H, channels)``, or tensor ``(channels, W, H)``; uint8, or
-            floating point, which is taken as it is.
-
-    Returns:
-        Image, shape ``(channels, W, H)``, float32, in [0, 1] if it was uint8.
-
-    Raises:
-        TypeError: If it is of another type.
-
-    >>> image_tensor(np.full((4, 9, 3), 255, np.uint8)).shape
-    torch.Size([3, 4, 9])
-    """
-    if isinstance(image, np.ndarray):
-        whc = image if image.ndim == 3 else image[..., None]
-        image = torch.from_numpy(np.moveaxis(whc, -1, 0).copy())
-    if image.dtype == torch.uint8:
-        return image.float() / 255
-    if not image.is_floating_point():
-        raise TypeError(f"image must be uint8 or floating point, got {image.dtype}")
-    return image.float()
 
 
 def depth_tensor(depth: np.ndarray | Tensor) -> Tensor:

@@ -1,10 +1,13 @@
 """The data set of a growing task: one image, as often as a batch needs it."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ncalab.core import Preparation
 from ncalab.core.checks import check_int
 from ncalab.tasks.growing.model import seed_state
 from ncalab.tasks.images import to_unit_range
@@ -45,6 +48,11 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
             or floating point in [0, 1]. An RGBA image is premultiplied by its opacity.
         num_channels: Number of channels of the model's cells, at least those of the image.
         batch_size: Number of pairs.
+        normalize: "none": the picture is what is to be grown, and is drawn as it is.
+
+    Attributes:
+        preparation: What is done to pictures, :class:`ncalab.core.Preparation`. A training puts
+            it into its model.
 
     Raises:
         TypeError: If the image is no array, or of another dtype.
@@ -56,7 +64,19 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
     (8, torch.Size([16, 8, 6]), torch.Size([4, 8, 6]))
     """
 
-    def __init__(self, image: np.ndarray, num_channels: int, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        image: np.ndarray,
+        num_channels: int,
+        batch_size: int = 8,
+        *,
+        normalize: Literal["none"] = "none",
+    ) -> None:
+        if normalize != "none":
+            raise ValueError(
+                "normalize must be 'none' for a picture to grow, which is drawn as it is, "
+                f"got {normalize!r}; normalise the picture itself to grow another one"
+            )
         if not isinstance(image, np.ndarray):
             raise TypeError(f"image must be a numpy array, got {type(image).__name__}")
         if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
@@ -66,6 +86,7 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
         if image.shape[2] == 4:
             target = premultiply(target)
         width, height, channels = target.shape
+        self.preparation = Preparation(channels=channels, premultiply=channels == 4)
         self.image = torch.from_numpy(target).permute(2, 0, 1).contiguous()
         self.seed = seed_state(num_channels, channels, width, height)
 

@@ -6,12 +6,13 @@
 - :func:`image_to_tensor`: what a model takes
 """
 
+from ncalab.core.intensities import to_unit_range, with_channels
 from ncalab.tasks.images.decoding import MAX_PIXELS, check_reading, image_size
 from ncalab.tasks.images.folders import FileNames, list_images
 from ncalab.tasks.images.formats import how_to_convert, image_suffixes, is_hidden
 from ncalab.tasks.images.masks import binary_labels, read_labels, read_mask
-from ncalab.tasks.images.pixels import read_image, read_images, with_channels
-from ncalab.tasks.images.tensors import image_to_tensor, to_unit_range
+from ncalab.tasks.images.pixels import read_image, read_images
+from ncalab.tasks.images.tensors import image_to_tensor
 
 __all__ = [
     "MAX_PIXELS",

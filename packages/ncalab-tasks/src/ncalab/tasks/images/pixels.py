@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ncalab.core.intensities import to_unit_range, with_channels
 from ncalab.tasks.images.decoding import MAX_PIXELS, decode
-from ncalab.tasks.images.tensors import to_unit_range
 
 Array = np.ndarray
 
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 _AS_STORED = ("L", "RGB")
 _WITH_OPACITY = ("LA", "La", "PA", "RGBa")
 _LARGEST = 65535
-# Of red, green and blue in grey: ITU-R BT.601, in the fractions that Pillow converts by.
-_LUMA = np.array([19595, 38470, 7471]) / 65536
 # Pictures of at most 12 bits in 16 have less than this in their upper 8.
 _FEWEST_LEVELS = 16
 
@@ -138,47 +136,6 @@ def _warn_of_lost_bits(array: Array, path: Path) -> None:
             "read, and they hold nearly nothing; stretch its values to the whole range"
         )
     logger.warning("%s has 16 bits for each colour, of which the upper 8 are read", path)
-
-
-def with_channels(image: Array, channels: int) -> Array:
-    """Bring an image to a number of channels, where that has one meaning.
-
-    Transparent pixels become black, as in masks.
-
-    Args:
-        image: Shape ``(W, H, C)`` with C = 1, 3 or 4; uint8, uint16, or floating point in [0, 1].
-        channels: 1 for grey, 3 for RGB, 4 for RGBA.
-
-    Returns:
-        Image, shape ``(W, H, channels)``, of the same dtype.
-
-    Raises:
-        ValueError: If the conversion is none of these.
-
-    >>> with_channels(np.array([[[200, 100, 0, 127]]], np.uint8), 3).tolist()
-    [[[100, 50, 0]]]
-    >>> with_channels(np.array([[[7]]], np.uint8), 4).tolist()
-    [[[7, 7, 7, 255]]]
-    """
-    has = image.shape[-1]
-    if has == channels:
-        return image
-    if not {has, channels} <= {1, 3, 4}:
-        raise ValueError(f"image must have {channels} channels, got {has}")
-    top = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
-    if has == 4:
-        image = _rounded(image[..., :3] * (image[..., 3:] / np.float64(top)), image.dtype)
-    if channels == 1:
-        return _rounded((image * _LUMA).sum(axis=-1, keepdims=True), image.dtype)
-    color = image if image.shape[-1] == 3 else image.repeat(3, axis=-1)
-    if channels == 3:
-        return color
-    return np.concatenate([color, np.full_like(color[..., :1], top)], axis=-1)
-
-
-def _rounded(values: Array, dtype: np.dtype) -> Array:
-    whole = np.issubdtype(dtype, np.integer)
-    return (np.floor(values + 0.5) if whole else values).astype(dtype)
 
 
 def read_images(

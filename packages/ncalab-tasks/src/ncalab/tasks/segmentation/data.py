@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ncalab.core import Preparation
 from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_flag, check_int
+from ncalab.core.intensities import Normalization
 from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.images import (
@@ -24,6 +27,13 @@ from ncalab.tasks.images import (
     read_mask,
 )
 from ncalab.tasks.images.masks import brief
+from ncalab.tasks.preparing import (
+    Used,
+    for_transform,
+    transform_name,
+    used_range,
+    warn_of_range,
+)
 from ncalab.tasks.segmentation.pairs import find_pairs, raise_for_all
 
 Array = np.ndarray
@@ -78,6 +88,16 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         progress: Whether to show a progress bar while files are checked, if that takes a while.
         page: Page of images with several, from 0, and of masks with several.
         max_pixels: Pixels that an image or mask may have at most; None for any number.
+        normalize: What is done to the values of each image, by its own statistics: "none" (8 and
+            16 bits are scaled to [0, 1]), "range", "percentile", "standardize", or "auto"
+            (percentiles of images of 16 bits, nothing else otherwise); see
+            :func:`ncalab.core.intensities.normalized`.
+        resize: Rows W and columns H that images and masks are brought to; None: they keep
+            their size.
+
+    Attributes:
+        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
+            into its model.
 
     Raises:
         FileNotFoundError: If a folder, an image or a mask is missing.
@@ -100,11 +120,14 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         progress: bool = True,
         page: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
+        normalize: Normalization = "auto",
+        resize: tuple[int, int] | None = None,
     ) -> None:
         check_reading(page, max_pixels)
         names = {"images": images, "masks": masks, "mask_suffix": mask_suffix}
         check_data_arguments(path, files, transform, names=names)
         check_flag("progress", progress)
+        preparation = Preparation(normalize=normalize, resize=resize)
         self.path = Path(path)
         self.num_classes = check_int("num_classes", num_classes, minimum=1)
         self.ignore_index = check_optional_integer("ignore_index", ignore_index)
@@ -112,11 +135,23 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         self.page, self.max_pixels = page, max_pixels
         folders = self.path / images, self.path / masks
         self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)
-        self._check_files(progress=progress)
+        channels, used = self._check_files(progress=progress)
+        self._preparation = replace(preparation, channels=channels)
+        warn_of_range(f"images of {folders[0]}", preparation, used)
 
-    def _check_files(self, *, progress: bool) -> None:
-        """Read every file once, and raise an error that names all that are not as they must be."""
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to images."""
+        return replace(self._preparation, transform=transform_name(self.transform))
+
+    def _check_files(self, *, progress: bool) -> tuple[int, list[Used]]:
+        """Read every file once, and raise an error that names all that are not as they must be.
+
+        Returns:
+            Number of channels of the images, and between which values theirs lie.
+        """
         channels: dict[int, Path] = {}
+        used: list[Used] = []
         problems: list[Exception] = []
         # Decoders run outside of Python's lock.
         with ThreadPoolExecutor() as threads:
@@ -132,17 +167,20 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
                 if isinstance(result, ValueError):
                     problems.append(result)
                 else:
-                    channels.setdefault(result, image_file)
+                    channels.setdefault(result[0], image_file)
+                    used.append(result[1])
         if len(channels) > 1:
             named = ", ".join(f"{file} has {count}" for count, file in channels.items())
             text = f"images must have the same number of channels: {named}"
             problems.append(ValueError(text))
         raise_for_all(problems, self.path)
+        return next(iter(channels)), used
 
-    def _try(self, idx: int) -> int | ValueError:
-        """Return the number of channels of an image, or what is wrong with it or its mask."""
+    def _try(self, idx: int) -> tuple[int, Used] | ValueError:
+        """Return channels and values of an image, or what is wrong with it or its mask."""
         try:
-            return int(self._read(idx)[0].shape[2])
+            image, _ = self._read(idx)
+            return image.shape[2], used_range(image)
         except ValueError as error:
             return error
 
@@ -188,8 +226,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
             idx: Place in ``pairs``.
 
         Returns:
-            Image ``(C, W, H)``, float32, 8- and 16-bit values scaled to [0, 1]; and labels
-            ``(W, H)``, int64.
+            Image ``(C, W, H)``, float32, normalised; and labels ``(W, H)``, int64.
 
         Raises:
             IndexError: If there is no such pair.
@@ -199,9 +236,11 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         if not -len(self) <= idx < len(self):
             raise IndexError(f"idx must be in [0, {len(self)}), got {idx}")
         image, labels = self._read(idx)
+        mask = self._preparation.apply_to_labels(labels)
         if self.transform is None:
-            return image_to_tensor(image), torch.from_numpy(labels).long()
-        return self._transformed(image, labels, self.transform)
+            return self._preparation.apply(image), mask.long()
+        changed = for_transform(self._preparation, image)
+        return self._transformed(changed, mask.numpy(), self.transform)
 
     def _transformed(
         self, image: Array, labels: Array, transform: Transform

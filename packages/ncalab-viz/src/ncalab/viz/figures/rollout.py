@@ -51,8 +51,10 @@ def plot_rollout(
     seed, style = seed[:MAX_SAMPLES], find_style(style)
     rollout_seed = draw_seed() if rollout_seed is None else rollout_seed
     start = first_state(nca, seed, steps, rollout_seed)
-    options = {"overlay": overlay, "hidden": hidden, "show_input": False}
-    painters = [Painter(nca, start[i : i + 1], style, **options) for i in range(len(seed))]
+    painters = [
+        Painter(nca, start[i : i + 1], style, overlay=overlay, hidden=hidden, show_input=False)
+        for i in range(len(seed))
+    ]
     reels = [Reel(painter.shape) for painter in painters]
 
     def keep(step: int, state: Tensor) -> bool:

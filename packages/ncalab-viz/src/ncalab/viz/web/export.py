@@ -94,6 +94,8 @@ def export_html(
         "speed": speed,
         "pauseAfter": _pause_after(model, pause_after),
         "overlay": _overlay(model, overlay),
+        # For those who look into the file: the page starts from an image that is prepared.
+        "preparation": None if model.preparation is None else model.preparation.to_dict(),
     }
     start = _first_state(model, image, size, seed)
     page = render_page({**describe_model(model), **describe_state(start), **settings})

@@ -58,7 +58,8 @@ def export(weights: Path, kind: str | None, output: Path, force: bool, **setting
     torch  a program of torch.export, read by torch.export.load
 
     Programs take grids of any size and batches of any length, and compute what predict does: the
-    same cells fire for the same seed, which is an input.
+    same cells fire for the same seed, which is an input. They take images that are prepared as in
+    training; NAME.preparation.json tells how.
 
     \b
     Examples:

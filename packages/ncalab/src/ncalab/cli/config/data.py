@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ncalab.cli.config.class_folders import read_class_folders
 from ncalab.cli.config.sections import Changes, Checked, ClassFolders, Loader, Picture, Split
-from ncalab.cli.config.transforms import Changed, transform_of
+from ncalab.cli.config.transforms import Mirrored, transform_of
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import (
@@ -101,7 +101,7 @@ def read_parts(checked: Checked, model: AbstractNCAModel) -> Parts:
     elif kind == "MedMNISTDataset":
         parts = _medmnist(data, checked.changes)
     else:
-        whole = _whole(kind, data, model, checked.changes)
+        whole = _whole(kind, data, model)
         parts = _divided(whole, checked.split or Split(), checked.changes)
         if isinstance(whole, IDXDataset):
             parts = _with_idx_test(parts, data, checked)
@@ -126,7 +126,7 @@ def _with_idx_test(parts: Parts, data: dict[str, Any], checked: Checked) -> Part
 
 
 def _whole(
-    kind: str, data: dict[str, Any], model: AbstractNCAModel, changes: Changes
+    kind: str, data: dict[str, Any], model: AbstractNCAModel
 ) -> _Pairs | ClassificationDataset:
     """Read all data, to be divided."""
     if kind == "SegmentationNCADataset":
@@ -137,10 +137,7 @@ def _whole(
         return DepthDataset(num_image_channels=model.num_image_channels, **data)
     if kind == "IDXDataset":
         return IDXDataset(split="train", **data)
-    where = ClassFolders(**data)
-    folders, names = read_class_folders(
-        Path(where.path), changes.resize, page=where.page, max_pixels=where.max_pixels
-    )
+    folders, names = read_class_folders(ClassFolders(**data))
     _name_classes(model, names)
     return folders
 
@@ -227,7 +224,7 @@ def _indices(whole: _Pairs | ClassificationDataset, names: Sequence[Any]) -> np.
 
 
 def _part(
-    whole: _Pairs | ClassificationDataset, places: np.ndarray, transform: Changed | None
+    whole: _Pairs | ClassificationDataset, places: np.ndarray, transform: Mirrored | None
 ) -> Dataset[Any]:
     if isinstance(whole, ClassificationDataset):
         return whole.subset(places.tolist(), transform)
@@ -268,7 +265,7 @@ def _check_classes(part: ClassificationDataset, model: AbstractNCAModel) -> None
 
 def _check_sizes(part: _Pairs, checked: Checked) -> None:
     """Raise unless images of one batch have one size."""
-    if checked.changes.resize is not None or checked.loader.batch_size == 1:
+    if checked.data.get("resize") is not None or checked.loader.batch_size == 1:
         return
     first: tuple[Path, tuple[int, int]] | None = None
     for file, _ in part.pairs:

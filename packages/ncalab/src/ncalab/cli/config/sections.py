@@ -11,6 +11,7 @@ import ncalab.tasks as tasks
 from ncalab.cli.config.check import Setting, check_name, check_settings, settings_of
 from ncalab.cli.paths import expand_home
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
+from ncalab.core.intensities import Normalization
 from ncalab.core.savable import SavableModel
 from ncalab.tasks import CascadeNCA
 from ncalab.tasks.images import MAX_PIXELS
@@ -34,18 +35,26 @@ class Picture:
     image: str
     size: int = 40
     padding: int = 4
+    normalize: str = "none"
     page: int | None = None
     max_pixels: int | None = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        if self.normalize != "none":
+            raise ValueError(
+                "data.normalize must be left out for GrowingNCADataset, got "
+                f"{self.normalize!r}: the picture is what is to be grown, and is drawn as it is"
+            )
         _check_least(self, {"size": 1, "padding": 0, "page": 0, "max_pixels": 1})
 
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """A folder with one folder of images for each class."""
+    """A folder with one folder of images for each class; how its images are prepared."""
 
     path: str
+    normalize: Normalization = "auto"
+    resize: tuple[int, int] | None = None
     page: int | None = None
     max_pixels: int | None = MAX_PIXELS
 
@@ -55,9 +64,8 @@ class ClassFolders:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is done to images and labels alike: brought to rows and columns; mirrored at random."""
+    """What is done at random to images and labels that are trained on: mirroring."""
 
-    resize: tuple[int, int] | None = None
     flip: bool = False
 
 
@@ -294,9 +302,10 @@ def _data(values: Section, task: str) -> tuple[str, Section, Changes]:
     both = own | (settings_of(Changes) if kind.changes else {})
     checked = _home_filled_in(check_settings("data", rest, both, name), _PATHS_OF_DATA)
     changes = Changes(**{key: value for key, value in checked.items() if key not in own})
-    if changes.resize is not None and min(changes.resize) < 1:
-        raise ValueError(f"data.resize must be at least 1 each, got {list(changes.resize)}")
     arguments = {key: value for key, value in checked.items() if key in own}
+    resize = arguments.get("resize")
+    if resize is not None and min(resize) < 1:
+        raise ValueError(f"data.resize must be at least 1 each, got {list(resize)}")
     if is_dataclass(kind.arguments):
         kind.arguments(**arguments)
     return name, arguments, changes

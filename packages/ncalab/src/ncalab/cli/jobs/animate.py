@@ -8,7 +8,7 @@ import click
 from torch import Tensor
 
 from ncalab.cli.jobs.files import check_output_file
-from ncalab.cli.jobs.images import read_input
+from ncalab.cli.jobs.given import Given, read_given, say_preparation
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks.images import MAX_PIXELS
@@ -43,8 +43,8 @@ def start_of(
     *,
     page: int | None = None,
     max_pixels: int | None = None,
-) -> Tensor:
-    """Return what a rollout starts from, shape ``(1, C or image channels, W, H)``.
+) -> Given:
+    """Return what a rollout starts from: a prepared image, or a seed.
 
     Args:
         model: The model.
@@ -60,18 +60,19 @@ def start_of(
     if image is not None:
         if size is not None:
             raise ValueError(f"--size must be left out with an image, got {size[0]} {size[1]}")
-        return read_input(model, image, page=page, max_pixels=max_pixels or MAX_PIXELS)[None]
+        say_preparation(model, weights)
+        return read_given(model, image, page=page, max_pixels=max_pixels or MAX_PIXELS)
     make_seed = getattr(model, "make_seed", None)
     if make_seed is None:
         raise ValueError(f"IMAGE must be given for a model of {model.task or 'its kind'}, got none")
     seed: Tensor = make_seed(*grid_of(weights, size))
-    return seed
+    return Given(seed[0])
 
 
 def animate_model(
     weights: Path, image: Path | None, output: Path, settings: AnimateSettings, *, force: bool
 ) -> None:
-    """Run a model once, and write what it shows after each step.
+    """Run a model once, and write what it shows after each step, in the size of the image.
 
     Args:
         weights: As in :func:`ncalab.cli.jobs.weights.find_weights`.
@@ -84,16 +85,18 @@ def animate_model(
     if output.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         raise ValueError(f"--output must be a .gif without the program ffmpeg, got {output}")
     model = load_model(weights, settings.device)
+    given = start_of(
+        model,
+        weights,
+        image,
+        settings.size,
+        page=settings.page,
+        max_pixels=settings.max_pixels,
+    )
+    shown = model.immutable_image_channels and given.original is not None
     animation = Animator(
         model,
-        start_of(
-            model,
-            weights,
-            image,
-            settings.size,
-            page=settings.page,
-            max_pixels=settings.max_pixels,
-        ),
+        given.image[None],
         settings.steps,
         settings.interval,
         overlay=settings.overlay,
@@ -102,6 +105,7 @@ def animate_model(
         style=settings.style,
         every=settings.every,
         rollout_seed=settings.seed,
+        picture=given.picture(model.num_image_channels) if shown else None,
     )
     animation.save(output)
     click.echo(f"{output}: {len(animation.frames)} frames of {animation.steps[-1]} steps")

@@ -1,5 +1,6 @@
 """What every training of the command line leaves behind, and says at the end."""
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 CURVES = "history.png"
 SAVED = "the trained model is saved"
+
+
+def shown_value(value: float | None) -> str:
+    """Return a metric as results have it; NaN, and JSON's null for it, is no number.
+
+    >>> shown_value(0.25), shown_value(None)
+    ('0.25', 'undefined')
+    """
+    return "undefined" if value is None or math.isnan(value) else f"{value:.6g}"
 
 
 @contextmanager

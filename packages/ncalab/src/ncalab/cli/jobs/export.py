@@ -1,6 +1,7 @@
 """Write models for other programs."""
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,15 @@ from pathlib import Path
 import click
 
 from ncalab.cli.jobs.animate import start_of
-from ncalab.cli.jobs.files import check_output_file
+from ncalab.cli.jobs.files import check_new, check_output_file
+from ncalab.cli.jobs.given import say_preparation
 from ncalab.cli.jobs.weights import load_model
-from ncalab.core import AbstractNCAModel
+from ncalab.core import AbstractNCAModel, Preparation
+from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.saving import atomic_write
+
+# Among the extra files of a program of torch.export.
+_IN_PROGRAM = "ncalab.preparation"
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "html": ".html"}
 
@@ -52,6 +58,9 @@ def export_model(
     check_output_file(output, [SUFFIXES[kind]], force=force)
     _check_options(kind, settings)
     model = load_model(weights)
+    beside = _beside(model, output) if kind != "html" else None
+    if beside is not None:
+        check_new([beside], force=force)
     writers: dict[str, Callable[[AbstractNCAModel, Path, Path, ExportSettings], None]] = {
         "onnx": _write_onnx,
         "torch": _write_program,
@@ -59,6 +68,23 @@ def export_model(
     }
     writers[kind](model, weights, output, settings)
     click.echo(f"{output}: {output.stat().st_size / 1024:.1f} KiB")
+    if beside is not None and model.preparation is not None:
+        _write_preparation(model.preparation, beside)
+        click.echo(f"{beside}: what has to be done to images before, which the program does not do")
+    elif kind != "html" and model.immutable_image_channels:
+        say_preparation(model, weights)
+
+
+def _beside(model: AbstractNCAModel, output: Path) -> Path | None:
+    """Return the file that tells how to prepare images for a program; None if nothing is known."""
+    if model.preparation is None or not model.immutable_image_channels:
+        return None
+    return output.with_name(f"{output.stem}.preparation.json")
+
+
+def _write_preparation(preparation: Preparation, path: Path) -> None:
+    data = {"description": preparation.describe(), PREPARATION_KEY: preparation.to_dict()}
+    atomic_write(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def _check_options(kind: str, settings: ExportSettings) -> None:
@@ -107,7 +133,9 @@ def _write_program(
         model, steps=settings.steps, fire_rate=settings.fire_rate, unroll=settings.unroll
     )
     data = io.BytesIO()
-    torch.export.save(program, data)
+    known = model.preparation
+    texts = {} if known is None else {_IN_PROGRAM: json.dumps(known.to_dict())}
+    torch.export.save(program, data, extra_files=texts)
     atomic_write(output, data.getvalue())
 
 
@@ -124,4 +152,4 @@ def _write_html(
         page=settings.page,
         max_pixels=settings.max_pixels,
     )
-    export_html(model, output, start, seed=settings.seed, title=settings.title)
+    export_html(model, output, start.image[None], seed=settings.seed, title=settings.title)

@@ -1,15 +1,16 @@
 """Describe a model and its training."""
 
 import json
-import math
 import shlex
 from pathlib import Path
 from typing import Any
 
+from ncalab.cli.jobs.ending import shown_value
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE
 from ncalab.cli.jobs.weights import find_weights, load_model
-from ncalab.core import AbstractNCAModel
+from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.json_file import read_json
+from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.rollout.standard import why_reach_unknown
 from ncalab.core.run_record import read_history_file
 from ncalab.tasks import CascadeNCA
@@ -53,11 +54,13 @@ def collect(weights: Path) -> Facts:
 
     Returns:
         "class", "task", "weights" (the file or folder read), "parameters" (their number), "bytes"
-        (of them), "steps", "receptive_field" (pixels, or None), "configuration", "history" (None
-        without one) and "next" (commands to go on with).
+        (of them), "steps", "receptive_field" (pixels, or None), "preparation" (of images; None if
+        it is not known), "configuration", "history" (None without one) and "next" (commands to go
+        on with).
     """
     model = load_model(weights)
     config = model.to_dict()
+    config.pop(PREPARATION_KEY, None)
     return {
         "class": config.pop("class"),
         "task": model.task,
@@ -66,6 +69,7 @@ def collect(weights: Path) -> Facts:
         "bytes": sum(p.nbytes for p in model.parameters()),
         "steps": model.inference_timesteps,
         "receptive_field": receptive_field(model),
+        "preparation": None if model.preparation is None else model.preparation.to_dict(),
         "configuration": config,
         "history": _history(weights),
         "next": [*_resumption(weights), *_suggestions(model, weights)],
@@ -83,14 +87,19 @@ def _history(weights: Path) -> Facts | None:
     return {
         "epochs": data["current_epoch"],
         "best_epoch": data["best_epoch"],
-        "decided_by": data["model"].get("validation_metric") if curves["metrics"] else "loss",
-        "best": data["best_accuracy"],
+        "decided_by": _deciding_metric(data["model"]) if curves["metrics"] else "loss",
+        "best": data["best_accuracy"] if data["best_epoch"] else None,
         "higher_is_better": data["higher_is_better"],
         "last_loss": total[-1],
         "test_metrics": data["test_metrics"],
         "seconds": sum(second or 0.0 for second in curves["seconds"]),
         "interrupted": data["interrupted"],
     }
+
+
+def _deciding_metric(config: Facts) -> Any:
+    """Return the validation metric of a model; of a cascade, that of the model it wraps."""
+    return config.get("wrapped", config).get("validation_metric")
 
 
 def _run_folder(weights: Path) -> Path:
@@ -142,11 +151,21 @@ def describe(weights: Path) -> str:
         "steps": _steps(facts["steps"]),
         "receptive field": "not known" if side is None else f"{side} x {side} pixels",
     }
-    lines = _table(rows)
+    lines = [*_table(rows), *_prepared(facts["preparation"])]
     lines += ["", "configuration", *_table(_flat(facts["configuration"]), "  ")]
     if facts["history"] is not None:
         lines += ["", "training", *_table(_history_rows(facts["history"]), "  ")]
     return "\n".join([*lines, "", "next", *(f"  {command}" for command in facts["next"])])
+
+
+def _prepared(preparation: Facts | None) -> list[str]:
+    """Say how images are prepared; not shortened, as the rows of a table are."""
+    said = (
+        "not told: images are taken as they are"
+        if preparation is None
+        else Preparation.from_dict(preparation).describe()
+    )
+    return [f"{'images':<15}  {said}"]
 
 
 def _steps(steps: Any) -> str:
@@ -164,16 +183,16 @@ def _flat(config: Facts, prefix: str = "") -> Facts:
 
 
 def _history_rows(history: Facts) -> Facts:
-    best = history["best"]
+    best, epoch = history["best"], history["best_epoch"]
     state = ", stopped by Ctrl-C" if history["interrupted"] else ""
     rows: Facts = {
         "epochs": f"{history['epochs']} in {history['seconds']:.0f} s{state}",
         f"best {history['decided_by']}": (
-            f"{math.nan if best is None else best:.6g} (epoch {history['best_epoch']})"
+            "undefined, in every epoch" if best is None else f"{best:.6g} (epoch {epoch})"
         ),
     }
     tests = history["test_metrics"].items()
-    return rows | {f"test {name}": "nan" if v is None else f"{v:.6g}" for name, v in tests}
+    return rows | {f"test {name}": shown_value(value) for name, value in tests}
 
 
 def _table(rows: Facts, indent: str = "") -> list[str]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ncalab.cli.jobs.files import check_new, short_name
-from ncalab.cli.jobs.images import find_images, read_input
+from ncalab.cli.jobs.given import Given, read_given, say_preparation
+from ncalab.cli.jobs.images import find_images
 from ncalab.cli.jobs.results import Results, results_of
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel, Prediction
@@ -48,11 +49,16 @@ class PredictSettings:
 
 @dataclass(frozen=True)
 class _Input:
-    """What is to be predicted from: its name, and the image or state ``(C, W, H)``."""
+    """What is to be predicted from, and its name."""
 
     path: Path
     name: str
-    image: Tensor
+    given: Given
+
+    @property
+    def image(self) -> Tensor:
+        """What the model takes, shape ``(C, W, H)``."""
+        return self.given.image
 
 
 class _Failures:
@@ -71,7 +77,9 @@ class _Failures:
 def predict_images(
     weights: Path, images: Sequence[Path], output: Path, settings: PredictSettings
 ) -> int:
-    """Predict from images, and write what the model's task is about.
+    """Predict from images, prepared as in training, and write what the model's task is about.
+
+    Results have the size of the image before it was prepared.
 
     Args:
         weights: As in :func:`ncalab.cli.jobs.weights.find_weights`.
@@ -99,6 +107,8 @@ def predict_images(
         raise ValueError("--size must be left out with images, which have their own")
     check_new(results.files(named), force=settings.force)
     check_writable_folder(output, name="--output")
+    if paths:
+        say_preparation(model, weights)
     failures = _Failures()
     inputs = (
         _read(model, named, settings, failures)
@@ -151,15 +161,15 @@ def _read(
     limit = settings.pixel_limit
     for name, path in named.items():
         try:
-            image = read_input(model, path, page=settings.page, max_pixels=limit)
-            yield _Input(path, name, image)
+            given = read_given(model, path, page=settings.page, max_pixels=limit)
+            yield _Input(path, name, given)
         except (ValueError, TypeError, OSError) as error:
             failures.add(path, error)
 
 
 def _seed(model: AbstractNCAModel, grid: tuple[int, int]) -> Iterator[_Input]:
     seed: Tensor = model.make_seed(*grid)  # type: ignore[operator]  # of a growing model
-    yield _Input(Path(SEED_NAME), SEED_NAME, seed[0])
+    yield _Input(Path(SEED_NAME), SEED_NAME, Given(seed[0]))
 
 
 def _batches(inputs: Iterable[_Input], size: int) -> Iterator[list[_Input]]:
@@ -193,7 +203,7 @@ def _run(
         return
     for number, each in enumerate(batch):
         try:
-            click.echo(results.write(each.name, each.path, each.image, prediction[number]))
+            click.echo(results.write(each.name, each.path, each.given, prediction[number]))
         except ValueError as error:
             failures.add(each.path, error)
 

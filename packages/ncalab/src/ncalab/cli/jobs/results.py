@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from ncalab.cli.jobs.given import Given
 from ncalab.cli.jobs.pixels import depth_counts, mask_image, straight, write_array, write_png
-from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction, Preparation
 from ncalab.core.saving import atomic_write
 from ncalab.viz import animator_styles
+from ncalab.viz.arrays import displayed
 from ncalab.viz.images import to_bytes
 from ncalab.viz.reading import DepthReading, reading_of
 
@@ -22,6 +25,12 @@ Array = np.ndarray
 
 # What has no colour in the file: outside of the figure, or unknown.
 _STYLE = animator_styles["dark"]
+
+
+def restored(plane: Array, given: Given, *, nearest: bool | None = None) -> Array:
+    """Bring one value a cell, shape ``(W, H)``, to the size of the image as it was given."""
+    tensor = torch.from_numpy(np.ascontiguousarray(plane))
+    return np.asarray(Preparation().restore(tensor, given.size, nearest=nearest))
 
 
 class Results(ABC):
@@ -63,13 +72,13 @@ class Results(ABC):
         """Number of characters of the longest ending."""
         return max(map(len, self._all_endings()), default=0)
 
-    def write(self, name: str, path: Path, image: Tensor, prediction: Prediction) -> str:
-        """Write the files of one image.
+    def write(self, name: str, path: Path, given: Given, prediction: Prediction) -> str:
+        """Write the files of one image, in its size before it was prepared.
 
         Args:
             name: What its files are called.
             path: The image's file.
-            image: The image, shape ``(C, W, H)``.
+            given: The image.
             prediction: Prediction of it, a batch of one.
 
         Returns:
@@ -78,10 +87,11 @@ class Results(ABC):
         Raises:
             ValueError: If the prediction cannot be written as asked.
         """
-        text = self._write(name, prediction)
+        text = self._write(name, given, prediction)
         if self.overlay and self.reading is not None:
-            shown = image[: self.model.num_image_channels].numpy()
-            plane = self.reading.planes(prediction)[0]
+            shown = displayed(given.picture(self.model.num_image_channels)[None])[0]
+            # Classes: what lies between two of them is none.
+            plane = restored(self.reading.planes(prediction)[0], given, nearest=True)
             self._save(name, "_overlay.png", to_bytes(self.reading.paint(shown, plane, _STYLE)))
         if self.save_state:
             state = np.moveaxis(prediction.output_array[0], 0, -1)
@@ -89,7 +99,7 @@ class Results(ABC):
         return f"{path}: {text}"
 
     @abstractmethod
-    def _write(self, name: str, prediction: Prediction) -> str:
+    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
         """Write what the task is about; say what it is."""
 
     def _save(self, name: str, ending: str, pixels: Array) -> None:
@@ -104,8 +114,9 @@ class Masks(Results):
 
     endings = ("_mask.png",)
 
-    def _write(self, name: str, prediction: Prediction) -> str:
-        mask = getattr(prediction, "mask")[0].cpu().numpy()  # noqa: B009 - of its subclass
+    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
+        found: Tensor = getattr(prediction, "mask")[0]  # noqa: B009 - of its subclass
+        mask = restored(found.cpu().numpy(), given)
         classes = max(2, self.model.num_output_channels)
         write_png(self.folder / f"{name}_mask.png", mask_image(mask, classes))
         shares = np.bincount(mask.ravel(), minlength=classes) / mask.size
@@ -132,13 +143,13 @@ class Classes(Results):
         """Return the table, and the files of each image, if there are any."""
         return [self.table, *super().files(names)]
 
-    def write(self, name: str, path: Path, image: Tensor, prediction: Prediction) -> str:
+    def write(self, name: str, path: Path, given: Given, prediction: Prediction) -> str:
         """Add a row to the table, and write the files of one image."""
-        text = super().write(name, path, image, prediction)
+        text = super().write(name, path, given, prediction)
         self.rows[-1].insert(0, str(path))
         return text
 
-    def _write(self, name: str, prediction: Prediction) -> str:  # noqa: ARG002
+    def _write(self, name: str, given: Given, prediction: Prediction) -> str:  # noqa: ARG002
         probabilities: Array = self.model.class_probabilities(prediction)[0].cpu().numpy()  # type: ignore[operator]
         best = int(probabilities.argmax())
         row = [str(best), self.names[best], *(f"{p:.6f}" for p in probabilities)]
@@ -178,9 +189,9 @@ class Depths(Results):
         self.png, self.unit = png, unit
         self.endings = ("_depth.png" if png else "_depth.npy", "_depth_color.png")
 
-    def _write(self, name: str, prediction: Prediction) -> str:
+    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
         reading = DepthReading(self.model)
-        depth = reading.planes(prediction)[0]
+        depth = restored(reading.planes(prediction)[0], given)
         if self.png:
             self._save(name, "_depth.png", depth_counts(depth, self.unit))
         else:
@@ -196,7 +207,7 @@ class Grown(Results):
 
     endings = ("_grown.png",)
 
-    def _write(self, name: str, prediction: Prediction) -> str:
+    def _write(self, name: str, given: Given, prediction: Prediction) -> str:  # noqa: ARG002
         image = np.clip(np.moveaxis(prediction.image_channels_np[0], 0, -1), 0, 1)
         file = self.folder / f"{name}_grown.png"
         write_png(file, Image.fromarray(to_bytes(straight(image))))

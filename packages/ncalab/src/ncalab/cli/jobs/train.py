@@ -11,7 +11,7 @@ from ncalab.cli.config.build import build_early_stopping, build_model, build_tra
 from ncalab.cli.config.data import Parts, read_parts
 from ncalab.cli.config.read import override, parse_override, read_config
 from ncalab.cli.config.sections import Checked, check_config
-from ncalab.cli.jobs.ending import save_curves, say_how_to_resume
+from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, shown_value
 from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
@@ -135,6 +135,14 @@ def _report(history: TrainingHistory, folder: Path) -> None:
     click.echo(f"weights: {folder / PRETRAINED}")
     save_curves(history, folder)
     for name, value in history.test_metrics.items():
-        click.echo(f"test_{name}={value:.6g}")
+        click.echo(f"test_{name}={shown_value(value)}")
     metric = model.validation_metric if history.metric_curves else "loss"
-    click.echo(f"best_{metric}={history.best_accuracy:.6g} epoch={history.best_epoch}")
+    if history.best_epoch:
+        click.echo(f"best_{metric}={history.best_accuracy:.6g} epoch={history.best_epoch}")
+        return
+    click.echo(f"best_{metric}=undefined epoch=none")
+    click.echo(
+        f"no best model could be chosen: {metric} was undefined after every epoch; "
+        "the weights are those of the last one",
+        err=True,
+    )
