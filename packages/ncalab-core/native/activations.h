@@ -5,7 +5,7 @@
 
 namespace {
 
-// The order of ncalab.core.rollout.compiled.spec.ACTIVATIONS.
+// The order of ncalab.core.rollout.cpu.compiled.spec.ACTIVATIONS.
 enum Activation { RELU, IDENTITY, LEAKY_RELU, TANH, SIGMOID, ELU, SILU };
 
 // Whether the derivative is computed from the value; else it is from what the value was made of.

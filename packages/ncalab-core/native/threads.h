@@ -17,7 +17,7 @@
 
 namespace {
 
-// Shared by the threads; mirrored by ncalab.core.rollout.compiled.structures.
+// Shared by the threads; mirrored by ncalab.core.rollout.cpu.compiled.structures.
 struct Team {
     int64_t bands;
     int64_t taken;  // tasks taken, of all phases

@@ -11,7 +11,7 @@
 
 namespace {
 
-// The order of ncalab.core.rollout.compiled.timing.KINDS.
+// The order of ncalab.core.rollout.cpu.compiled.timing.KINDS.
 enum Kind { LISTING, PERCEPTION, PRODUCTS, ACTIVATION, FILTERS_BACK, STATES, ALIVE_MASK, FRAME };
 
 inline int64_t nanoseconds() {

@@ -11,7 +11,8 @@ from torch.autograd.functional import hessian, hvp, jacobian, vhp
 from torch.func import functional_call
 
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import compiled, rollout, why_not_fused
+from ncalab.core.rollout import rollout, why_not_fused
+from ncalab.core.rollout.cpu import compiled
 from ncalab.core.rollout.double_backward import replay_backward
 from ncalab.core.rollout.replay import replay
 from ncalab.core.rollout.spec import RolloutSpec, parameters_of
