@@ -32,14 +32,16 @@ def plain(path: Path, page: int | None, max_pixels: int | None) -> Array:
 def segmentation(path: Path, page: int | None, max_pixels: int | None) -> Array:
     beside(path, "masks", np.uint8)
     dataset = SegmentationNCADataset(
-        path.parent.parent, [path.name], page=page, max_pixels=max_pixels
+        path.parent.parent, [path.name], page=page, max_pixels=max_pixels, normalize="none"
     )
     return np.moveaxis(dataset[0][0].numpy(), 0, -1)
 
 
 def depth(path: Path, page: int | None, max_pixels: int | None) -> Array:
     beside(path, "depths", np.uint16)
-    dataset = DepthDataset(path.parent.parent, [path.name], page=page, max_pixels=max_pixels)
+    dataset = DepthDataset(
+        path.parent.parent, [path.name], page=page, max_pixels=max_pixels, normalize="none"
+    )
     return np.moveaxis(dataset[0][0].numpy(), 0, -1)
 
 

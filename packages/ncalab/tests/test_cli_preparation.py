@@ -20,6 +20,7 @@ from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.intensities import NORMALIZATIONS
 from ncalab.core.resizing import resize_linear, resize_nearest
 from ncalab.tasks.segmentation.prediction import mask_of
+from ncalab.viz import Animator
 from ncalab.viz.reading import reading_of
 
 Array = np.ndarray
@@ -36,8 +37,8 @@ def image(number: int, dtype: Any) -> Array:
     rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
     disc = np.hypot(rows - 6 - number, columns - 10) < 5
     noise = np.random.default_rng(number).normal(0, 40, SIZE)
-    values = (500 + 700 * disc + noise).clip(400, 1600)
-    return (values if dtype == np.uint16 else values / 8).astype(dtype)
+    values: Array = (500 + 700 * disc + noise).clip(400, 1600)
+    return values.astype(dtype) if dtype == np.uint16 else (values / 8).astype(dtype)
 
 
 def write_data(task: str, dtype: Any) -> None:
@@ -233,15 +234,14 @@ def test_an_animation_runs_on_the_prepared_image_and_shows_its_own(
 ) -> None:
     train(run, task)
     seen: list[Any] = []
-    from ncalab.cli.jobs import animate
 
-    class Spy(animate.Animator):
+    class Spy(Animator):
         def __init__(self, nca: Any, seed: Tensor, *arguments: Any, **options: Any) -> None:
             seen.append(seed)
             super().__init__(nca, seed, *arguments, **options)
             seen.extend(self.frames)
 
-    monkeypatch.setattr(animate, "Animator", Spy)
+    monkeypatch.setattr("ncalab.cli.jobs.animate.Animator", Spy)
     overlay = [] if task == "classes" else ["--overlay"]
 
     result = run("animate", "run", path_of(task, 1), "--output", "a.gif", "--steps", 3, *overlay)

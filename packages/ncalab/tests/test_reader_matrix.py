@@ -14,8 +14,9 @@ from odd_files import BAD, GREY, ODD, Array, Bad, Odd
 from PIL import Image
 
 from ncalab.cli.config.class_folders import read_class_folders
+from ncalab.cli.config.sections import ClassFolders
 from ncalab.cli.jobs.animate import start_of
-from ncalab.cli.jobs.images import read_input
+from ncalab.cli.jobs.given import read_given
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import AbstractNCAModel
 from ncalab.estimators import NCAClassifier, NCASegmenter
@@ -43,24 +44,24 @@ def last(tensor: torch.Tensor) -> Array:
 
 
 def predicted_grey(path: Path, page: int | None) -> Array:
-    return last(read_input(model(1), path, page=page))
+    return last(read_given(model(1), path, page=page).image)
 
 
 def predicted_color(path: Path, page: int | None) -> Array:
-    return last(read_input(model(3), path, page=page))
+    return last(read_given(model(3), path, page=page).image)
 
 
 def predicted_opacity(path: Path, page: int | None) -> Array:
-    return last(read_input(model(4), path, page=page))
+    return last(read_given(model(4), path, page=page).image)
 
 
 def animated(path: Path, page: int | None) -> Array:
-    return last(start_of(model(3), path, path, None, page=page)[0])
+    return last(start_of(model(3), path, path, None, page=page).image)
 
 
 def grown_on(path: Path, page: int | None) -> Array:
     growing = GrowingNCAModel(CPU, num_hidden_channels=2)
-    return last(read_input(growing, path, page=page))
+    return last(read_given(growing, path, page=page).image)
 
 
 def target(path: Path, page: int | None) -> Array:
@@ -72,7 +73,8 @@ def target(path: Path, page: int | None) -> Array:
 def class_folders(path: Path, page: int | None) -> Array:
     (path.parent.parent / "other").mkdir()
     (path.parent.parent / "other" / path.name).write_bytes(path.read_bytes())
-    dataset, _ = read_class_folders(path.parent.parent, None, page=page)
+    where = ClassFolders(str(path.parent.parent), normalize="none", page=page)
+    dataset, _ = read_class_folders(where)
     return last(dataset[0][0])
 
 
@@ -464,7 +466,8 @@ def classes(workplace: Path) -> Path:
 def test_depths_mixed_in_class_folders_are_right_for_each_file(
     classes: Path, resize: tuple[int, int] | None
 ) -> None:
-    dataset, _ = read_class_folders(classes, resize)
+    where = ClassFolders(str(classes), normalize="none", resize=resize)
+    dataset, _ = read_class_folders(where)
 
     for image, _ in (dataset[0], dataset[1]):
         torch.testing.assert_close(image, torch.full_like(image, 0.2), atol=1e-6, rtol=0)
@@ -475,7 +478,7 @@ def test_what_systems_hide_in_class_folders_is_no_class_and_no_image(classes: Pa
     for name in ("cat/._0.png", "cat/.DS_Store", "dog/Thumbs.db", ".DS_Store", "__MACOSX/._cat"):
         (classes / name).write_bytes(b"\0\5\x16\7")
 
-    dataset, names = read_class_folders(classes, None)
+    dataset, names = read_class_folders(ClassFolders(str(classes)))
 
     assert names == ["cat", "dog"] and len(dataset) == 2
 
@@ -484,7 +487,7 @@ def test_floating_point_beyond_its_range_is_named(classes: Path) -> None:
     Image.fromarray(np.full((4, 4), 3.5, np.float32)).save(classes / "cat" / "1.tif")
 
     with pytest.raises(ValueError, match=r"1.tif must be in \[0, 1\], .* got 3.5 to 3.5"):
-        read_class_folders(classes, (4, 4))
+        read_class_folders(ClassFolders(str(classes), resize=(4, 4)))
     with pytest.raises(ValueError, match=r"in \[0, 1\] if it is floating point, got 3.5 to 3.5"):
         load_target(classes / "cat" / "1.tif", 4, 0)
 

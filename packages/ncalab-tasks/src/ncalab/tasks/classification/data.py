@@ -110,10 +110,6 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
             :func:`ncalab.core.intensities.normalized`.
         resize: W and H that images are brought to; None: they keep their size.
 
-    Attributes:
-        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
-            into its model.
-
     Raises:
         TypeError: If an array is none, or of another dtype.
         ValueError: If shapes do not go together, or a value is out of range.
@@ -143,7 +139,7 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images."""
+        """What is done to images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def __len__(self) -> int:

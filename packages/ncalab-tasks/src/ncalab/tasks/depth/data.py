@@ -64,10 +64,6 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         resize: W and H that images (by linear interpolation) and depth maps (the nearest values)
             are brought to; None: they keep their size.
 
-    Attributes:
-        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
-            into its model.
-
     Raises:
         FileNotFoundError: If a folder or file is missing.
         TypeError: If an argument has another type.
@@ -133,7 +129,7 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images."""
+        """What is done to images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:

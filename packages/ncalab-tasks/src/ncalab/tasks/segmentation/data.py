@@ -95,10 +95,6 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         resize: Rows W and columns H that images and masks are brought to; None: they keep
             their size.
 
-    Attributes:
-        preparation: What is done to images, :class:`ncalab.core.Preparation`. A training puts it
-            into its model.
-
     Raises:
         FileNotFoundError: If a folder, an image or a mask is missing.
         TypeError: If an argument has another type.
@@ -141,7 +137,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images."""
+        """What is done to images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def _check_files(self, *, progress: bool) -> tuple[int, list[Used]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncalab.cli.config.sections import ClassFolders
 from ncalab.core import Preparation
+from ncalab.core.intensities import resolved
 from ncalab.tasks import ClassificationDataset
 from ncalab.tasks.images import image_to_tensor, is_hidden, list_images, read_image
 from ncalab.tasks.images.folders import why_no_images
@@ -75,6 +76,7 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
             )
         for file in files:
             image = read_image(file, page=settings.page, max_pixels=settings.max_pixels)
+            _check_range(image, file, preparation)
             images.append(for_transform(preparation, image))
             labels.append(label)
             used.append(used_range(image))
@@ -86,3 +88,13 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
     warn_of_range(f"images of {path}", preparation, used)
     preparation = replace(preparation, channels=images[0].shape[2])
     return FolderDataset(images, labels, preparation), [folder.name for folder in folders]
+
+
+def _check_range(image: np.ndarray, file: Path, preparation: Preparation) -> None:
+    """Raise if an image has values that no other depth could have been scaled to."""
+    taken = resolved(preparation.normalize, image.dtype) == "none" and image.dtype.kind == "f"
+    if taken and not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(
+            f"{file} must be in [0, 1], as floating point is taken as it is without "
+            f"data.normalize, got {image.min()} to {image.max()}"
+        )
