@@ -52,7 +52,7 @@ def test_a_folder_of_ones_own_is_trained_on_and_measured(folder: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [("missing", "must have a depth map"), ("text", "must be a picture that can be read")],
+    [("missing", "must have a depth map"), ("text", "cannot be read as an image")],
 )
 def test_a_broken_folder_is_named_before_anything_is_written(
     folder: Path, tmp_path: Path, damage: str, message: str

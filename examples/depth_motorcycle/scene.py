@@ -39,8 +39,8 @@ FOCAL_LENGTH, BASELINE, DISPARITY_OFFSET = 994.978, 0.193001, 31.086  # pixels, 
 def resized(image: np.ndarray, mask: np.ndarray, factor: int) -> dict[str, Any]:
     """Shrink an image and its depth by a whole factor; depths are picked, not mixed."""
     height, width = (max(1, length // factor) for length in mask.shape)
-    if image.dtype != np.uint8:  # of a file of 16 bits
-        image = np.round(255 * image).astype(np.uint8)
+    if image.dtype != np.uint8:  # of a file of 16 bits, normalised
+        image = np.round(255 * image.clip(0, 1)).astype(np.uint8)
     small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
     depth = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
     return {"image": np.array(small), "mask": np.array(depth)}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ncalab.tasks import SegmentationNCADataset
 from ncalab.tasks.segmentation.pairs import find_pairs
@@ -12,25 +11,15 @@ from ncalab.tasks.segmentation.pairs import find_pairs
 Arrays = dict[str, np.ndarray]
 
 
-class Resized:
-    """Transform that brings images and masks to one size.
+class Mirrored:
+    """Transform that mirrors images and masks at random along both axes."""
 
-    Args:
-        size: Side of the square in pixels.
-        flip: Whether to mirror at random along both axes.
-    """
-
-    def __init__(self, size: int, *, flip: bool) -> None:
-        self.size, self.flip = size, flip
+    augments_only = True  # nothing that a prediction would have to repeat
 
     def __call__(self, *, image: np.ndarray, mask: np.ndarray) -> Arrays:
-        """Transform ``image`` ``(W, H, C)`` and ``mask`` ``(W, H)``, both uint8."""
-        sides = self.size, self.size
-        image, mask = np.squeeze(image), np.asarray(mask)
-        image = np.asarray(Image.fromarray(image).resize(sides, Image.Resampling.BILINEAR))
-        mask = np.asarray(Image.fromarray(mask).resize(sides, Image.Resampling.NEAREST))
+        """Transform ``image`` ``(W, H, C)`` and ``mask`` ``(W, H)``."""
         for axis in (0, 1):
-            if self.flip and torch.rand(()) < 0.5:
+            if torch.rand(()) < 0.5:
                 image, mask = np.flip(image, axis), np.flip(mask, axis)
         return {"image": image, "mask": mask}
 
@@ -57,7 +46,11 @@ def folder_splits(
     parts = {"test": names[:tenth], "val": names[tenth : 2 * tenth], "train": names[2 * tenth :]}
     train, val, test = (
         SegmentationNCADataset(
-            path, parts[part], Resized(size, flip=part == "train"), num_classes=classes
+            path,
+            parts[part],
+            Mirrored() if part == "train" else None,
+            num_classes=classes,
+            resize=(size, size),
         )
         for part in ("train", "val", "test")
     )

@@ -1,6 +1,7 @@
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,7 @@ def test_a_transform_has_the_name_of_its_class_or_function() -> None:
     assert transform_name(None) is None
     assert transform_name(Compose()) == "Compose"
     assert transform_name(np.flip) == "flip"
+    assert transform_name(partial(np.flip, axis=0)) == "flip"
     assert transform_name(Jitter()) is None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def transform_name(transform: Callable[..., Any] | None) -> str | None:
     >>> transform_name(np.flip)
     'flip'
     """
+    while isinstance(transform, partial):
+        transform = transform.func
     if transform is None or getattr(transform, "augments_only", False):
         return None
     name: str = getattr(transform, "__name__", type(transform).__name__)
