@@ -66,11 +66,7 @@ def test_channels_are_converted_before_values_are_measured() -> None:
     got = Preparation(channels=3, normalize="range").apply(grey)
 
     assert torch.equal(got[0], got[1]) and torch.equal(got[1], got[2])
-<<<<<<< HEAD
     assert got.min() == 0 and got.max() == 1
-=======
-    assert (got.min().item(), got.max().item()) == (0, 1)
->>>>>>> prepare
 
 
 def test_each_channel_is_standardised_by_the_given_numbers() -> None:
