@@ -48,11 +48,15 @@ def check_picture(nca: AbstractNCAModel, picture: Any) -> Array | None:
     """Return the picture that is shown in place of a model's image channels, or None.
 
     Raises:
+        TypeError: If it is not an array of numbers.
         ValueError: If it has another shape, or the model draws into its image channels.
     """
     if picture is None:
         return None
-    shown = to_numpy(picture).astype(np.float32)
+    shown = to_numpy(picture)
+    if shown.dtype.kind not in "buif":
+        raise TypeError(f"picture must be an array of numbers, got {picture!r:.80}")
+    shown = shown.astype(np.float32)
     if not nca.immutable_image_channels:
         raise ValueError("picture must be None for a model that draws into its image channels")
     if shown.ndim != 3 or shown.shape[0] != nca.num_image_channels or 0 in shown.shape:

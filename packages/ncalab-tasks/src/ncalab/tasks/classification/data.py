@@ -281,6 +281,8 @@ class IDXDataset(ClassificationDataset):
         resize: tuple[int, int] | None = None,
     ) -> None:
         _check_arguments(path, files, transform)
+        # Checked before anything is read.
+        Preparation(normalize=normalize, resize=resize)
         check_choice("split", split, get_args(IDXSplit))
         images = read_idx(find_idx_file(path, split, "images"))
         labels = read_idx(find_idx_file(path, split, "labels"))
@@ -318,6 +320,8 @@ class MedMNISTDataset(ClassificationDataset):
         resize: tuple[int, int] | None = None,
     ) -> None:
         _check_arguments(path, files, transform)
+        # Checked before anything is read.
+        Preparation(normalize=normalize, resize=resize)
         check_choice("split", split, get_args(MedMNISTSplit))
         images, labels = _read_npz(path, (f"{split}_images", f"{split}_labels"))
         if images.ndim == 4 and images.shape[3] not in (1, 3):
