@@ -137,11 +137,6 @@ def wide_layer(model: TinyModel) -> None:
     part(model, "rule.network")[0] = nn.Conv2d(27, 16, 3, padding=1)
 
 
-def grouped_layer(model: TinyModel) -> None:
-    part(model, "rule.network")[0] = nn.Conv2d(27, 18, 1, groups=3)
-    part(model, "rule.network")[2] = nn.Conv2d(18, 9, 1, bias=False)
-
-
 def foreign_perception(model: TinyModel) -> None:
     other = TinyModel(torch.device("cpu"), 4, 3, 2, hidden_size=16, filter_padding="zero")
     model.perception = other.perception
@@ -150,10 +145,8 @@ def foreign_perception(model: TinyModel) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (wide_layer, "see more than one cell"),
-        (grouped_layer, "a part of its channels"),
+        (wide_layer, "the rule is a MLPNCARule, whose updates of a cell depend on other cells"),
         (foreign_perception, "the perception is that of another model"),
-        (lambda m: parametrizations.weight_norm(part(m, "rule.network.0")), "has been rebuilt"),
         (
             lambda m: parametrizations.weight_norm(m.perception, "filters"),
             "the perception is a ParametrizedBasicNCAPerception",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
+from ncalab.core.argument_types import check_positive
 from ncalab.core.checks import (
     check_batch,
     check_choice,
@@ -117,6 +118,8 @@ class AbstractNCAModel(SavableModel, ABC):
         rule_args: Further keyword arguments of the rule's constructor.
         training_timesteps: Steps of a training rollout, or a range (min, max) without max.
         inference_timesteps: Likewise for predictions.
+        dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
+            run with another one, as ``nca.dt = 0.5`` and twice the steps.
 
     Raises:
         TypeError: If an argument has another type.
@@ -148,6 +151,8 @@ class AbstractNCAModel(SavableModel, ABC):
         rule_args: dict[str, Any] | None = None,
         training_timesteps: int | tuple[int, int] = 100,
         inference_timesteps: int | tuple[int, int] = 100,
+        *,
+        dt: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
@@ -180,6 +185,7 @@ class AbstractNCAModel(SavableModel, ABC):
         self.rule_type = rule_type
         check_type("rule_args", rule_args, Mapping, optional=True)
         self.rule_args = rule_args
+        self.dt = check_positive("dt", dt)
         self._check_combinations()
         device = check_device("device", device)
 
@@ -275,7 +281,7 @@ class AbstractNCAModel(SavableModel, ABC):
             Residual updates, shape ``(B, C, W, H)``.
         """
         update: Tensor = self.rule(self.perception(x, step))
-        return update
+        return update if self.dt == 1 else self.dt * update
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
         """Take one step: perceive, update the cells that fire, apply the alive mask.
