@@ -125,7 +125,8 @@ class Wrong(MLPNCARule):
     """The standard rule with a fault."""
 
     def __init__(self, *sizes: Any, fault: str = "", extra: Any = None) -> None:
-        super().__init__(*sizes[:4], nn.Tanh)
+        device, inputs, hidden, outputs = sizes
+        super().__init__(device, inputs, hidden, outputs, nn.Tanh)
         self.fault = fault
         if fault == "unused":
             self.unused = nn.Parameter(torch.ones(3))
