@@ -359,6 +359,7 @@ FROM_THE_BASE = {
     "_measure",
     "_predict_tiled",
     "named_metrics",
+    "extra_repr",
     "num_trainable_parameters",
 }
 

@@ -163,6 +163,18 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         steps = self.training_timesteps
         return steps if isinstance(steps, int) else steps[1]
 
+    def extra_repr(self) -> str:
+        """Summarise channels, steps and size, for ``repr``."""
+        channels = (self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
+        named = zip(channels, ("image", "hidden", "output"), strict=True)
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (
+            f"channels: {' | '.join(f'{count} {name}' for count, name in named)}\n"
+            f"steps: {self.training_timesteps} in training, {self.inference_timesteps} else; "
+            f"fire_rate={self.fire_rate}\n"
+            f"{parameters:,} parameters on {self.device}"
+        )
+
     def prepare_input(self, x: Tensor) -> Tensor:
         """Preprocess images before they are padded; the identity unless overridden.
 
