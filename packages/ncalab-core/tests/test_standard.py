@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as all_modules
 from torch.nn.utils import parametrizations
 
-from ncalab.core import AbstractNCAModel, BasicNCAPerception, MLPNCARule
+from ncalab.core import BasicNCAPerception, MLPNCARule
+from ncalab.core.automaton import Automaton
 from ncalab.core.rollout import rollout, tiled_rollout, why_not_fused
 
 STEPS = 3
@@ -95,7 +96,7 @@ def still(*_: Any) -> Tensor:
         (MLPNCARule, "forward", still),
         (nn.Conv2d, "forward", lambda layer, x: 0.5 * layer._conv_forward(x, layer.weight, None)),
         (nn.ReLU, "forward", lambda _, x: x),
-        (AbstractNCAModel, "_update", still),
+        (Automaton, "_update", still),
     ],
 )
 def test_a_method_of_a_class_that_is_replaced_is_obeyed(

@@ -1,17 +1,15 @@
 """Which rollouts a fast engine may serve: those whose parts are known, and do nothing else."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.rule import MLPNCARule, why_not_pointwise
 from ncalab.core.rule.cell_layers import is_matrix
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 # Elementwise, without parameters and without randomness.
 ELEMENTWISE = (
@@ -49,7 +47,7 @@ _PERCEPTION_METHODS = ("forward", "perceive", "time")
 
 
 def why_not_standard(
-    model: "AbstractNCAModel", x: Tensor, *, autocast_to: torch.dtype | None = None
+    model: Automaton, x: Tensor, *, autocast_to: torch.dtype | None = None
 ) -> str | None:
     """Say why only the reference engine can run this model on these states.
 
@@ -64,12 +62,12 @@ def why_not_standard(
     return why_not_standard_parts(model) or _other_mode(model, x, autocast_to)
 
 
-def why_not_standard_parts(model: "AbstractNCAModel") -> str | None:
+def why_not_standard_parts(model: Automaton) -> str | None:
     """Say which part of a model's step is not the standard one; None if all of them are."""
     return _why_other_parts(model, why_not_perceptron(model.rule))
 
 
-def why_unknown_step(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
     """Say why a step is not: linear views, a rule of any kind, fire and alive mask; None if it is.
 
     Args:
@@ -79,27 +77,25 @@ def why_unknown_step(model: "AbstractNCAModel", x: Tensor) -> str | None:
     return _why_other_parts(model) or _other_mode(model, x, None)
 
 
-def why_reach_unknown(model: "AbstractNCAModel") -> str | None:
+def why_reach_unknown(model: Automaton) -> str | None:
     """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
     if why_not_perceptron(model.rule) is None:
         return _why_other_parts(model)
     return _why_other_parts(model, why_not_pointwise(model.rule, model.dtype))
 
 
-def _why_other_parts(model: "AbstractNCAModel", of_rule: str | None = None) -> str | None:
+def _why_other_parts(model: Automaton, of_rule: str | None = None) -> str | None:
     return _overridden(model) or _other_perception(model) or of_rule or _hooked(model)
 
 
-def _overridden(model: "AbstractNCAModel") -> str | None:
-    from ncalab.core.model import AbstractNCAModel  # model imports rollout
-
+def _overridden(model: Automaton) -> str | None:
     for name in _STEP_METHODS:
-        if getattr(type(model), name) is not getattr(AbstractNCAModel, name):
+        if getattr(type(model), name) is not getattr(Automaton, name):
             return f"{type(model).__name__} overrides {name}"
         if name in vars(model):
             return f"the model has a {name} of its own"
-        if not _is_original(AbstractNCAModel, name):
-            return f"{name} of AbstractNCAModel has been replaced"
+        if not _is_original(Automaton, name):
+            return f"{name} of Automaton has been replaced"
     return None
 
 
@@ -117,7 +113,7 @@ def _is_known(thing: Any) -> bool:
     return getattr(thing, "__module__", "").partition(".")[0] in ("ncalab", "torch")
 
 
-def _other_perception(model: "AbstractNCAModel") -> str | None:
+def _other_perception(model: Automaton) -> str | None:
     if type(model.perception) is not BasicNCAPerception:
         return f"the perception is a {type(model.perception).__name__}"
     if model.perception.nca is not model:
@@ -142,7 +138,7 @@ def why_not_perceptron(rule: nn.Module) -> str | None:
     return None
 
 
-def _hooked(model: "AbstractNCAModel") -> str | None:
+def _hooked(model: Automaton) -> str | None:
     if torch.nn.modules.module._has_any_global_hook():
         return "there is a hook for all modules"
     for part in (model.perception, *model.rule.modules()):
@@ -165,9 +161,7 @@ def _replaced(part: nn.Module) -> str | None:
     return next((name for name in methods if not _is_original(type(part), name)), None)
 
 
-def _other_mode(
-    model: "AbstractNCAModel", x: Tensor, autocast_to: torch.dtype | None
-) -> str | None:
+def _other_mode(model: Automaton, x: Tensor, autocast_to: torch.dtype | None) -> str | None:
     parameters = [model.perception.filters, *model.rule.parameters()]
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"

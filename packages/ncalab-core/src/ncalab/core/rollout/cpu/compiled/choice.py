@@ -1,22 +1,18 @@
 """Which models the compiled engine serves."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
 from ncalab.core.rollout.standard import why_not_perceptron
 from ncalab.core.rule import why_not_pointwise
 
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
-
 # Cells of the batch with their frames are counted in 32 bits.
 MOST_CELLS = 2**31
 
 
-def why_not_compiled(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_not_compiled(model: Automaton, x: Tensor) -> str | None:
     """Say why the compiled engine cannot run a model on these states; None if it can.
 
     Args:
@@ -37,7 +33,7 @@ def why_not_compiled(model: "AbstractNCAModel", x: Tensor) -> str | None:
     return None
 
 
-def _why_other_rule(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def _why_other_rule(model: Automaton, x: Tensor) -> str | None:
     if why_not_perceptron(model.rule) is not None:
         return why_not_pointwise(model.rule, x.dtype)
     activation = model.rule.get_submodule("network.1")

@@ -4,17 +4,15 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain, compress, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
 from ncalab.core.rollout.spec import parameters_of
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 class Parameters(NamedTuple):
@@ -33,7 +31,7 @@ class Parameters(NamedTuple):
     out: Tensor
 
 
-def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Parameters]:
+def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]:
     """Collect what a rollout of a standard model needs, differentiably."""
     _, first, bias, last = parameters_of(model)
     spec, factors = read_cells(model, clock)
@@ -47,7 +45,7 @@ def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Pa
     return spec, Parameters(factors, into, biases, last.flatten(1))
 
 
-def read_cells(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Tensor]:
+def read_cells(model: Automaton, clock: FireClock) -> tuple[TapSpec, Tensor]:
     """Collect what a rollout needs besides the rule; return it, and the factors of the taps."""
     views, factors = _taps(model.perception.filters, fixed=model.num_learned_filters == 0)
     spec = TapSpec(
@@ -61,7 +59,7 @@ def read_cells(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Te
     return spec, factors
 
 
-def times_of(model: "AbstractNCAModel", clock: FireClock) -> Tensor | None:
+def times_of(model: Automaton, clock: FireClock) -> Tensor | None:
     """Return t/T at each step, shape ``(T,)``; None if cells do not perceive it."""
     if not model.use_temporal_encoding:
         return None

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import c_void_p
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
 from ncalab.core.rollout.cpu.compiled.group import Group
@@ -27,14 +28,11 @@ from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
 from ncalab.core.rollout.cpu.compiled.threads import Division, divide_evenly
 
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
-
 # Rows that a rule is called on at once: what it computes of them stays in the cache.
 BLOCK_ROWS = 1024
 
 
-def read_rows(model: "AbstractNCAModel", clock: FireClock) -> tuple["RowCells", list[Tensor]]:
+def read_rows(model: Automaton, clock: FireClock) -> tuple["RowCells", list[Tensor]]:
     """Collect what a rollout of a model with a pointwise rule needs, differentiably."""
     spec, factors = read_cells(model, clock)
     times = times_of(model, clock)
