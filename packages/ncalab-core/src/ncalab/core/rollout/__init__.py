@@ -83,7 +83,7 @@ def rollout(
             seed, the engine or ``checkpoint`` is not as described.
     """
     check_model("model", model)
-    check_state("x", x, model.num_channels)
+    check_state("x", x, model.num_channels, model.spatial_dims)
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))
