@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel
-from ncalab.core.export.rollout import export_plan, MLPNCARule
+from ncalab.core import AbstractNCAModel, MLPNCARule
+from ncalab.core.automaton import Automaton
+from ncalab.core.export.rollout import export_plan
 
 _MODES = {
     "zero": "constant",
@@ -19,7 +20,7 @@ _MODES = {
 }
 
 
-def eager_step(nca: AbstractNCAModel, x: Tensor, step: int = 0) -> Tensor:
+def eager_step(nca: Automaton, x: Tensor, step: int = 0) -> Tensor:
     """Take one step of every cell.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
