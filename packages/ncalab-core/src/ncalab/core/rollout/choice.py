@@ -10,7 +10,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.options import Engine, OnStep
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
-from ncalab.core.rollout.cpu.operations import stepper
+from ncalab.core.rollout.cpu.operations import engine as operations
 from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
 
@@ -60,7 +60,7 @@ def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
     """Return the fastest engine for a rollout that a fast one can serve."""
     if x.is_cuda:
         return cuda.run
-    return stepper.run if compiled.why_not_compiled(model, x) else compiled.run
+    return operations.run if compiled.why_not_compiled(model, x) else compiled.run
 
 
 def why_not_fused(model: Automaton, x: Tensor, on_step: OnStep | None = None) -> str | None:
