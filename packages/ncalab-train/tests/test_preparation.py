@@ -102,11 +102,13 @@ def test_parts_that_are_prepared_in_different_ways_are_told_of(
 def test_data_to_evaluate_on_that_are_prepared_in_another_way_are_told_of(
     part: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaders = [DataLoader(Prepared(), 2) for _ in range(3)]
-    loaders[part] = DataLoader(other(), 2)
+    train, val, test = (
+        DataLoader(other() if place == part else Prepared(), 2) for place in range(3)
+    )
     model = make_tiny(validation_metric="mse")
+    trainer = BasicNCATrainer(model, None, max_epochs=1, progress=False, batch_repeat=1)
 
-    BasicNCATrainer(model, None, max_epochs=1, progress=False, batch_repeat=1).train(*loaders)
+    trainer.train(train, val, test)
 
     told = [r.message for r in caplog.records if "prepared in another way" in r.message]
     assert len(told) == 1 and told[0].endswith(f"trained on: {KNOWN.describe()}")

@@ -20,8 +20,8 @@ from ncalab.core.tracing import stands_for_module
 _NOT_SAVED = frozenset({"device", "plot_function"})
 
 _EDITED = (
-    "%s; that counts, if it was edited by hand. If not, the file is damaged: read the model from %s, "
-    "which has a copy of what it was saved with"
+    "%s; that counts, if it was edited by hand. If not, the file is damaged: read the model from "
+    "%s, which has a copy of what it was saved with"
 )
 
 Model = TypeVar("Model", bound="SavableModel")

@@ -138,9 +138,7 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
         self.images = _check_images(images)
         self.labels = _check_labels(labels, len(self.images))
         self.transform = _check_transform(transform)
-        preparation = Preparation(
-            channels=self.images.shape[3], normalize=normalize, resize=resize
-        )
+        preparation = Preparation(channels=self.images.shape[3], normalize=normalize, resize=resize)
         used = [used_range(self.images)]
         self._preparation = settled(preparation, used)
         warn_of_range("images", self._preparation, used)
