@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.logging import getLogger
 
-# The extensions colab_links and repository_links are beside this file.
+# The extension repository_links is beside this file.
 sys.path.append(str(Path(__file__).parent))
 
 project = "ncalab"
@@ -18,15 +18,14 @@ copyright = "2026, the ncalab authors"
 release = version_of("ncalab")
 
 extensions = [
-    "myst_nb",
+    "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
-    "colab_links",
     "repository_links",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "notebooks"]
 html_theme = "furo"
 html_title = "ncalab"
 html_static_path = ["_static"]
@@ -38,14 +37,6 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-
-# Notebooks have no outputs in git: every build runs them, and ends if one fails.
-nb_execution_mode = "force"
-nb_execution_raise_on_error = True
-nb_execution_timeout = 600
-nb_merge_streams = True
-# Widgets would come from the network.
-nb_ipywidgets_js = {}
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
