@@ -92,7 +92,8 @@ def test_what_a_model_knew_holds_where_the_data_do_not_tell() -> None:
 def test_parts_that_are_prepared_in_different_ways_are_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    parts = Subset(ConcatDataset([Prepared(), other()]), [0, 5])
+    both = [Prepared(), other()]
+    parts: Dataset[tuple[Tensor, Tensor]] = Subset(ConcatDataset(both), [0, 5])
 
     assert train(None, parts).preparation is None
     assert [r.message for r in caplog.records if "parts of the training data" in r.message]
