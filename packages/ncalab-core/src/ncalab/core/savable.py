@@ -1,5 +1,6 @@
 """Models that save themselves, and are loaded from what was saved."""
 
+import logging
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -7,9 +8,17 @@ import torch
 
 from ncalab.core import saving
 from ncalab.core.checks import check_device
+from ncalab.core.config_edits import describe_edits
 from ncalab.core.described import DescribedModel
 
+_EDITED = (
+    "%s; that counts, if it was edited by hand. If not, the file is damaged: read the model from "
+    "%s, which has a copy of what it was saved with"
+)
+
 Model = TypeVar("Model", bound="SavableModel")
+
+logger = logging.getLogger(__name__)
 
 
 class SavableModel(DescribedModel):
@@ -45,6 +54,9 @@ class SavableModel(DescribedModel):
     def from_pretrained(cls, path: saving.PathLike, *, device: torch.device | str = "cpu") -> Self:
         """Rebuild a saved model: class, configuration and weights.
 
+        A ``config.json`` that has been edited counts, with a warning in the log of what is not as
+        the model was saved; the weights file has a copy of that, and can be read on its own.
+
         Args:
             path: Folder of :meth:`save_pretrained`, or one file of :meth:`save`.
             device: Where to create it.
@@ -58,14 +70,21 @@ class SavableModel(DescribedModel):
         """
         place = check_device("device", device)
         config, weights = saving.read_config(path)
+        named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
+        edits = describe_edits(named, config, saving.read_saved_config(weights) or config)
         try:
             model = cls.from_dict(config)
         except Exception as error:  # a constructor may stumble over what it reads in any way
-            named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
             reason = error if isinstance(error, TypeError | ValueError) else repr(error)
             raise ValueError(f"{named}: {reason}") from error
         told = model.preparation
-        saving.load_weights(model, weights)
-        if told is not None:
-            model.preparation = told  # the configuration counts, not what the weights repeat of it
+        try:
+            saving.load_weights(model, weights)
+        except ValueError as error:
+            if not edits:
+                raise
+            raise ValueError(f"{error}; {edits}") from error
+        if edits:
+            logger.warning(_EDITED, edits, weights)
+        model.preparation = told  # the configuration counts, not what the weights repeat of it
         return model.to(place).eval()
