@@ -34,7 +34,7 @@ def check_exportable(model: AbstractNCAModel) -> None:
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
-    if type(model)._run_stages is not AbstractNCAModel._run_stages:
+    if model.runner is not None:
         return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
     if (reason := why_not_standard_parts(model)) is not None:
         return reason
@@ -44,6 +44,17 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
         if not value.isfinite().all():
             return f"its weights must be finite, and {name} has NaN or infinite values"
     return None
+
+
+def describe_sight(model: AbstractNCAModel) -> str:
+    """Say in a sentence or two what one sees of a model."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    rule = f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
+    if not model.immutable_image_channels:
+        return f"{rule} Together they grow a picture."
+    if model.task == "segmentation":
+        return f"{rule} Together they find out which of them belong to what is looked for."
+    return f"{rule} Together they look at an image."
 
 
 def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
