@@ -374,3 +374,14 @@ def test_going_on_is_as_if_the_rollout_had_not_ended(make_model: MakeModel) -> N
     whole = model._go_on(first, 2, start=3, seed=4, samples=[2, 5])
 
     assert torch.equal(whole, rollout(model, x, 5, seed=4, samples=[2, 5]))
+
+
+def test_the_repr_names_channels_steps_and_parameters(make_model: MakeModel) -> None:
+    model = make_model(training_timesteps=(8, 12), inference_timesteps=9, fire_rate=0.25)
+
+    text = repr(model)
+
+    assert "  channels: 4 image | 3 hidden | 2 output\n" in text
+    assert "  steps: (8, 12) in training, 9 else; fire_rate=0.25\n" in text
+    assert f"  {sum(p.numel() for p in model.parameters()):,} parameters on cpu\n" in text
+    assert "BasicNCAPerception(2 Sobel filters, padding='reflect')" in text

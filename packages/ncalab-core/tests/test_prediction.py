@@ -62,3 +62,9 @@ def test_detach_drops_the_graph(make_model: MakeModel) -> None:
 
     assert prediction.logits.requires_grad
     assert not prediction.detach().logits.requires_grad
+
+
+def test_the_repr_names_steps_shapes_and_device(make_model: MakeModel) -> None:
+    assert repr(prediction_of(make_model)) == (
+        "Prediction(steps=5, output_image=(2, 9, 2, 3), logits=(2, 2, 2, 3), device='cpu')"
+    )

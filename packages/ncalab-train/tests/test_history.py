@@ -138,3 +138,8 @@ def test_no_epoch_with_a_value_is_no_best_value_of_0() -> None:
     assert (history.best_accuracy, history.best_epoch) == (-3.0, 2)
     history.update(3, make_tiny(), math.nan)
     assert (history.best_accuracy, history.best_epoch) == (-3.0, 2)
+
+
+def test_the_repr_summarises_the_training() -> None:
+    assert repr(filled()) == "TrainingHistory(epochs=2, loss=0.25, mse=1.25, best_epoch=2)"
+    assert repr(TrainingHistory(None, {}, 0, make_tiny())) == "TrainingHistory(epochs=0)"

@@ -243,6 +243,18 @@ class AbstractNCAModel(SavableModel, ABC):
         """Floating-point type of the model."""
         return self.get_buffer("_anchor").dtype
 
+    def extra_repr(self) -> str:
+        """Summarise channels, steps and size, for ``repr``."""
+        channels = (self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
+        named = zip(channels, ("image", "hidden", "output"), strict=True)
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (
+            f"channels: {' | '.join(f'{count} {name}' for count, name in named)}\n"
+            f"steps: {self.training_timesteps} in training, {self.inference_timesteps} else; "
+            f"fire_rate={self.fire_rate}\n"
+            f"{parameters:,} parameters on {self.device}"
+        )
+
     # One step
 
     def prepare_input(self, x: Tensor) -> Tensor:

@@ -82,6 +82,13 @@ class BasicNCAPerception(nn.Module):
         # The scale of torch's own depthwise convolutions: U(-1/k, 1/k) for k x k weights.
         self.filters = nn.Parameter(torch.empty(size).uniform_(-1, 1) / nca.kernel_size)
 
+    def extra_repr(self) -> str:
+        """Name the filters, for ``repr``."""
+        nca = self.nca
+        fixed = "Sobel and Laplace" if nca.use_laplace else "Sobel"
+        kind = "learned" if nca.num_learned_filters else fixed
+        return f"{self.num_filters} {kind} filters, padding={nca.filter_padding!r}"
+
     @property
     def num_filters(self) -> int:
         """Number of filters n."""

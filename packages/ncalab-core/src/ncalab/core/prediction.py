@@ -57,8 +57,11 @@ class Prediction:
         self.head_prediction = head_prediction
 
     def __repr__(self) -> str:
-        shape = tuple(self.output_image.shape)
-        return f"{type(self).__name__}(steps={self.steps}, output_image={shape})"
+        names = ["output_image", "logits"]
+        names += [] if self.head_prediction is None else ["head_prediction"]
+        shapes = ", ".join(f"{name}={tuple(getattr(self, name).shape)}" for name in names)
+        device = str(self.output_image.device)
+        return f"{type(self).__name__}(steps={self.steps}, {shapes}, device={device!r})"
 
     @property
     def image_channels(self) -> Tensor:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
-from tqdm import tqdm
 
+from ncalab.core.progress import bar_rows, progress_bar
 from ncalab.train.guard import Guard
 
 Shared = TypeVar("Shared")
@@ -97,8 +97,8 @@ def _shown(run: Iterator[Outcome[Result]], total: int, label: str) -> Iterator[O
     """Show a bar in a terminal, lines in a log file; a display that fails stops no task."""
     guard, bar = Guard(), None
     with guard(_DISPLAY):
-        if sys.stderr.isatty():
-            bar = tqdm(total=total, desc=f"{label}s", unit=label)
+        if bar_rows():
+            bar = progress_bar(total=total, desc=f"{label}s", unit=label)
     try:
         for done, outcome in enumerate(run, start=1):
             with guard(_DISPLAY):

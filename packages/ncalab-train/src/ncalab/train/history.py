@@ -99,6 +99,15 @@ class TrainingHistory:
         self.best_weights: dict[str, Tensor] | None = None
         self.average_weights: dict[str, Tensor] | None = None
 
+    def __repr__(self) -> str:
+        """Summarise the training in one line."""
+        latest = {"loss": self.loss[-1]} if self.loss else {}
+        values = {**latest, **self.metrics}
+        shown = "".join(f", {name}={value:.5g}" for name, value in values.items())
+        best = f", best_epoch={self.best_epoch}" if self.best_epoch else ""
+        where = "" if self.path is None else f", path={str(self.path)!r}"
+        return f"{type(self).__name__}(epochs={len(self.loss)}{shown}{best}{where})"
+
     def add_epoch(
         self,
         losses: Mapping[str, float],

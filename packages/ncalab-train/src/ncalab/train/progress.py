@@ -1,12 +1,11 @@
-"""Bars for a terminal, lines for a log file."""
+"""Bars for a terminal or a notebook, lines for a log file."""
 
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
+from ncalab.core.progress import bar_rows, progress_bar
 from ncalab.train.guard import Guard
 
 # Reading the loss from the device makes the host wait; twice a second is often enough to look at.
@@ -58,11 +57,14 @@ class Progress:
         return self
 
     def _open(self) -> None:
-        if not sys.stderr.isatty():
+        rows = bar_rows()
+        if not rows:
             return
-        self._outer = tqdm(total=self.epochs, initial=self.done, desc="training", unit="epoch")
-        if self.batches != 1:
-            self._inner = tqdm(
+        self._outer = progress_bar(
+            total=self.epochs, initial=self.done, desc="training", unit="epoch"
+        )
+        if self.batches != 1 and rows > 1:
+            self._inner = progress_bar(
                 total=self.batches, unit="batch", leave=False, mininterval=_SECONDS_BETWEEN_LOOKS
             )
 

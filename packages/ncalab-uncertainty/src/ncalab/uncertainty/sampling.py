@@ -6,12 +6,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_choice, check_flag
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed, draw_seed
+from ncalab.core.progress import progress_bar
 from ncalab.uncertainty.estimator import UncertaintyEstimator
 from ncalab.uncertainty.spread import Gathering, Spread, has_classes
 
@@ -128,6 +128,6 @@ class SamplingEstimator(UncertaintyEstimator):
         heatmap = spread.relative if self.normalize else getattr(spread, self.measure)
         return heatmap, spread.predictions
 
-    def _bar(self, total: int, unit: str) -> "tqdm[Any]":
+    def _bar(self, total: int, unit: str) -> Any:
         name = type(self).__name__
-        return tqdm(total=total, desc=name, unit=unit, disable=not self.progress)
+        return progress_bar(total=total, desc=name, unit=unit, disable=not self.progress)

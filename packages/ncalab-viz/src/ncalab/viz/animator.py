@@ -18,6 +18,7 @@ from ncalab.core.fire import check_seed, draw_seed
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style
 from ncalab.viz.painter import Painter, check_picture, first_state
+from ncalab.viz.player import player_html
 from ncalab.viz.reading import DepthReading
 from ncalab.viz.reel import Reel
 from ncalab.viz.stage import DPI, Stage
@@ -27,6 +28,8 @@ Array = np.ndarray
 
 # Of so many classes, a legend would be larger than the picture.
 _LONGEST_LEGEND = 20
+# Of more frames, a page that holds a few animations would be slow to load.
+_MOST_IN_NOTEBOOK = 120
 
 
 class _Animation(FuncAnimation):
@@ -199,6 +202,23 @@ class Animator:
         parts += [self._verdicts[place]] if self._verdicts[place] else []
         return self._stage.draw(self.frames[place], "   ".join(parts), step / last)
 
+    def __repr__(self) -> str:
+        """Summarise what is shown in one line."""
+        last, count = self.steps[-1], len(self.frames)
+        return f"{type(self).__name__}({type(self.nca).__name__}, steps={last}, frames={count})"
+
+    def _repr_html_(self) -> str:
+        """Return a player with a slider, for notebooks; of many frames, it holds some."""
+        count = len(self.frames)
+        places = np.linspace(0, count - 1, min(count, _MOST_IN_NOTEBOOK)).round().astype(int)
+        return player_html(
+            [self._image(int(place)) for place in places],
+            interval=round(self.interval * count / len(places)),
+            pause=self.repeat_delay,
+            repeat=self.repeat,
+            name=repr(self),
+        )
+
     def images(self) -> Iterator[Image.Image]:
         """Draw the frames, one at a time.
 
@@ -206,8 +226,11 @@ class Animator:
             RGB images, all of one size.
         """
         for place in range(len(self.frames)):
-            self._draw_frame(place)
-            yield self._stage.image()
+            yield self._image(place)
+
+    def _image(self, place: int) -> Image.Image:
+        self._draw_frame(place)
+        return self._stage.image()
 
     def save(self, path: str | Path) -> None:
         """Write the animation; a file that was there is replaced when the new one is complete.

@@ -1,5 +1,6 @@
 """Figures that pyplot does not know of."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,14 +17,27 @@ SMALL = 8
 _PANEL, _LEAST, _MOST = 1.4, 0.4, 2.8
 
 
+class UnmanagedFigure(Figure):
+    """A figure that pyplot does not know of, so that nobody has to close it.
+
+    A notebook shows it when it is the value of a cell; pyplot would show only its own figures.
+    """
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as a PNG, for notebooks."""
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """Create a figure that pyplot does not know of, so that nobody has to close it.
+    """Create an empty :class:`UnmanagedFigure`.
 
     Args:
         width: In inches.
         height: In inches.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = UnmanagedFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ncalab.core.checks import check_choice, check_flag, check_int, check_model, check_samples
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
+from ncalab.core.progress import progress_bar
 from ncalab.core.rollout.choice import Engine, run
 from ncalab.core.rollout.grid_store import Grid, StateArray, check_out, check_states, grid_of
 from ncalab.core.rollout.standard import why_reach_unknown
@@ -133,7 +133,7 @@ def tiled_rollout(
     check_out(result, x)
     clock = FireClock(seed, model.fire_rate, samples, start, steps, model.device)
     total = x.shape[0] * math.ceil(x.shape[2] / tiling.columns) * math.ceil(steps / tiling.steps)
-    with torch.no_grad(), tqdm(total=total, unit="tile", disable=not progress) as bar:
+    with torch.no_grad(), progress_bar(total=total, unit="tile", disable=not progress) as bar:
         for sample in range(x.shape[0]):
             source, target = grid_of(x, sample), grid_of(result, sample)
             for part in _passes(clock, sample, tiling.steps):

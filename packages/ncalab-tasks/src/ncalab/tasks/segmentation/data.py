@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from ncalab.core import Preparation
 from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_flag, check_int
 from ncalab.core.intensities import Normalization
+from ncalab.core.progress import progress_bar
 from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.images import (
@@ -152,7 +152,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         # Decoders run outside of Python's lock.
         with ThreadPoolExecutor() as threads:
             read = threads.map(self._try, range(len(self)))
-            bar = tqdm(
+            bar = progress_bar(
                 read,
                 desc="Checking images and masks",
                 total=len(self),
