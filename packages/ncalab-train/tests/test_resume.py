@@ -126,6 +126,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "warm-up": {"warmup_steps": 20},
     "noise and accumulation": {"model": {"pad_noise": True}, "accumulate": 2},
     "momentum": {"optimizer_method": "sgd", "gradient_clipping": True},
+    "muon": {
+        "optimizer_method": "muon",
+        "scheduler": lambda o: CosineAnnealingLR(o, 40, 1e-3),
+        "scheduler_interval": "batch",
+        "warmup_steps": 5,
+        "gradient_clipping": True,
+        "ema_decay": 0.9,
+        "pool": lambda: Pool(size=6),
+        "accumulate": 2,
+    },
     "half precision": {"precision": "bf16", "checkpoint": "auto"},
     "all": {
         "pool": lambda: Pool(damage=True, size=6),

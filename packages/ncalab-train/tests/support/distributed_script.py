@@ -21,7 +21,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "plain": {"gradient_normalization": True},
     "pool": {"pool": True, "accumulate": 2, "batch_repeat": 2},
     "noise": {"noise": True, "ema_decay": 0.9, "lr_scheduler": lambda o: StepLR(o, 2, 0.5)},
-    "resumed": {"epochs": (2, 5), "gradient_clipping": True},
+    "resumed": {"epochs": (2, 5), "gradient_clipping": True, "optimizer_method": "muon"},
 }
 
 

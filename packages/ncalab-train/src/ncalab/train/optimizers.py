@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
+
+from ncalab.train.muon import MuonWithAdam, rule_matrices
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -17,6 +20,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adafactor": torch.optim.Adafactor,
     "rmsprop": torch.optim.RMSprop,
     "sgd": torch.optim.SGD,
+    "muon": MuonWithAdam,
 }
 _WITH_BETAS = ("adam", "adamw")
 
@@ -26,27 +30,84 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler]
 def default_lr(method: str) -> float:
     """Return the learning rate of a method unless told otherwise.
 
-    >>> default_lr("adam"), default_lr("sgd")
-    (0.0016, 0.01)
+    >>> default_lr("adam"), default_lr("sgd"), default_lr("muon")
+    (0.0016, 0.01, 0.06)
     """
+    if method == "muon":
+        return 0.06
     return 16e-4 if method in _WITH_BETAS else 1e-2
 
 
+@dataclass(frozen=True)
+class MuonOptions:
+    """Options of "muon" beyond those that other methods have.
+
+    Attributes:
+        adam_lr: Learning rate of Adam, for parameters that are no matrices of a rule.
+        momentum: Momentum of the matrices.
+        iterations: Number of Newton-Schulz iterations.
+    """
+
+    adam_lr: float = default_lr("adam")
+    momentum: float = 0.9
+    iterations: int = 5
+
+
 def make_optimizer(
-    method: str, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]
+    method: str,
+    model: nn.Module,
+    parameters: Iterable[nn.Parameter],
+    lr: float,
+    betas: tuple[float, float],
+    *,
+    muon: MuonOptions | None = None,
 ) -> Optimizer:
     """Create an optimiser.
 
     Args:
         method: Key of ``OPTIMIZERS``.
-        parameters: What to train.
-        lr: Learning rate.
+        model: The model that is trained.
+        parameters: Which of its parameters to train.
+        lr: Learning rate; with "muon", that of the rule's matrices.
         betas: Averaging coefficients of Adam and AdamW.
+        muon: Options of "muon".
+
+    Raises:
+        ValueError: If the method is "muon" and no matrix of a rule is to be trained.
     """
+    trained = list(parameters)
+    if method == "muon":
+        return _make_muon(model, trained, lr, betas, muon or MuonOptions())
     options: dict[str, Any] = {"betas": betas} if method in _WITH_BETAS else {}
     if method == "sgd":
         options = {"momentum": 0.9, "nesterov": True}
-    return OPTIMIZERS[method](list(parameters), lr=lr, **options)
+    return OPTIMIZERS[method](trained, lr=lr, **options)
+
+
+def _make_muon(
+    model: nn.Module,
+    trained: list[nn.Parameter],
+    lr: float,
+    betas: tuple[float, float],
+    options: MuonOptions,
+) -> MuonWithAdam:
+    own = {id(parameter) for parameter in rule_matrices(model)}
+    matrices = [parameter for parameter in trained if id(parameter) in own]
+    if not matrices:
+        raise ValueError(
+            "optimizer_method must be another one than 'muon' for a model whose rule has no "
+            f"weight matrix to train, got {type(model).__name__}"
+        )
+    others = [parameter for parameter in trained if id(parameter) not in own]
+    return MuonWithAdam(
+        matrices,
+        others,
+        lr=lr,
+        adam_lr=options.adam_lr,
+        betas=betas,
+        momentum=options.momentum,
+        iterations=options.iterations,
+    )
 
 
 def schedule(

@@ -22,6 +22,7 @@ from ncalab.train.history import TrainingHistory
 from ncalab.train.metrics import check_metric
 from ncalab.train.optimizers import (
     OPTIMIZERS,
+    MuonOptions,
     SchedulerFactory,
     check_scheduled_parameters,
     default_lr,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The limit of torch.optim.Muon.
+_MOST_ITERATIONS = 99
 _OF_ONE_RUN = ("nca", "model_path")
 
 
@@ -63,13 +66,15 @@ class BasicNCATrainer:
             ``best_model.safetensors``, ``history.json`` and ``history.csv``. None: nothing is
             saved.
         gradient_clipping: Whether to clip the norm of all gradients to 1.
-        lr: Initial learning rate; if None, 16e-4 for Adam and AdamW, 1e-2 for the others.
+        lr: Initial learning rate; if None, 16e-4 for Adam and AdamW, 6e-2 for Muon, 1e-2 for the
+            others.
         lr_gamma: Factor of the learning rate per epoch, unless a scheduler is given.
         adam_betas: Averaging coefficients of Adam and AdamW.
         batch_repeat: How often each batch is repeated within itself: more rollouts of the same
             images, with other cells firing.
         max_epochs: Number of epochs.
-        optimizer_method: "adam", "adamw", "adagrad", "adafactor", "rmsprop" or "sgd".
+        optimizer_method: "adam", "adamw", "adagrad", "adafactor", "rmsprop", "sgd", or "muon":
+            Muon for the weight matrices of update rules, Adam for all other parameters.
         pool: Sample pool that rollouts start from and return to.
         lr_scheduler: A scheduler, whose optimiser is then used, or a function that makes one of
             an optimiser. ReduceLROnPlateau sees the deciding metric.
@@ -92,6 +97,10 @@ class BasicNCATrainer:
             memory that grows with the root of the number of steps, or every how many.
         skip_nonfinite: Whether to skip a step whose loss or gradient is not finite, instead of
             ending the training. Costs a host synchronisation per step.
+        adam_lr: With "muon", initial learning rate of the parameters that Adam trains; the
+            schedule scales it like ``lr``.
+        muon_momentum: With "muon", momentum of the matrices, in [0, 1).
+        muon_iterations: With "muon", number of Newton-Schulz iterations, 1 to 99.
         accelerator: Handle of Hugging Face Accelerate on the processes that share the training.
             None: made, if ``accelerate launch`` or ``torchrun`` started several.
 
@@ -123,6 +132,9 @@ class BasicNCATrainer:
         accumulate: int = 1,
         checkpoint: Checkpoint = None,
         skip_nonfinite: bool = False,
+        adam_lr: float = 16e-4,
+        muon_momentum: float = 0.9,
+        muon_iterations: int = 5,
         accelerator: "Accelerator | None" = None,
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
@@ -164,6 +176,14 @@ class BasicNCATrainer:
             check_int("checkpoint", checkpoint, minimum=1)
         self.checkpoint = checkpoint
         self.skip_nonfinite = check_flag("skip_nonfinite", skip_nonfinite)
+        self.adam_lr = check_positive("adam_lr", adam_lr)
+        check_decays("muon_momentum", [muon_momentum])
+        self.muon_momentum = muon_momentum
+        self.muon_iterations = check_int("muon_iterations", muon_iterations, minimum=1)
+        if muon_iterations > _MOST_ITERATIONS:
+            raise ValueError(
+                f"muon_iterations must be at most {_MOST_ITERATIONS}, got {muon_iterations}"
+            )
         check_accelerator(accelerator)
         self.accelerator = accelerator
 
@@ -220,7 +240,10 @@ class BasicNCATrainer:
         if isinstance(self.lr_scheduler, LRScheduler):
             optimizer = self.lr_scheduler.optimizer
         else:
-            optimizer = make_optimizer(self.optimizer_method, trained, self.lr, self.adam_betas)
+            muon = MuonOptions(self.adam_lr, self.muon_momentum, self.muon_iterations)
+            optimizer = make_optimizer(
+                self.optimizer_method, self.nca, trained, self.lr, self.adam_betas, muon=muon
+            )
         return optimizer, head_optimizer, schedule(optimizer, self.lr_scheduler, self.lr_gamma)
 
     def _train_iteration(
@@ -412,4 +435,7 @@ _SHOWN = (
     "precision",
     "accumulate",
     "checkpoint",
+    "adam_lr",
+    "muon_momentum",
+    "muon_iterations",
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -15,7 +14,6 @@ from ncalab.cli.config.sections import FILLED, Checked
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
-from ncalab.train.optimizers import make_optimizer, schedule
 
 # Share of a one-cycle schedule's steps in which the rate rises, unless a setting says so.
 _RISE = 0.3
@@ -87,11 +85,12 @@ def _schedule(
     if name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys():
         shortest = _shortest_cycle(arguments) if name == "OneCycleLR" else 1
         arguments[FILLED[name]] = max(length, shortest)
-    if name == "OneCycleLR":
-        arguments.setdefault("max_lr", trainer.lr)
 
     def make(optimizer: Optimizer) -> LRScheduler:
-        made: LRScheduler = getattr(lr_scheduler, name)(optimizer, **arguments)
+        # The trainer's rates: "muon" has one for the matrices and one for all else.
+        rates = {"max_lr": [group["lr"] for group in optimizer.param_groups]}
+        given = {**rates, **arguments} if name == "OneCycleLR" else arguments
+        made: LRScheduler = getattr(lr_scheduler, name)(optimizer, **given)
         return made
 
     return make
@@ -104,12 +103,10 @@ def _shortest_cycle(arguments: dict[str, Any]) -> int:
 
 
 def _try_schedule(trainer: BasicNCATrainer) -> None:
-    """Make the schedule once, of an optimiser that trains nothing."""
-    parameters = [nn.Parameter(torch.zeros(1))]
-    optimizer = make_optimizer(trainer.optimizer_method, parameters, trainer.lr, trainer.adam_betas)
+    """Make the schedule once, of an optimiser that takes no step."""
     with _placed("scheduler"):
         try:
-            schedule(optimizer, trainer.lr_scheduler, trainer.lr_gamma)
+            optimizer, *_ = trainer._make_optimizers()
         except ZeroDivisionError:
             raise ValueError("one of its phases has no step; raise total_steps") from None
         rate = optimizer.param_groups[0]["lr"]
