@@ -215,7 +215,9 @@ def main() -> None:
     """Train and measure every recipe on every picture with every seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures with transparency")
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), metavar="NAME[,KEY=VALUE...]")
+    parser.add_argument(
+        "--recipes", nargs="+", default=list(RECIPES), metavar="NAME[,KEY=VALUE...]"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=120, help="CPU seconds of a training")
     parser.add_argument("--size", type=int, default=40, help="longer side in cells")

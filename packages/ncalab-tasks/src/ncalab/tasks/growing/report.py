@@ -90,6 +90,11 @@ class GrowthReport:
         """Whether every cut closes."""
         return all(cut.heals for cut in self.cuts)
 
+    @property
+    def pause_after(self) -> int:
+        """The step to stop at, so that only what was learned is shown; 0 for none."""
+        return self.drifts_after or 0 if self.reached else self.arrival
+
     def verdict(self) -> str:
         """Say in a few words what can be expected of the model."""
         if not self.reached:
@@ -170,7 +175,6 @@ def _shown_steps(arrival: int, length: int) -> list[int]:
 
 
 def _mse(state: Tensor, target: Tensor) -> float:
-    # What a screen shows: colours beyond its range look like those at its end.
     value = (state[:, :4] - target).square().mean().item()
     return value if math.isfinite(value) else math.inf
 
