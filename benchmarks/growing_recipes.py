@@ -5,7 +5,7 @@
 
 Each training gets the same number of CPU seconds of one thread. Prints, for each training, the mean
 squared error of pictures that were grown from the seed after 64, 96, 200, 500 and 1,000 steps, and
-for cuts at two places, 150 steps later, the error as a multiple of the error before the cut. A circle
+for cuts at two places, 150 steps later, the error as a multiple of the error before the cut: a circle
 whose diameter is a quarter of the grid's width is cut out at step 96. Without --recipes, all are
 compared. --json appends one line for each training.
 """
