@@ -1,17 +1,13 @@
 """Which rollouts a fast engine may serve: those whose every part is the standard one."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.rollout.spec import parameters_of
 from ncalab.core.rule import MLPNCARule
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 # Elementwise, without parameters and without randomness.
 ELEMENTWISE = (
@@ -49,7 +45,7 @@ _PERCEPTION_METHODS = ("forward", "perceive", "time")
 
 
 def why_not_standard(
-    model: "AbstractNCAModel", x: Tensor, *, autocast_to: torch.dtype | None = None
+    model: Automaton, x: Tensor, *, autocast_to: torch.dtype | None = None
 ) -> str | None:
     """Say why only the reference engine can run this model on these states.
 
@@ -69,21 +65,19 @@ def why_not_standard(
     )
 
 
-def why_reach_unknown(model: "AbstractNCAModel") -> str | None:
+def why_reach_unknown(model: Automaton) -> str | None:
     """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
     return _overridden(model) or _other_parts(model) or _hooked(model)
 
 
-def _overridden(model: "AbstractNCAModel") -> str | None:
-    from ncalab.core.model import AbstractNCAModel  # model imports rollout
-
+def _overridden(model: Automaton) -> str | None:
     for name in _STEP_METHODS:
-        if getattr(type(model), name) is not getattr(AbstractNCAModel, name):
+        if getattr(type(model), name) is not getattr(Automaton, name):
             return f"{type(model).__name__} overrides {name}"
         if name in vars(model):
             return f"the model has a {name} of its own"
-        if not _is_original(AbstractNCAModel, name):
-            return f"{name} of AbstractNCAModel has been replaced"
+        if not _is_original(Automaton, name):
+            return f"{name} of Automaton has been replaced"
     return None
 
 
@@ -95,7 +89,7 @@ def _is_original(cls: type, name: str) -> bool:
     return is_method and is_ours and not hasattr(method, "__wrapped__")
 
 
-def _other_parts(model: "AbstractNCAModel") -> str | None:
+def _other_parts(model: Automaton) -> str | None:
     if type(model.perception) is not BasicNCAPerception:
         return f"the perception is a {type(model.perception).__name__}"
     if model.perception.nca is not model:
@@ -120,7 +114,7 @@ def _is_pointwise(layer: nn.Conv2d) -> bool:
     return shape == ((1, 1), (1, 1), (0, 0), 1)
 
 
-def _hooked(model: "AbstractNCAModel") -> str | None:
+def _hooked(model: Automaton) -> str | None:
     if torch.nn.modules.module._has_any_global_hook():
         return "there is a hook for all modules"
     for part in (model.perception, *model.rule.modules()):
@@ -141,9 +135,7 @@ def _replaced(part: nn.Module) -> str | None:
     return next((name for name in methods if not _is_original(type(part), name)), None)
 
 
-def _other_mode(
-    model: "AbstractNCAModel", x: Tensor, autocast_to: torch.dtype | None
-) -> str | None:
+def _other_mode(model: Automaton, x: Tensor, autocast_to: torch.dtype | None) -> str | None:
     parameters = parameters_of(model)
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"

@@ -1,20 +1,16 @@
 """Which standard models the compiled engine serves."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 # Cells of the batch with their frames are counted in 32 bits.
 MOST_CELLS = 2**31
 
 
-def why_not_compiled(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_not_compiled(model: Automaton, x: Tensor) -> str | None:
     """Say why the compiled engine cannot run a standard model on these states; None if it can.
 
     Args:

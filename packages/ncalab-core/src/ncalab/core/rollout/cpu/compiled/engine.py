@@ -3,24 +3,22 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.options import OnStep
 from ncalab.core.rollout.cpu.compiled.batch import Batch, Cells
 from ncalab.core.rollout.cpu.compiled.parameters import read_model
 from ncalab.core.rollout.cpu.compiled.perceptron import PerceptronCells
 from ncalab.core.rollout.double_backward import must_replay, replay_backward
-from ncalab.core.rollout.reference import OnStep
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     on_step: OnStep | None = None,

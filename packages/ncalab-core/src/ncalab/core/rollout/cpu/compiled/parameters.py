@@ -3,17 +3,15 @@
 import math
 from functools import lru_cache
 from itertools import accumulate, chain, compress, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
 from ncalab.core.rollout.spec import parameters_of
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 class Parameters(NamedTuple):
@@ -32,7 +30,7 @@ class Parameters(NamedTuple):
     out: Tensor
 
 
-def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Parameters]:
+def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]:
     """Collect what a rollout of a standard model needs, differentiably."""
     filters, first, bias, last = parameters_of(model)
     views, factors = _taps(filters, fixed=model.num_learned_filters == 0)
