@@ -25,12 +25,12 @@ class Scripted(GrowingNCAModel):
         on_step = options.get("on_step")
         state = image.clone()
         if on_step is None and not self.heals:
-            return self._read_out(state, steps)
+            return Prediction(self, steps, state, state[:, :4])
         for step in range(1, steps + 1):
             state[:, :4] = TARGET + math.sqrt(self.error_at(step))
             if on_step is not None:
                 on_step(step, state)
-        return self._read_out(state, steps)
+        return Prediction(self, steps, state, state[:, :4])
 
 
 def test_a_model_that_keeps_its_picture_holds_and_heals() -> None:
