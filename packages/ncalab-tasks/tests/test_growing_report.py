@@ -18,7 +18,7 @@ class Scripted(GrowingNCAModel):
     """Shows the target with an error that depends on the step, and closes holes or does not."""
 
     def __init__(self, error_at: Callable[[int], float], *, heals: bool = True) -> None:
-        super().__init__(torch.device("cpu"), num_hidden_channels=1)
+        super().__init__(torch.device("cpu"), num_hidden_channels=1, inference_timesteps=64)
         self.error_at, self.heals = error_at, heals
 
     def predict(self, image: Tensor, steps: Any = None, **options: Any) -> Prediction:
@@ -106,7 +106,7 @@ def test_a_target_must_be_rgba(shape: tuple[int, ...]) -> None:
 
 
 def test_measuring_leaves_the_generator_alone() -> None:
-    model = GrowingNCAModel(torch.device("cpu"), num_hidden_channels=2, use_alive_mask=True)
+    model = GrowingNCAModel(torch.device("cpu"), num_hidden_channels=2, inference_timesteps=64)
     before = torch.get_rng_state()
 
     measure_growth(model, TARGET, length=70)

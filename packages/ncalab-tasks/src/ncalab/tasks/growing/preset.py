@@ -13,7 +13,7 @@ from ncalab.tasks.growing.model import GrowingNCAModel
 Quality = Literal["draft", "good", "best"]
 
 # Optimiser steps.
-_EPOCHS = {"draft": 700, "good": 3200, "best": 16000}
+_EPOCHS = {"draft": 1200, "good": 4000, "best": 20000}
 _SIDE = 48
 _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.

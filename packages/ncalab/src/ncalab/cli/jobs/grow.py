@@ -155,8 +155,8 @@ def grow_picture(
         run = _continued(image, read, folder, settings, given)
     else:
         target = read(settings.size, settings.padding)
-        check_run_folder(folder, resume=False, force=force)
         run = _Run.new(image, folder, target, settings)
+        check_run_folder(folder, resume=False, force=force)
     fix_random_seed(run.settings.seed)
     nca = _make_model(device, run.settings)
     data = GrowingNCADataset(run.target, nca.num_channels, run.settings.batch_size)
