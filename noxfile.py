@@ -17,7 +17,9 @@ nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "block
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
-TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+TEST_TOOLS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6.100"]
+# One test process a core, each with one thread; `-n 0` after `--` runs the tests in one process.
+IN_PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
 EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
@@ -95,6 +97,11 @@ def wait_passively(session: nox.Session) -> None:
     session.env["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def one_thread_per_process(session: nox.Session) -> None:
+    """Leave the cores to the test processes; tests of several threads set their number."""
+    session.env["OMP_NUM_THREADS"] = "1"
+
+
 def require_compiled(session: nox.Session) -> None:
     """Let an installation fail whose compiled engine cannot be built; see core's hatch_build.py.
 
@@ -119,8 +126,8 @@ def tests(session: nox.Session, part: str) -> None:
         installed, module, folder = EVERYTHING, "ncalab.estimators", "packages/ncalab/tests"
     require_compiled(session)
     install(session, *installed, *TEST_TOOLS, *REFERENCES.get(part, []))
-    wait_passively(session)
-    session.run("pytest", "--pyargs", module, folder, *session.posargs)
+    one_thread_per_process(session)
+    session.run("pytest", *IN_PARALLEL, "--pyargs", module, folder, *session.posargs)
 
 
 @nox.session

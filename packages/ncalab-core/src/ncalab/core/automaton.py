@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
+from ncalab.core.argument_types import check_positive
 from ncalab.core.channels import Channels
 from ncalab.core.checks import (
     check_choice,
@@ -57,6 +58,7 @@ class Automaton(nn.Module):
         rule_type: Class of the update rule.
         rule_args: Further keyword arguments of the rule's constructor.
         time_scale: Number of steps T of the temporal encoding.
+        dt: Size of a step: what the rule computes is multiplied by it.
 
     Raises:
         TypeError: If an argument has another type.
@@ -86,6 +88,7 @@ class Automaton(nn.Module):
         rule_type: type[AbstractNCARule] = MLPNCARule,
         rule_args: dict[str, Any] | None = None,
         time_scale: int = 100,
+        dt: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
@@ -109,6 +112,7 @@ class Automaton(nn.Module):
         check_type("rule_args", rule_args, Mapping, optional=True)
         self.rule_args = rule_args
         self._time_scale = check_int("time_scale", time_scale, minimum=1)
+        self.dt = check_positive("dt", dt)
         self._check_combinations()
         device = check_device("device", device)
 
@@ -203,7 +207,7 @@ class Automaton(nn.Module):
             Residual updates, shape ``(B, C, W, H)``.
         """
         update: Tensor = self.rule(self.perception(x, step))
-        return update
+        return update if self.dt == 1 else self.dt * update
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
         """Take one step: perceive, update the cells that fire, apply the alive mask.

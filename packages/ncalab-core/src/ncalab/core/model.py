@@ -99,6 +99,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         rule_args: Further keyword arguments of the rule's constructor.
         training_timesteps: Steps of a training rollout, or a range (min, max) without max.
         inference_timesteps: Likewise for predictions.
+        dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
+            run with another one, as ``nca.dt = 0.5`` and twice the steps.
 
     Raises:
         TypeError: If an argument has another type.
@@ -127,6 +129,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         rule_args: dict[str, Any] | None = None,
         training_timesteps: int | tuple[int, int] = 100,
         inference_timesteps: int | tuple[int, int] = 100,
+        *,
+        dt: float = 1.0,
     ) -> None:
         super().__init__(
             device,
@@ -144,6 +148,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             use_temporal_encoding=use_temporal_encoding,
             rule_type=rule_type,
             rule_args=rule_args,
+            dt=dt,
         )
         self.pad_noise = check_flag("pad_noise", pad_noise)
         if plot_function is not None and not callable(getattr(plot_function, "show", None)):
@@ -309,6 +314,10 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         tile: int | Literal["auto"] | None = None,
     ) -> Prediction:
         """Predict from images, without gradients and in evaluation mode.
+
+        Several threads may predict from one model at the same time. While one of them trains it,
+        the others should predict from a copy, ``copy.deepcopy(model)``: weights and mode are those
+        of the whole object.
 
         Args:
             image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``, floating

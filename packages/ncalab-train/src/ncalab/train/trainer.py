@@ -362,7 +362,7 @@ class BasicNCATrainer:
         processes = find_processes(self.accelerator, self.nca.device)
         if processes.device is not None:
             self.nca.to(processes.device)
-        take_preparation(self.nca, dataloader_train)
+        take_preparation(self.nca, dataloader_train, dataloader_val, dataloader_test)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)

@@ -12,7 +12,7 @@ from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
 from ncalab.core.rollout.cpu.operations import stepper
 from ncalab.core.rollout.cuda import engine as cuda
-from ncalab.core.rollout.standard import why_not_standard
+from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
 
 
 def run(
@@ -69,4 +69,10 @@ def why_not_fused(model: Automaton, x: Tensor, on_step: OnStep | None = None) ->
         return f"there is no fast engine for {x.device.type}"
     if on_step is not None and torch.is_grad_enabled():
         return "on_step sees states that gradients may be wanted of"
-    return cuda.why_not_cuda(model, x) if x.is_cuda else why_not_standard(model, x)
+    return cuda.why_not_cuda(model, x) if x.is_cuda else _why_not_on_cpu(model, x)
+
+
+def _why_not_on_cpu(model: Automaton, x: Tensor) -> str | None:
+    if why_not_standard(model, x) is None:
+        return None
+    return why_unknown_step(model, x) or compiled.why_not_compiled(model, x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.fire import fire_threshold
-from ncalab.core.rollout.standard import why_reach_unknown
+from ncalab.core.rollout.standard import why_not_standard_parts
 from ncalab.viz.web.activation import formula
 
 Array = np.ndarray
@@ -36,7 +36,7 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
     if type(model)._run_stages is not AbstractNCAModel._run_stages:
         return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
-    if (reason := why_reach_unknown(model)) is not None:
+    if (reason := why_not_standard_parts(model)) is not None:
         return reason
     if model.head is not None:
         return f"it has a head, {type(model.head).__name__}, which reads whole images"
@@ -44,6 +44,17 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
         if not value.isfinite().all():
             return f"its weights must be finite, and {name} has NaN or infinite values"
     return None
+
+
+def describe_sight(model: AbstractNCAModel) -> str:
+    """Say in a sentence or two what one sees of a model."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    rule = f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
+    if not model.immutable_image_channels:
+        return f"{rule} Together they grow a picture."
+    if model.task == "segmentation":
+        return f"{rule} Together they find out which of them belong to what is looked for."
+    return f"{rule} Together they look at an image."
 
 
 def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
@@ -81,7 +92,7 @@ def _describe_weights(model: AbstractNCAModel, rule: MLPNCARule) -> dict[str, st
         "first": first[:, :inputs],  # (hidden, (1 + n) C)
         "bias": bias,
         "time": time,
-        "last": last,  # (C, hidden)
+        "last": model.dt * last,  # (C, hidden)
     }
     return {name: encode_floats(_to_array(value)) for name, value in weights.items()}
 

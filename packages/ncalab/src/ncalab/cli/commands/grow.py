@@ -51,7 +51,13 @@ from ncalab.cli.options import (
     help="Learn to heal: cut holes into grown pictures.",
 )
 @click.option(
-    "--hidden", type=click.IntRange(min=1), default=12, show_default=True, help="Hidden channels."
+    "--hidden-channels",
+    "--hidden",
+    "hidden",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Channels of a cell that nobody sees.",
 )
 @click.option(
     "--lr",
