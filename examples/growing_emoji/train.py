@@ -88,7 +88,7 @@ export_html(nca, page, size=target.shape[:2], title=title, pause_after=report.pa
 print(f"model, history and TensorBoard log: {output}")
 print(f"animation: {animation}")
 print(f"web page: {page}")
-for step, error in report.errors.items():
-    print(f"after {step} steps: mean squared error {error:.6f}")
+for step, mse in report.errors.items():
+    print(f"after {step} steps: mean squared error {mse:.6f}")
 print(report.verdict())
 print(f"mse_from_seed={mse_from_seed(nca, dataset.image, EVAL_STEPS):.6f}")

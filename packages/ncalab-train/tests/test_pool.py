@@ -123,7 +123,7 @@ def test_a_seed_that_has_not_grown_is_never_cut() -> None:
 
 def test_a_batch_continues_for_as_many_rollouts_as_asked_for() -> None:
     pool = Pool(n_seed=1, damage=True, p_damage=1.0, size=16, rollouts=3)
-    grown = []
+    grown: list[Tensor] = []
     for number in range(6):
         batch = pool.sample(seeds(4))
         continued = bool(grown) and torch.equal(batch, grown[-1])
