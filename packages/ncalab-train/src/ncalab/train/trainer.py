@@ -378,7 +378,8 @@ class BasicNCATrainer:
                     run.saver.resume()
             if summary_writer is not None and processes.is_main:
                 run.watch(self.info(), plot_function, uncertainty)
-            return self._train(run, processes, save_every, dataloader_test)
+            with run.step.operation_threads:
+                return self._train(run, processes, save_every, dataloader_test)
 
     def _train(
         self,
