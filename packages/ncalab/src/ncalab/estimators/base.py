@@ -1,11 +1,12 @@
 """What all estimators have in common: checked data, a seeded training, repeatable predictions."""
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
+from ncalab.core.argument_types import check_positive
 from ncalab.core.checks import check_choice, check_int, check_timesteps
 from ncalab.core.saving import PathLike
 from ncalab.estimators.files import read_estimator, write_estimator
@@ -29,7 +31,12 @@ from ncalab.estimators.images import (
     read_image_shape,
 )
 from ncalab.estimators.training import Training, train
+from ncalab.tasks import CascadeNCA
+from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
+from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
+
+logger = logging.getLogger(__name__)
 
 # All images of a batch draw the same fire masks, so that none depends on its neighbours.
 _SAMPLE = 0
@@ -41,7 +48,9 @@ _FEWEST_CELLS = 4096
 class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of estimators; a subclass says what model it fits and what labels mean."""
 
+    task: ClassVar[str]
     model_: AbstractNCAModel
+    recommendation_: Recommendation
     classes_: NDArray[Any]
     mean_: NDArray[np.float64]
     scale_: NDArray[np.float64]
@@ -60,6 +69,10 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _strata(self, labels: NDArray[Any]) -> NDArray[Any] | None:  # noqa: ARG002
         """Return what a validation split keeps the proportions of."""
+        return None
+
+    def _patch_size(self) -> int | None:
+        """Return the side of the patches to train on; None for whole images."""
         return None
 
     # Data
@@ -159,7 +172,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             preparation, statistics = learn_preparation(
                 images, self.normalize, standardize=self.standardize
             )
-            model = self._make_model(shape, classes, labels)
+            self.recommendation_ = self._recommend(shape, labels)
+            model = self._in_scales(self._make_model(shape, classes, labels))
             model.preparation = preparation
         else:
             statistics = Standardization(self.mean_, self.scale_)
@@ -169,6 +183,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             torch.from_numpy(labels.astype(np.int64)),
             Training(
                 epochs=self.epochs,
+                minutes=self.max_minutes,
+                recipe=self.recipe,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 validation_fraction=self.validation_fraction if self.early_stopping else None,
@@ -176,6 +192,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 progress=bool(self.verbose),
             ),
             strata=self._strata(labels),
+            patch_size=self._patch_size(),
         )
         self.model_ = result.model.eval()
         self.classes_ = classes
@@ -204,18 +221,61 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Raise for what neither model nor trainer would name in the user's terms."""
         for name in ("epochs", "batch_size", "n_iter_no_change"):
             check_int(name, getattr(self, name), minimum=1)
-        check_timesteps("steps", self.steps)
+        if self.steps != "auto":
+            check_timesteps("steps", self.steps)
+        if self.scales != "auto" and (isinstance(self.scales, str) or not len(self.scales)):
+            raise ValueError(f"scales must be 'auto' or sizes of cells, got {self.scales!r}")
+        find_recipe(self.recipe, self.task)
         check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
-        if not 0 < self.learning_rate < math.inf:
+        if self.max_minutes is not None:
+            check_positive("max_minutes", self.max_minutes)
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must be in (0, 1), got {self.validation_fraction}"
             )
 
+    def _recommend(self, shape: ImageShape, labels: NDArray[Any]) -> Recommendation:
+        """Choose scales and steps for the training images, as far as they are left open."""
+        counts = np.bincount(labels.reshape(-1))
+        shares = tuple((counts / counts.sum()).tolist())
+        size = (shape.width, shape.height)
+        summary = DataSummary(size, shape.channels, shares, len(labels))
+        chosen = recommend(self.task, summary)
+        if self.scales != "auto":
+            chosen = overridden(chosen, scales=self.scales)
+        elif self.steps != "auto":
+            # A step for each scale at least; the coarse scales go first.
+            fewest = self.steps if isinstance(self.steps, int) else self.steps[0]
+            chosen = overridden(chosen, scales=chosen.scales[-fewest:])
+        for reason in chosen.reasons:
+            logger.info("%s: %s", type(self).__name__, reason)
+        return chosen
+
+    def _steps(self) -> int | tuple[int, int]:
+        """Return the number of steps of a rollout, or their range."""
+        if self.steps == "auto":
+            return sum(self.recommendation_.steps)
+        return check_timesteps("steps", self.steps)
+
+    def _in_scales(self, model: AbstractNCAModel) -> AbstractNCAModel:
+        """Return a model that runs at all scales."""
+        chosen = self.recommendation_
+        if chosen.scales == (1,):
+            return model
+        return CascadeNCA(
+            model,
+            chosen.scales,
+            chosen.steps,
+            single_model=False,
+            training_timesteps=None if self.steps == "auto" else model.training_timesteps,
+            inference_timesteps=None if self.steps == "auto" else model.inference_timesteps,
+        )
+
     def _model_arguments(self) -> dict[str, Any]:
         """Return the model's arguments that all tasks share."""
-        steps = check_timesteps("steps", self.steps)
+        steps = self._steps()
         return {
             "num_hidden_channels": self.num_hidden_channels,
             "fire_rate": self.fire_rate,
