@@ -17,7 +17,9 @@ nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "block
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
-TEST_TOOLS = ["pytest>=8.2", "hypothesis>=6.100"]
+TEST_TOOLS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6.100"]
+# One test process a core, each with one thread; `-n 0` after `--` runs the tests in one process.
+IN_PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
 EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
@@ -95,6 +97,19 @@ def wait_passively(session: nox.Session) -> None:
     session.env["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def one_thread_per_process(session: nox.Session) -> None:
+    """Leave the cores to the test processes; tests of several threads set their number."""
+    session.env["OMP_NUM_THREADS"] = "1"
+
+
+def require_compiled(session: nox.Session) -> None:
+    """Let an installation fail whose compiled engine cannot be built; see core's hatch_build.py.
+
+    Where somebody only wants to use the library, the engine of PyTorch operations does instead.
+    """
+    session.env["NCALAB_COMPILED"] = os.environ.get("NCALAB_COMPILED", "require")
+
+
 def install(session: nox.Session, *arguments: str) -> None:
     """Install with the constraints and the settings above."""
     environment(session)
@@ -109,9 +124,10 @@ def tests(session: nox.Session, part: str) -> None:
     if part == "ncalab":
         # The doctests of what the facade names run in the sessions of the parts.
         installed, module, folder = EVERYTHING, "ncalab.estimators", "packages/ncalab/tests"
+    require_compiled(session)
     install(session, *installed, *TEST_TOOLS, *REFERENCES.get(part, []))
-    wait_passively(session)
-    session.run("pytest", "--pyargs", module, folder, *session.posargs)
+    one_thread_per_process(session)
+    session.run("pytest", *IN_PARALLEL, "--pyargs", module, folder, *session.posargs)
 
 
 @nox.session
@@ -136,6 +152,7 @@ def compiler() -> list[str]:
 
 def build_wheels(session: nox.Session, folder: Path) -> None:
     """Build the wheel of every part into a folder."""
+    require_compiled(session)
     install(session, "build>=1.2", "hatchling>=1.26", *compiler())
     for part in EVERYTHING:
         session.run("python", "-m", "build", "--no-isolation", "-o", str(folder), part, silent=True)
@@ -151,6 +168,7 @@ def build(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Test core and tasks with the lowest versions that they declare."""
     environment(session)
+    require_compiled(session)
     session.install(
         "--resolution", "lowest-direct", *paths("tasks"), *TEST_TOOLS, *REFERENCES["tasks"]
     )
@@ -308,8 +326,7 @@ def evaluate(session: nox.Session) -> None:
 def dev(session: nox.Session) -> None:
     """Create .venv with all parts editable (without the umbrella) and all tools."""
     install(session, "uv")
-    # Say what the compiler says.
-    session.env["NCALAB_COMPILED"] = "require"
+    require_compiled(session)
     session.run("uv", "venv", "--clear", "--seed", ".venv")
     editable = [argument for path in paths(*PARTS) for argument in ("-e", path)]
     tools = [

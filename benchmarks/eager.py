@@ -18,7 +18,7 @@ _MODES = {
 }
 
 
-def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
+def eager_step(nca: AbstractNCAModel, x: Tensor, step: int = 0) -> Tensor:
     """Take one step of every cell.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
@@ -26,8 +26,9 @@ def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
     stochastic update, living cell masking.
 
     Args:
-        nca: Model of the standard kind, without temporal encoding.
+        nca: Model of the standard kind.
         x: States, shape ``(B, C, W, H)``.
+        step: Number of steps taken before, for the temporal encoding.
 
     Returns:
         Next states, shape ``(B, C, W, H)``.
@@ -40,11 +41,15 @@ def eager_step(nca: AbstractNCAModel, x: Tensor) -> Tensor:
     ]
     if not isinstance(nca.rule, MLPNCARule):
         raise TypeError(f"nca must have a rule of two layers, got {type(nca.rule).__name__}")
+    if nca.use_temporal_encoding:
+        views.append(x.new_full((len(x), 1, *x.shape[2:]), nca.perception.time(step)))
     update = nca.rule(torch.cat([x, *views], dim=1))
     if nca.immutable_image_channels:
         update[:, : nca.num_image_channels] = 0
-    fires = torch.rand(x.shape[0], 1, *x.shape[2:], device=x.device) < nca.fire_rate
-    after: Tensor = x + update * fires
+    if nca.fire_rate < 1:
+        fires = torch.rand(x.shape[0], 1, *x.shape[2:], device=x.device) < nca.fire_rate
+        update = update * fires
+    after: Tensor = x + update
     if nca.use_alive_mask:
         after = after * (_alive(x) & _alive(after))
     return after
@@ -56,7 +61,14 @@ def _alive(x: Tensor) -> Tensor:
 
 
 def eager_rollout(nca: AbstractNCAModel, x: Tensor, steps: int) -> Tensor:
-    """Take ``steps`` steps; autograd keeps what it needs of each operation."""
-    for _ in range(steps):
-        x = eager_step(nca, x)
-    return x
+    """Take ``steps`` steps; autograd keeps what it needs of each operation.
+
+    A cascade takes its share of them at each scale.
+    """
+    plan, first, taken = nca._export_plan(), x, 0
+    for place, share in enumerate(plan.share(torch.tensor(steps))):
+        x = plan.enter(place, x, first)
+        for step in range(taken, taken + int(share)):
+            x = eager_step(plan.models[place], x, step)
+        taken += int(share)
+    return plan.leave(x, first)

@@ -11,7 +11,6 @@ is installed (https://github.com/maxencefaldor/cax), it is a contender, too.
 
 import argparse
 import json
-import platform
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import cax_case
 import torch
 from cases import CASES, KINDS, Case
+from machine import describe_machine
 from measure import Figures, in_own_process
 from report import plot_cases, plot_scaling, tables
 
@@ -33,20 +33,7 @@ WEIGHED = ("eager", "fused", "fused, recomputing")
 
 def machine() -> dict[str, Any]:
     """Describe what the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {
-        "processor": model,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "cax": cax_case.available(),
-    }
+    return {**describe_machine(), "cax": cax_case.available()}
 
 
 def compare(case: Case, kind: str, rounds: int, *, cax: bool) -> dict[str, Any]:

@@ -26,7 +26,7 @@ SLOW = 15
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[[], object]) -> float:
     """Time one call."""
     start = time.perf_counter()
     run()
@@ -59,12 +59,13 @@ def memory(case: cases.Case, contender: str) -> Figures:
     few = cases.Case(**{**vars(case), "batch": 1, "steps": 2})
     cases.runs_of(few, "training")[contender]()
     run = cases.runs_of(case, "training")[contender]
-    before = _peak()
+    before = peak_mib()
     run()
-    return {contender: [_peak() - before]}
+    return {contender: [peak_mib() - before]}
 
 
-def _peak() -> float:
+def peak_mib() -> float:
+    """Return the most resident memory that this process has had."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / MIB if sys.platform == "darwin" else used / 1024
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from table import markdown_table
 
 # Okabe and Ito's palette, which colour-blind readers tell apart.
 COLOURS = {
@@ -35,7 +36,7 @@ def _times(rows: list[dict[str, Any]]) -> str:
         times = [_number(row["ms_per_step"].get(name), 2) for name in names]
         ratios = [_number(row["ratios"].get(name), 1, "x") for name in slower]
         lines.append([row["case"], row["shape"], str(row["steps"]), *times, *ratios])
-    return _table(head, lines)
+    return markdown_table(head, lines)
 
 
 def _memory(rows: list[dict[str, Any]]) -> str:
@@ -46,16 +47,11 @@ def _memory(rows: list[dict[str, Any]]) -> str:
         + [_number(row["mib"][name], 0) for name in names]
         for row in rows
     ]
-    return _table(head, lines)
+    return markdown_table(head, lines)
 
 
 def _number(value: float | None, digits: int, unit: str = "") -> str:
     return "" if value is None else f"{value:.{digits}f}{unit}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def plot_cases(report: dict[str, Any], path: Path) -> None:

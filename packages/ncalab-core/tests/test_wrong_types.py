@@ -125,6 +125,7 @@ ARGUMENTS: dict[Callable[..., Any], dict[str, frozenset[str]]] = {
         "rule_args": frozenset({"None", "dict"}),
         "training_timesteps": STEPS,
         "inference_timesteps": STEPS,
+        "dt": frozenset({"whole", "half", "huge"}),
     },
     rule: {
         "device": DEVICE,
@@ -132,6 +133,8 @@ ARGUMENTS: dict[Callable[..., Any], dict[str, frozenset[str]]] = {
         "hidden_size": COUNT,
         "output_size": COUNT,
         "nonlinearity": NOTHING,
+        "hidden_layers": frozenset({"whole"}),
+        "normalization": frozenset({"None"}),
     },
     core.AutoStepper: {
         "min_steps": COUNT,

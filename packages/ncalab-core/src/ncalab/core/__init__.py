@@ -9,7 +9,7 @@ from ncalab.core.model import AbstractNCAModel
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.prediction import Prediction
 from ncalab.core.preparation import Preparation
-from ncalab.core.rule import AbstractNCARule, MLPNCARule
+from ncalab.core.rule import AbstractNCARule, GatedNCARule, MLPNCARule
 from ncalab.core.utils import (
     DEFAULT_RANDOM_SEED,
     ROOT_PATH,
@@ -33,6 +33,7 @@ __all__ = [
     "AbstractNCARule",
     "AutoStepper",
     "BasicNCAPerception",
+    "GatedNCARule",
     "MLPNCARule",
     "Prediction",
     "Preparation",

@@ -1,53 +1,35 @@
 """The model: perception, rule and head of a neural cellular automaton."""
 
-import inspect
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
 from ncalab.core.checks import (
     check_batch,
-    check_choice,
-    check_device,
     check_flag,
-    check_fraction,
     check_function,
-    check_int,
     check_timesteps,
     check_type,
 )
 from ncalab.core.evaluation import alone_with, evaluating
-from ncalab.core.fire import FireClock, check_seed, current_clock, draw_seed
-from ncalab.core.head import AbstractNCAHead
-from ncalab.core.perception import FILTER_PADDINGS, BasicNCAPerception, FilterPadding
-from ncalab.core.prediction import Prediction
-from ncalab.core.rollout import (
-    Checkpoint,
-    Engine,
-    OnStep,
-    StageOptions,
-    rollout,
-    tiled_rollout,
-)
+from ncalab.core.export_plan import ExportPlan
+from ncalab.core.fire import check_seed, draw_seed
+from ncalab.core.options import Checkpoint, Engine, OnStep
+from ncalab.core.padding import FilterPadding
+from ncalab.core.prediction import PredictingAutomaton, Prediction
+from ncalab.core.rollout import rollout, tiled_rollout
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.savable import SavableModel
-from ncalab.core.step import change
-from ncalab.core.tracing import ExportPlan
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
 if TYPE_CHECKING:
     # At run time, it would import matplotlib where that is installed.
     from torchmetrics import Metric
-
-
-MOST_WEIGHTS = 2**28
-"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -83,7 +65,7 @@ def _named_values(name: str, value: Any) -> dict[str, float]:
     return named
 
 
-class AbstractNCAModel(SavableModel, ABC):
+class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
     """Base class of all models: a grid of cells that run one learned rule, step after step.
 
     The channels of a cell are image | hidden | output. A subclass defines :meth:`loss`, names its
@@ -117,14 +99,13 @@ class AbstractNCAModel(SavableModel, ABC):
         rule_args: Further keyword arguments of the rule's constructor.
         training_timesteps: Steps of a training rollout, or a range (min, max) without max.
         inference_timesteps: Likewise for predictions.
+        dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
+            run with another one, as ``nca.dt = 0.5`` and twice the steps.
 
     Raises:
         TypeError: If an argument has another type.
         ValueError: If an argument is out of its range, or does not go with another one.
     """
-
-    task: ClassVar[str] = ""
-    """Name of the task; a visual is registered under it."""
 
     def __init__(
         self,
@@ -148,28 +129,28 @@ class AbstractNCAModel(SavableModel, ABC):
         rule_args: dict[str, Any] | None = None,
         training_timesteps: int | tuple[int, int] = 100,
         inference_timesteps: int | tuple[int, int] = 100,
+        *,
+        dt: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
-        self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
-        self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
-        self.num_channels = (
-            self.num_image_channels + self.num_hidden_channels + self.num_output_channels
+        super().__init__(
+            device,
+            num_image_channels,
+            num_hidden_channels,
+            num_output_channels,
+            fire_rate=fire_rate,
+            hidden_size=hidden_size,
+            use_alive_mask=use_alive_mask,
+            immutable_image_channels=immutable_image_channels,
+            num_learned_filters=num_learned_filters,
+            filter_padding=filter_padding,
+            use_laplace=use_laplace,
+            kernel_size=kernel_size,
+            use_temporal_encoding=use_temporal_encoding,
+            rule_type=rule_type,
+            rule_args=rule_args,
+            dt=dt,
         )
-        check_fraction("fire_rate", fire_rate)
-        self.fire_rate = fire_rate
-        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
-        self.use_alive_mask = check_flag("use_alive_mask", use_alive_mask)
-        self.immutable_image_channels = check_flag(
-            "immutable_image_channels", immutable_image_channels
-        )
-        self.num_learned_filters = check_int("num_learned_filters", num_learned_filters, minimum=0)
-        check_choice("filter_padding", filter_padding, FILTER_PADDINGS)
-        self.filter_padding = filter_padding
-        self.use_laplace = check_flag("use_laplace", use_laplace)
-        self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
         self.pad_noise = check_flag("pad_noise", pad_noise)
-        self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
         if plot_function is not None and not callable(getattr(plot_function, "show", None)):
             raise TypeError(f"plot_function must have a method show, got {plot_function!r:.80}")
         self.plot_function = plot_function
@@ -177,71 +158,15 @@ class AbstractNCAModel(SavableModel, ABC):
         self.validation_metric = validation_metric
         self.training_timesteps = check_timesteps("training_timesteps", training_timesteps)
         self.inference_timesteps = check_timesteps("inference_timesteps", inference_timesteps)
-        self.rule_type = rule_type
-        check_type("rule_args", rule_args, Mapping, optional=True)
-        self.rule_args = rule_args
-        self._check_combinations()
-        device = check_device("device", device)
-
-        # Follows .to(), also for a model that has no parameters.
-        self.register_buffer("_anchor", torch.empty(0), persistent=False)
-        self.perception = BasicNCAPerception(self)
-        self.input_vector_size = self.perception.output_size
-        self.rule = self._define_rule()
-        self.head: AbstractNCAHead | None = None
+        self.head = None
         # A module, so that metric states follow .to().
         self.metrics = nn.ModuleDict()
-        self.to(device)
-
-    def _check_combinations(self) -> None:
-        """Raise for arguments that do not go together."""
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if self.kernel_size != 3 and self.num_learned_filters == 0:
-            raise ValueError(
-                "kernel_size must be 3 for the fixed filters (num_learned_filters == 0), "
-                f"got {self.kernel_size}"
-            )
-        if self.use_laplace and self.num_learned_filters > 0:
-            raise ValueError(
-                "use_laplace must be False with learned filters, "
-                f"got True with num_learned_filters = {self.num_learned_filters}"
-            )
-        if self.use_alive_mask and self.num_image_channels <= ALPHA_CHANNEL:
-            raise ValueError(
-                "use_alive_mask must be False without an opacity in image channel 3, "
-                f"got True with num_image_channels = {self.num_image_channels}"
-            )
-        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
-        filters = self.num_channels * self.num_learned_filters * self.kernel_size**2
-        if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
-            raise ValueError(
-                "hidden_size, channels and filters must need at most "
-                f"{MOST_WEIGHTS} weights in a layer, got {weights}"
-            )
-        if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
-            raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
-
-    def _define_rule(self) -> AbstractNCARule:
-        """Create the update rule from ``rule_type`` and ``rule_args``."""
-        sizes = (self.input_vector_size, self.hidden_size, self.num_channels)
-        arguments = (self.device, *sizes)
-        try:
-            inspect.signature(self.rule_type).bind(*arguments, **(self.rule_args or {}))
-        except TypeError as error:
-            name = self.rule_type.__name__
-            raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
-        return self.rule_type(*arguments, **(self.rule_args or {}))
 
     @property
-    def device(self) -> torch.device:
-        """Device that holds the model."""
-        return self.get_buffer("_anchor").device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of the model."""
-        return self.get_buffer("_anchor").dtype
+    def time_scale(self) -> int:
+        """Number of steps T of the temporal encoding: the (largest) number of training steps."""
+        steps = self.training_timesteps
+        return steps if isinstance(steps, int) else steps[1]
 
     def extra_repr(self) -> str:
         """Summarise channels, steps and size, for ``repr``."""
@@ -255,8 +180,6 @@ class AbstractNCAModel(SavableModel, ABC):
             f"{parameters:,} parameters on {self.device}"
         )
 
-    # One step
-
     def prepare_input(self, x: Tensor) -> Tensor:
         """Preprocess images before they are padded; the identity unless overridden.
 
@@ -268,87 +191,7 @@ class AbstractNCAModel(SavableModel, ABC):
         """
         return x
 
-    def _alive(self, x: Tensor) -> Tensor:
-        """Return :func:`alive_mask` of the states, shape ``(B, 1, W, H)``, bool."""
-        clock = current_clock()
-        if clock is None or len(clock.stretches) < 2:
-            return alive_mask(x)
-        # A band that goes around the grid: cells on both sides of the border are no neighbours.
-        return torch.cat([alive_mask(part) for part in x.split(clock.stretches, dim=2)], dim=2)
-
-    def _update(self, x: Tensor, step: int) -> Tensor:
-        """Compute what every cell would add to its state if all cells fired.
-
-        Args:
-            x: States, shape ``(B, C, W, H)``.
-            step: Current step, 0 for the first.
-
-        Returns:
-            Residual updates, shape ``(B, C, W, H)``.
-        """
-        update: Tensor = self.rule(self.perception(x, step))
-        return update
-
-    def _forward_step(self, x: Tensor, step: int) -> Tensor:
-        """Take one step: perceive, update the cells that fire, apply the alive mask.
-
-        The fire mask is that of the rollout that runs; outside of one it is drawn afresh.
-
-        Args:
-            x: States, shape ``(B, C, W, H)``.
-            step: Current step, 0 for the first.
-
-        Returns:
-            Next states, shape ``(B, C, W, H)``.
-        """
-        alive = self._alive if self.use_alive_mask else None
-        first = self._split_fixed(x)[0].shape[1]
-        return change(x, self._update(x, step), self._fire_mask(x, step), first=first, alive=alive)
-
-    def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Split channels into those that no step may change, and the others."""
-        first = self.num_image_channels if self.immutable_image_channels else 0
-        return x[:, :first], x[:, first:]
-
-    def _fire_mask(self, x: Tensor, step: int) -> Tensor:
-        batch, _, width, height = x.shape
-        clock = current_clock()
-        if clock is None:
-            clock = FireClock(draw_seed(), self.fire_rate, range(batch), step, 1, x.device)
-        return clock.mask(step, width, height)
-
-    def _post_forward_step(self, x: Tensor) -> Tensor:
-        """Transform the states after each step; part of the dynamics, the identity by default.
-
-        It is run the same way in forward, predict and record.
-
-        Args:
-            x: States, shape ``(B, C, W, H)``.
-
-        Returns:
-            States that the next step starts from.
-        """
-        return x
-
     # Many steps
-
-    def _run_stages(
-        self,
-        x: Tensor,  # noqa: ARG002 - for those who override it
-        steps: int,  # noqa: ARG002
-        options: StageOptions,  # noqa: ARG002
-    ) -> Tensor | None:
-        """Run a rollout that is a chain of others; None, as here, if there is no such chain.
-
-        Args:
-            x: As in :func:`ncalab.core.rollout.rollout`, which has checked it.
-            steps: Likewise.
-            options: Its other arguments; the seed is drawn.
-
-        Returns:
-            States after the last step, shape ``(B, C, W, H)``.
-        """
-        return None
 
     def _coarse_steps(self, steps: int) -> int:  # noqa: ARG002 - for those who override it
         """Count the steps, out of ``steps``, that are taken before the grid has its last size."""
@@ -418,16 +261,6 @@ class AbstractNCAModel(SavableModel, ABC):
             self, x, steps, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
         )
         return self._read_out(state, steps)
-
-    def _read_out(self, state: Tensor, steps: int) -> Prediction:
-        """Make a prediction of a state."""
-        first = self.num_image_channels
-        last = first + self.num_hidden_channels
-        if self.head is not None:
-            scores: Tensor = self.head(state[:, first:last])
-            return Prediction(self, steps, state, scores, scores)
-        logits = state[:, last:] if self.num_output_channels else state[:, :first]
-        return Prediction(self, steps, state, logits)
 
     @abstractmethod
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
@@ -675,44 +508,6 @@ class AbstractNCAModel(SavableModel, ABC):
         for metric in self.named_metrics().values():
             # A slice of channels, where metrics want to flatten.
             metric.update(prediction.logits.contiguous(), label)
-
-    def post_prediction(self, prediction: Prediction) -> Prediction:
-        """Finish a prediction of predict or record; never fed back into the rollout.
-
-        Args:
-            prediction: Prediction as read from the state.
-
-        Returns:
-            Prediction to hand out; the same one by default.
-        """
-        return prediction
-
-    def interpret(self, prediction: Prediction) -> Tensor:
-        """Return a prediction in the unit of its task; what uncertainty is measured on.
-
-        Classes and masks give probabilities, other tasks the values themselves: colours, depth.
-
-        Args:
-            prediction: Prediction of this model.
-
-        Returns:
-            The logits unless overridden, shape ``(B, K, W, H)``, or ``(B, K)`` where a head
-            predicts for whole images.
-        """
-        return prediction.logits
-
-    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:  # noqa: ARG002
-        """Name what an exported model returns besides "logits" and "state"; nothing by default.
-
-        It is recorded, so it must be made of operations on tensors, for grids of any size.
-
-        Args:
-            prediction: Prediction of this model, finished by :meth:`post_prediction`.
-
-        Returns:
-            Outputs by name.
-        """
-        return {}
 
     def num_trainable_parameters(self) -> int:
         """Count the parameters that training changes."""

@@ -1,6 +1,6 @@
 """What a cell perceives: its own state and filtered views of its neighbourhood."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from ncalab.core.checks import check_model
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding, pad_cells, padded_index
 from ncalab.core.step import perceive
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 __all__ = [
     "FILTER_PADDINGS",
@@ -46,6 +43,21 @@ def fixed_filters(*, use_laplace: bool) -> Tensor:
     return torch.stack([*filters, _LAPLACE] if use_laplace else filters)
 
 
+class PerceivingCells(Protocol):
+    """What a perception reads of the automaton whose cells perceive."""
+
+    num_channels: int
+    num_learned_filters: int
+    kernel_size: int
+    filter_padding: FilterPadding
+    use_laplace: bool
+    use_temporal_encoding: bool
+
+    @property
+    def time_scale(self) -> int:
+        """Number of steps T of the temporal encoding."""
+
+
 class BasicNCAPerception(nn.Module):
     """Perceive the neighbourhood through fixed (Sobel, Laplace) or learned depthwise filters.
 
@@ -60,9 +72,9 @@ class BasicNCAPerception(nn.Module):
     """
 
     filters: Tensor
-    nca: "AbstractNCAModel"
+    nca: PerceivingCells
 
-    def __init__(self, nca: "AbstractNCAModel") -> None:
+    def __init__(self, nca: PerceivingCells) -> None:
         super().__init__()
         check_model("nca", nca)
         # Past nn.Module, which would register the model as a part of its own part.
@@ -107,8 +119,7 @@ class BasicNCAPerception(nn.Module):
 
     def time(self, step: int) -> float:
         """Return t/T, where T is the (largest) number of training steps."""
-        steps = self.nca.training_timesteps
-        return step / (steps if isinstance(steps, int) else steps[1])
+        return step / self.nca.time_scale
 
     def perceive(self, x: Tensor, step: int) -> Tensor:
         """Filter the states of all cells.

@@ -1,15 +1,14 @@
-"""The result of a rollout."""
+"""The result of a rollout, and how it is read out of states."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.checks import check_int, check_type
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
+from ncalab.core.head import AbstractNCAHead
 
 Array = np.ndarray
 
@@ -41,7 +40,7 @@ class Prediction:
 
     def __init__(
         self,
-        model: "AbstractNCAModel",
+        model: "PredictingAutomaton",
         steps: int,
         output_image: Tensor,
         logits: Tensor,
@@ -66,19 +65,17 @@ class Prediction:
     @property
     def image_channels(self) -> Tensor:
         """Image channels, shape ``(B, image channels, W, H)``."""
-        return self.output_image[:, : self.model.num_image_channels]
+        return self.output_image[:, self.model.channels.image]
 
     @property
     def hidden_channels(self) -> Tensor:
         """Hidden channels, shape ``(B, hidden channels, W, H)``."""
-        first = self.model.num_image_channels
-        return self.output_image[:, first : first + self.model.num_hidden_channels]
+        return self.output_image[:, self.model.channels.hidden]
 
     @property
     def output_channels(self) -> Tensor:
         """Output channels, shape ``(B, output channels, W, H)``; there may be none."""
-        first = self.model.num_image_channels + self.model.num_hidden_channels
-        return self.output_image[:, first:]
+        return self.output_image[:, self.model.channels.output]
 
     @cached_property
     def output_array(self) -> Array:
@@ -88,19 +85,17 @@ class Prediction:
     @cached_property
     def image_channels_np(self) -> Array:
         """Image channels, shape ``(B, image channels, W, H)``, on the CPU."""
-        return self.output_array[:, : self.model.num_image_channels]
+        return self.output_array[:, self.model.channels.image]
 
     @cached_property
     def hidden_channels_np(self) -> Array:
         """Hidden channels, shape ``(B, hidden channels, W, H)``, on the CPU."""
-        first = self.model.num_image_channels
-        return self.output_array[:, first : first + self.model.num_hidden_channels]
+        return self.output_array[:, self.model.channels.hidden]
 
     @cached_property
     def output_channels_np(self) -> Array:
         """Output channels, shape ``(B, output channels, W, H)``, on the CPU."""
-        first = self.model.num_image_channels + self.model.num_hidden_channels
-        return self.output_array[:, first:]
+        return self.output_array[:, self.model.channels.output]
 
     @cached_property
     def head_prediction_array(self) -> Array | None:
@@ -130,3 +125,60 @@ class Prediction:
         head = None if self.head_prediction is None else self.head_prediction.detach()
         state, logits = self.output_image.detach(), self.logits.detach()
         return type(self)(self.model, self.steps, state, logits, head)
+
+
+class PredictingAutomaton(Automaton):
+    """An automaton whose states are read as predictions: of a head, of output or image channels."""
+
+    task: ClassVar[str] = ""
+    """Name of the task; a visual is registered under it."""
+
+    head: AbstractNCAHead | None
+    """What turns hidden channels into a prediction for the whole image, if there is one."""
+
+    def _read_out(self, state: Tensor, steps: int) -> Prediction:
+        """Make a prediction of a state."""
+        channels = self.channels
+        if self.head is not None:
+            scores: Tensor = self.head(state[:, channels.hidden])
+            return Prediction(self, steps, state, scores, scores)
+        logits = state[:, channels.output if self.num_output_channels else channels.image]
+        return Prediction(self, steps, state, logits)
+
+    def post_prediction(self, prediction: Prediction) -> Prediction:
+        """Finish a prediction of predict or record; never fed back into the rollout.
+
+        Args:
+            prediction: Prediction as read from the state.
+
+        Returns:
+            Prediction to hand out; the same one by default.
+        """
+        return prediction
+
+    def interpret(self, prediction: Prediction) -> Tensor:
+        """Return a prediction in the unit of its task; what uncertainty is measured on.
+
+        Classes and masks give probabilities, other tasks the values themselves: colours, depth.
+
+        Args:
+            prediction: Prediction of this model.
+
+        Returns:
+            The logits unless overridden, shape ``(B, K, W, H)``, or ``(B, K)`` where a head
+            predicts for whole images.
+        """
+        return prediction.logits
+
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:  # noqa: ARG002
+        """Name what an exported model returns besides "logits" and "state"; nothing by default.
+
+        It is recorded, so it must be made of operations on tensors, for grids of any size.
+
+        Args:
+            prediction: Prediction of this model, finished by :meth:`post_prediction`.
+
+        Returns:
+            Outputs by name.
+        """
+        return {}

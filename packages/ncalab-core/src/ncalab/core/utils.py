@@ -6,12 +6,13 @@ import os
 import random
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.checks import (
     check_batch,
     check_flag,
@@ -21,9 +22,6 @@ from ncalab.core.checks import (
     check_number,
     check_timesteps,
 )
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +90,7 @@ def _best_device_type() -> str:
 
 def pad_input(
     x: Tensor,
-    nca: "AbstractNCAModel",
+    nca: Automaton,
     noise: bool = True,
     mean: float = 0.5,
     std: float = 0.225,

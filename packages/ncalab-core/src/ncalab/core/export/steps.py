@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.export.fire import TracedClock
-from ncalab.core.model import AbstractNCAModel
 from ncalab.core.tracing import tracing
 
 # Sizes of the example that is recorded: no two alike, and none that a scale divides.
@@ -124,7 +124,7 @@ class Step(nn.Module):
         fire_rate: Probability that a cell fires.
     """
 
-    def __init__(self, model: AbstractNCAModel, fire_rate: float) -> None:
+    def __init__(self, model: Automaton, fire_rate: float) -> None:
         super().__init__()
         self.model = model
         self.fire_rate = fire_rate

@@ -6,10 +6,11 @@ differ in time and memory only.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+from typing import get_args
 
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.checks import (
     check_choice,
     check_function,
@@ -20,15 +21,10 @@ from ncalab.core.checks import (
 )
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.rollout.choice import Engine, run, why_not_fused
+from ncalab.core.options import Checkpoint, Engine, OnStep, StageOptions
+from ncalab.core.rollout.choice import run, why_not_fused
 from ncalab.core.rollout.cuda.graph import clear_cuda_graphs, without_cuda_graphs
-from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.tiled import tiled_rollout
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
-
-Checkpoint = Literal["auto"] | int | None
 
 __all__ = [
     "Checkpoint",
@@ -43,20 +39,9 @@ __all__ = [
 ]
 
 
-class StageOptions(TypedDict):
-    """What the rollouts of a chain have in common; see :func:`rollout`."""
-
-    start: int
-    seed: int
-    samples: Sequence[int]
-    engine: Engine
-    on_step: OnStep | None
-    checkpoint: Checkpoint
-
-
 @outside_of_graphs
 def rollout(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     steps: int,
     *,

@@ -1,27 +1,22 @@
 """Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.options import Engine, OnStep
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
 from ncalab.core.rollout.cpu.operations import stepper
 from ncalab.core.rollout.cuda import engine as cuda
-from ncalab.core.rollout.reference import OnStep
-from ncalab.core.rollout.standard import why_not_standard
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
-
-Engine = Literal["auto", "reference", "fused"]
+from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     engine: Engine = "auto",
@@ -61,19 +56,23 @@ def run(
     return reference.run(model, x, clock, on_step, segment)
 
 
-def _fast_engine(model: "AbstractNCAModel", x: Tensor) -> Callable[..., Tensor]:
+def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
     """Return the fastest engine for a rollout that a fast one can serve."""
     if x.is_cuda:
         return cuda.run
     return stepper.run if compiled.why_not_compiled(model, x) else compiled.run
 
 
-def why_not_fused(
-    model: "AbstractNCAModel", x: Tensor, on_step: OnStep | None = None
-) -> str | None:
+def why_not_fused(model: Automaton, x: Tensor, on_step: OnStep | None = None) -> str | None:
     """Say why a rollout cannot run on a fast engine; None if it can."""
     if x.device.type not in ("cpu", "cuda"):
         return f"there is no fast engine for {x.device.type}"
     if on_step is not None and torch.is_grad_enabled():
         return "on_step sees states that gradients may be wanted of"
-    return cuda.why_not_cuda(model, x) if x.is_cuda else why_not_standard(model, x)
+    return cuda.why_not_cuda(model, x) if x.is_cuda else _why_not_on_cpu(model, x)
+
+
+def _why_not_on_cpu(model: Automaton, x: Tensor) -> str | None:
+    if why_not_standard(model, x) is None:
+        return None
+    return why_unknown_step(model, x) or compiled.why_not_compiled(model, x)

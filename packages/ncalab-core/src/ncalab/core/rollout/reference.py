@@ -1,23 +1,18 @@
 """The reference engine: one step after the other, as the model defines them."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.utils.checkpoint
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
-
-OnStep = Callable[[int, Tensor], bool | None]
+from ncalab.core.options import OnStep
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     on_step: OnStep | None = None,
@@ -46,7 +41,7 @@ def run(
     return x
 
 
-def _run_segments(model: "AbstractNCAModel", x: Tensor, clock: FireClock, segment: int) -> Tensor:
+def _run_segments(model: Automaton, x: Tensor, clock: FireClock, segment: int) -> Tensor:
     for start in range(0, clock.steps, segment):
         steps = min(segment, clock.steps - start)
         part = replace(clock, start=clock.start + start, steps=steps)

@@ -1,16 +1,14 @@
 """What a fast engine needs to know of a standard model, in the layout that it computes in."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.perception import FilterPadding
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class RolloutSpec:
     activation: nn.Module
 
     @classmethod
-    def from_model(cls, model: "AbstractNCAModel", clock: FireClock) -> "RolloutSpec":
+    def from_model(cls, model: Automaton, clock: FireClock) -> "RolloutSpec":
         """Collect what there is to know about a rollout of a standard model."""
         perception = model.perception
         steps = range(clock.start, clock.start + clock.steps)
@@ -51,14 +49,14 @@ class RolloutSpec:
         return range(self.clock.start, self.clock.start + self.clock.steps)
 
 
-def parameters_of(model: "AbstractNCAModel") -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return filters, first layer's weight and bias, and last layer's weight."""
+def parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return filters, first layer's weight and bias, and last layer's weight times ``dt``."""
     # Not get_parameter: torch.func.functional_call puts tensors in the place of parameters.
     part = model.rule.get_submodule
     first, last = part("network.0"), part("network.2")
     found: Any = (model.perception.filters, first.weight, first.bias, last.weight)
     filters, weight, bias, out = found
-    return filters, weight, bias, out
+    return filters, weight, bias, out if model.dt == 1 else model.dt * out
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
-"""Which rollouts a fast engine may serve: those whose every part is the standard one."""
+"""Which rollouts a fast engine may serve: those whose parts are known, and do nothing else."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.perception import BasicNCAPerception
-from ncalab.core.rollout.spec import parameters_of
-from ncalab.core.rule import MLPNCARule
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
+from ncalab.core.rule import MLPNCARule, why_not_pointwise
+from ncalab.core.rule.cell_layers import is_matrix
 
 # Elementwise, without parameters and without randomness.
 ELEMENTWISE = (
@@ -49,7 +47,7 @@ _PERCEPTION_METHODS = ("forward", "perceive", "time")
 
 
 def why_not_standard(
-    model: "AbstractNCAModel", x: Tensor, *, autocast_to: torch.dtype | None = None
+    model: Automaton, x: Tensor, *, autocast_to: torch.dtype | None = None
 ) -> str | None:
     """Say why only the reference engine can run this model on these states.
 
@@ -61,66 +59,86 @@ def why_not_standard(
     Returns:
         The reason, None if every part of the step is the standard one.
     """
-    return (
-        _overridden(model)
-        or _other_parts(model)
-        or _hooked(model)
-        or _other_mode(model, x, autocast_to)
-    )
+    return why_not_standard_parts(model) or _other_mode(model, x, autocast_to)
 
 
-def why_reach_unknown(model: "AbstractNCAModel") -> str | None:
+def why_not_standard_parts(model: Automaton) -> str | None:
+    """Say which part of a model's step is not the standard one; None if all of them are."""
+    return _why_other_parts(model, why_not_perceptron(model.rule))
+
+
+def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
+    """Say why a step is not: linear views, a rule of any kind, fire and alive mask; None if it is.
+
+    Args:
+        model: Model whose rule all cells follow.
+        x: States, shape ``(B, C, W, H)``.
+    """
+    return _why_other_parts(model) or _other_mode(model, x, None)
+
+
+def why_reach_unknown(model: Automaton) -> str | None:
     """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
-    return _overridden(model) or _other_parts(model) or _hooked(model)
+    if why_not_perceptron(model.rule) is None:
+        return _why_other_parts(model)
+    return _why_other_parts(model, why_not_pointwise(model.rule, model.dtype))
 
 
-def _overridden(model: "AbstractNCAModel") -> str | None:
-    from ncalab.core.model import AbstractNCAModel  # model imports rollout
+def _why_other_parts(model: Automaton, of_rule: str | None = None) -> str | None:
+    return _overridden(model) or _other_perception(model) or of_rule or _hooked(model)
 
+
+def _overridden(model: Automaton) -> str | None:
     for name in _STEP_METHODS:
-        if getattr(type(model), name) is not getattr(AbstractNCAModel, name):
+        if getattr(type(model), name) is not getattr(Automaton, name):
             return f"{type(model).__name__} overrides {name}"
         if name in vars(model):
             return f"the model has a {name} of its own"
-        if not _is_original(AbstractNCAModel, name):
-            return f"{name} of AbstractNCAModel has been replaced"
+        if not _is_original(Automaton, name):
+            return f"{name} of Automaton has been replaced"
     return None
 
 
 def _is_original(cls: type, name: str) -> bool:
     """Return whether a class of this library or of torch has the method it was written with."""
     method = getattr(cls, name)
+    if method is getattr(nn.Module, name, None):
+        return True  # a container, which is not called
     is_method = getattr(method, "__qualname__", "").endswith(f".{name}")
-    is_ours = getattr(method, "__module__", "").partition(".")[0] in ("ncalab", "torch")
-    return is_method and is_ours and not hasattr(method, "__wrapped__")
+    return is_method and _is_known(method) and not hasattr(method, "__wrapped__")
 
 
-def _other_parts(model: "AbstractNCAModel") -> str | None:
+def _is_known(thing: Any) -> bool:
+    """Return whether a class or method is of this library or of torch."""
+    return getattr(thing, "__module__", "").partition(".")[0] in ("ncalab", "torch")
+
+
+def _other_perception(model: Automaton) -> str | None:
     if type(model.perception) is not BasicNCAPerception:
         return f"the perception is a {type(model.perception).__name__}"
     if model.perception.nca is not model:
         return "the perception is that of another model"
-    rule = model.rule
+    return None
+
+
+def why_not_perceptron(rule: nn.Module) -> str | None:
+    """Say why a rule is not the perceptron of two layers; None if it is."""
     if type(rule) is not MLPNCARule:
         return f"the rule is a {type(rule).__name__}"
+    if rule.hidden_layers > 1 or rule.normalization is not None:
+        return "the rule has more layers than two"
     if [type(layer) for layer in rule.network] != [nn.Conv2d, rule.nonlinearity, nn.Conv2d]:
         return "the rule's network has been rebuilt"
     if rule.nonlinearity not in ELEMENTWISE:
         return f"{rule.nonlinearity.__name__} is not known to act on each value by itself"
-    if not (_is_pointwise(rule.first_layer) and _is_pointwise(rule.last_layer)):
+    if not (is_matrix(rule.first_layer) and is_matrix(rule.last_layer)):
         return "the rule's layers see more than one cell, or a part of its channels"
     if rule.first_layer.bias is None or rule.last_layer.bias is not None:
         return "the rule's layers have other biases"
     return None
 
 
-def _is_pointwise(layer: nn.Conv2d) -> bool:
-    """Return whether a convolution is one matrix, applied to every cell."""
-    shape = (layer.weight.shape[2:], layer.stride, layer.padding, layer.groups)
-    return shape == ((1, 1), (1, 1), (0, 0), 1)
-
-
-def _hooked(model: "AbstractNCAModel") -> str | None:
+def _hooked(model: Automaton) -> str | None:
     if torch.nn.modules.module._has_any_global_hook():
         return "there is a hook for all modules"
     for part in (model.perception, *model.rule.modules()):
@@ -137,14 +155,14 @@ def _replaced(part: nn.Module) -> str | None:
     for name, value in vars(part).items():
         if callable(value) and callable(getattr(type(part), name, None)):
             return name
+    if not _is_known(type(part)):
+        return None  # a class of the user's own is called, whatever it does
     methods = _PERCEPTION_METHODS if isinstance(part, BasicNCAPerception) else ("forward",)
     return next((name for name in methods if not _is_original(type(part), name)), None)
 
 
-def _other_mode(
-    model: "AbstractNCAModel", x: Tensor, autocast_to: torch.dtype | None
-) -> str | None:
-    parameters = parameters_of(model)
+def _other_mode(model: Automaton, x: Tensor, autocast_to: torch.dtype | None) -> str | None:
+    parameters = [model.perception.filters, *model.rule.parameters()]
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"
     kind = x.device.type

@@ -10,21 +10,20 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast, get_args
+from typing import NamedTuple, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.checks import check_choice, check_flag, check_int, check_model, check_samples
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
+from ncalab.core.options import Engine
 from ncalab.core.progress import progress_bar
-from ncalab.core.rollout.choice import Engine, run
+from ncalab.core.rollout.choice import run
 from ncalab.core.rollout.grid_store import Grid, StateArray, check_out, check_states, grid_of
 from ncalab.core.rollout.standard import why_reach_unknown
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 # Working memory of a band, in bytes, and how many copies of its states a rollout holds.
 WORKING_MEMORY = 512 * 2**20
@@ -50,7 +49,7 @@ class Tiling(NamedTuple):
 
     @classmethod
     def choose(
-        cls, model: "AbstractNCAModel", shape: Sequence[int], tile: int | None, reach: int | None
+        cls, model: Automaton, shape: Sequence[int], tile: int | None, reach: int | None
     ) -> "Tiling":
         """Choose, unless given, how wide bands are and how many steps they take at once."""
         _, channels, width, height = shape
@@ -65,7 +64,7 @@ class Tiling(NamedTuple):
         return cls(tile, max(steps, 1), reach)
 
 
-def _reach_of(model: "AbstractNCAModel") -> int:
+def _reach_of(model: Automaton) -> int:
     if reason := why_reach_unknown(model):
         raise ValueError(f"reach must be given for this model: {reason}")
     # The second alive mask looks at the updates of the cells next to a cell.
@@ -74,7 +73,7 @@ def _reach_of(model: "AbstractNCAModel") -> int:
 
 @outside_of_graphs
 def tiled_rollout(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: States,
     steps: int,
     *,
@@ -153,7 +152,7 @@ def _passes(clock: FireClock, sample: int, length: int) -> Iterator[FireClock]:
 
 
 def _run_pass(
-    model: "AbstractNCAModel",
+    model: Automaton,
     grid: Grid,
     clock: FireClock,
     tiling: Tiling,
@@ -189,7 +188,7 @@ def _run_pass(
 
 
 def _run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     states: Tensor,
     clock: FireClock,
     columns: Sequence[int],

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.tracing import ExportPlan
+from ncalab.core.export_plan import ExportPlan
 from ncalab.tasks.cascade.grids import Size, coarse_size, sample_blocks
 
 

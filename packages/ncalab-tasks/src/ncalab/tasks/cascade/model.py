@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
 from ncalab.core.evaluation import evaluating
+from ncalab.core.export_plan import ExportPlan
 from ncalab.core.fire import draw_seed
 from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
-from ncalab.core.tracing import ExportPlan
 from ncalab.tasks.cascade.delegation import Delegation
 from ncalab.tasks.cascade.export import cascade_plan
 from ncalab.tasks.cascade.grids import share_steps

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.fire import fire_threshold
-from ncalab.core.rollout.standard import why_reach_unknown
+from ncalab.core.rollout.standard import why_not_standard_parts
 from ncalab.viz.web.activation import formula
 
 Array = np.ndarray
@@ -36,7 +36,7 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
     if type(model)._run_stages is not AbstractNCAModel._run_stages:
         return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
-    if (reason := why_reach_unknown(model)) is not None:
+    if (reason := why_not_standard_parts(model)) is not None:
         return reason
     if model.head is not None:
         return f"it has a head, {type(model.head).__name__}, which reads whole images"
@@ -81,7 +81,7 @@ def _describe_weights(model: AbstractNCAModel, rule: MLPNCARule) -> dict[str, st
         "first": first[:, :inputs],  # (hidden, (1 + n) C)
         "bias": bias,
         "time": time,
-        "last": last,  # (C, hidden)
+        "last": model.dt * last,  # (C, hidden)
     }
     return {name: encode_floats(_to_array(value)) for name, value in weights.items()}
 

@@ -8,19 +8,17 @@ engine can serve, without needing Triton; what needs it is imported when it runs
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.options import OnStep
 from ncalab.core.rollout.cuda.activations import activation_of
-from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.spec import RolloutSpec, parameters_of
 from ncalab.core.rollout.standard import why_not_standard
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 Precision = Literal["float32", "tf32x3", "tf32", "bfloat16"]
 
@@ -33,7 +31,7 @@ _MOST_CHANNELS, _MOST_SEEN = 128, 256
 _MOST_CELLS = 2**31 - 2**10
 
 
-def why_not_cuda(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_not_cuda(model: Automaton, x: Tensor) -> str | None:
     """Say why the CUDA engine cannot run a model on states on a CUDA device; None if it can."""
     return (
         why_not_standard(model, x, autocast_to=torch.bfloat16)
@@ -42,7 +40,7 @@ def why_not_cuda(model: "AbstractNCAModel", x: Tensor) -> str | None:
     )
 
 
-def why_no_kernel(model: "AbstractNCAModel", x: Tensor) -> str | None:
+def why_no_kernel(model: Automaton, x: Tensor) -> str | None:
     """Say why a standard model cannot be run by the kernels, on whatever device."""
     reason = why_no_triton()
     if reason is not None:
@@ -109,7 +107,7 @@ def _torch_uses_tf32() -> bool:
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     on_step: OnStep | None = None,

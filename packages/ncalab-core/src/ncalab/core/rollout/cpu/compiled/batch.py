@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from ncalab.core.options import OnStep
 from ncalab.core.rollout.cpu.compiled.group import Group, occupied_boxes
 from ncalab.core.rollout.cpu.compiled.library import Library, library
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.tape import Stretch, TapeTensors
 from ncalab.core.rollout.cpu.compiled.threads import Division
 from ncalab.core.rollout.cpu.threads import run_shares
-from ncalab.core.rollout.reference import OnStep
 
 Result = TypeVar("Result")
 

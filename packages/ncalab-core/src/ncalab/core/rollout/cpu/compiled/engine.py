@@ -3,30 +3,30 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.options import OnStep
 from ncalab.core.rollout.cpu.compiled.batch import Batch, Cells
 from ncalab.core.rollout.cpu.compiled.parameters import read_model
 from ncalab.core.rollout.cpu.compiled.perceptron import PerceptronCells
+from ncalab.core.rollout.cpu.compiled.rows import read_rows
 from ncalab.core.rollout.double_backward import must_replay, replay_backward
-from ncalab.core.rollout.reference import OnStep
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
+from ncalab.core.rollout.standard import why_not_perceptron
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     on_step: OnStep | None = None,
     segment: int | None = None,
 ) -> Tensor:
-    """Run the steps of ``clock`` for a standard model on the CPU.
+    """Run the steps of ``clock`` on the CPU.
 
     Args:
         model: Model that :func:`ncalab.core.rollout.cpu.compiled.why_not_compiled` accepts.
@@ -40,6 +40,8 @@ def run(
     Returns:
         States after the last step, shape ``(B, C, W, H)``.
     """
+    if why_not_perceptron(model.rule):
+        return run_cells(*read_rows(model, clock), x, on_step, segment)
     spec, parameters = read_model(model, clock)
     return run_cells(PerceptronCells(spec), parameters, x, on_step, segment)
 
@@ -74,7 +76,7 @@ def run_cells(
 
 
 class CompiledRollout(torch.autograd.Function):
-    """A rollout of a standard model, differentiable with respect to states and parameters."""
+    """A rollout, differentiable with respect to states and parameters."""
 
     @staticmethod
     def forward(ctx: Any, cells: Cells, segment: int | None, x: Tensor, *tensors: Tensor) -> Tensor:

@@ -1,19 +1,18 @@
-"""The parameters of a standard model as the compiled functions read them."""
+"""The parameters of a model as the compiled functions read them."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain, compress, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
 from ncalab.core.rollout.spec import parameters_of
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 class Parameters(NamedTuple):
@@ -32,18 +31,23 @@ class Parameters(NamedTuple):
     out: Tensor
 
 
-def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Parameters]:
+def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]:
     """Collect what a rollout of a standard model needs, differentiably."""
-    filters, first, bias, last = parameters_of(model)
-    views, factors = _taps(filters, fixed=model.num_learned_filters == 0)
+    _, first, bias, last = parameters_of(model)
+    spec, factors = read_cells(model, clock)
     into = first.flatten(1)
     biases = bias[None, None]
-    if model.use_temporal_encoding:
-        steps = range(clock.start, clock.start + clock.steps)
-        times = torch.tensor([model.perception.time(step) for step in steps], dtype=bias.dtype)
+    if (times := times_of(model, clock)) is not None:
         biases = biases + times[:, None, None] * into[:, -1]
         into = into[:, :-1]
     activation = model.rule.get_submodule("network.1")
+    spec = replace(spec, activation=ACTIVATIONS.index(type(activation)), slope=_slope(activation))
+    return spec, Parameters(factors, into, biases, last.flatten(1))
+
+
+def read_cells(model: Automaton, clock: FireClock) -> tuple[TapSpec, Tensor]:
+    """Collect what a rollout needs besides the rule; return it, and the factors of the taps."""
+    views, factors = _taps(model.perception.filters, fixed=model.num_learned_filters == 0)
     spec = TapSpec(
         clock=clock,
         views=views,
@@ -51,10 +55,16 @@ def read_model(model: "AbstractNCAModel", clock: FireClock) -> tuple[TapSpec, Pa
         padding=model.filter_padding,
         first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
         use_alive_mask=model.use_alive_mask,
-        activation=ACTIVATIONS.index(type(activation)),
-        slope=_slope(activation),
     )
-    return spec, Parameters(factors, into, biases, last.flatten(1))
+    return spec, factors
+
+
+def times_of(model: Automaton, clock: FireClock) -> Tensor | None:
+    """Return t/T at each step, shape ``(T,)``; None if cells do not perceive it."""
+    if not model.use_temporal_encoding:
+        return None
+    steps = range(clock.start, clock.start + clock.steps)
+    return torch.tensor([model.perception.time(step) for step in steps], dtype=model.dtype)
 
 
 def _slope(activation: nn.Module) -> float:

@@ -5,9 +5,8 @@ compiled; the rule is not. It gets the perceptions of the cells that fire only, 
 time, and is taken back by autograd, block by block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from ctypes import c_void_p
 from itertools import islice
 from typing import Any
@@ -16,35 +15,48 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ncalab.core.automaton import Automaton
+from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
-from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack
+from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack, read_cells, times_of
 from ncalab.core.rollout.cpu.compiled.replay import replay
+from ncalab.core.rollout.cpu.compiled.row_rule import call_on_rows, copy_for_rows, tensors_of
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
 from ncalab.core.rollout.cpu.compiled.threads import Division, divide_evenly
 
-# Rows that a rule is called on at once.
-BLOCK_ROWS = 4096
+# Rows that a rule is called on at once: what it computes of them stays in the cache.
+BLOCK_ROWS = 1024
+
+
+def read_rows(model: Automaton, clock: FireClock) -> tuple["RowCells", list[Tensor]]:
+    """Collect what a rollout of a model with a pointwise rule needs, differentiably."""
+    spec, factors = read_cells(model, clock)
+    times = times_of(model, clock)
+    context = factors.new_zeros(1, 1, 0) if times is None else times[:, None, None]
+    cells = RowCells(spec, model.rule, model.dt)
+    return cells, [factors, context, *tensors_of(cells.rule)]
 
 
 class RowCells(Cells):
-    """Cells whose rule maps perceptions ``(1, P, N, ...)`` to updates ``(1, C, N, ...)``.
+    """Cells with a pointwise rule.
 
     Parameters are the factors of the taps (see :class:`Parameters`); what cells perceive besides,
-    shape ``(T or 1, B or 1, E)``; and the parameters of the rule.
+    shape ``(T or 1, B or 1, E)``; and parameters and buffers of the rule.
 
     Args:
         spec: The rollout.
-        rule: The rule; each of its outputs depends on the inputs of the same cell only.
+        rule: The rule, for which :func:`ncalab.core.rule.why_not_pointwise` has no objection.
+        dt: What its updates are multiplied by.
     """
 
-    def __init__(self, spec: TapSpec, rule: nn.Module) -> None:
+    def __init__(self, spec: TapSpec, rule: nn.Module, dt: float) -> None:
         super().__init__(spec)
-        self.rule = rule
-        self.names = [name for name, _ in rule.named_parameters()]
+        self.rule, self.dt = rule, dt
+        self.names = [name for name, _ in (*rule.named_parameters(), *rule.named_buffers())]
 
     def divide(self, x: Tensor) -> Division:
         """Give every thread one group: calls of the rule take time, however few their rows."""
@@ -70,25 +82,11 @@ class RowCells(Cells):
             here = context[step if len(context) > 1 else 0]
             besides = here.view(*here.shape, *[1] * (x.ndim - 2))
             besides = besides.expand(len(x), -1, *x.shape[2:])
-            updates: Tensor = functional_call(
-                self.rule, named, (torch.cat([seen, besides], dim=1),)
-            )
-            return updates
+            perceived = torch.cat([seen, besides], dim=1).flatten(2)[..., None]
+            updates: Tensor = functional_call(self.rule, named, (perceived,))
+            return self.dt * updates.view(len(x), -1, *x.shape[2:])
 
         return replay(self.spec, segment, x, factors, rule)
-
-
-def call_on_rows(rule: Callable[[Tensor], Tensor], rows: Tensor, dims: int) -> Tensor:
-    """Return the updates of some cells, shape ``(N, C)``, from rows of shape ``(N, P)``.
-
-    Args:
-        rule: Maps ``(1, P, N)``, with as many further axes of one cell as the grid has axes but
-            one, to ``(1, C, N)`` with the same axes.
-        rows: Perceptions.
-        dims: Number of axes of the grid.
-    """
-    updates = rule(rows.t()[(None, ..., *[None] * (dims - 1))])
-    return updates.flatten(2)[0].t()
 
 
 class _Sums:
@@ -123,7 +121,7 @@ class RowGroup(Group):
     ) -> None:
         own = iter(parameters)
         factors, self.context = islice(own, 2)
-        self.rule_parameters = list(own)
+        self.rule_tensors = list(own)
         channels = x.shape[1]
         # A rule of no neurons takes part in the compiled steps.
         none = x.new_zeros(1, 1, 0)
@@ -131,8 +129,8 @@ class RowGroup(Group):
         empty = Parameters(factors, x.new_zeros(0, seen), none, x.new_zeros(channels, 0))
         packed = pack(empty, cells.spec.first_mutable, library.lanes)
         super().__init__(library, cells.spec, packed, x, samples)
-        self.row_cells, self.seen = cells, seen
-        self.dims = x.ndim - 2
+        self.rule, self.dt = copy_for_rows(cells.rule, self.rule_tensors), cells.dt
+        self.seen = seen
         self.bounds = torch.zeros(self.count + 1, dtype=torch.int64)
 
     @contextmanager
@@ -168,7 +166,7 @@ class RowGroup(Group):
         updates = self._like.new_empty(listed, self.width)
         for start in range(0, listed, BLOCK_ROWS):
             seen = self._see(rows, step, start, min(BLOCK_ROWS, listed - start))
-            own = call_on_rows(self.row_cells.rule, seen, self.dims)
+            own = call_on_rows(self.rule, seen, self.dt)
             updates[start : start + len(seen)] = own[:, self.spec.first_mutable :]
         return updates
 
@@ -193,12 +191,18 @@ class RowGroup(Group):
         places = torch.arange(start, start + count)
         return torch.searchsorted(self.bounds[1:], places, right=True)
 
+    def begin_gradient(self, gradient: Tensor) -> None:
+        """Start from the gradient of the last states, with a rule that no other thread has."""
+        super().begin_gradient(gradient)
+        leaves = [nn.Parameter(t.detach(), requires_grad=False) for t in self.rule_tensors]
+        self.rule = copy_for_rows(self.rule, leaves)
+
     def undo(self, stretch: Stretch, sums: list[list[Tensor]], *, wanted: Sequence[bool]) -> None:
         """Take the gradient back over some steps, whose last states the grid holds."""
         (tape_tensors,), (own,) = stretch.tapes, sums
         tape = reference(tape_tensors.structure(self.width))
-        # A copy: what calls a module with other parameters changes it meanwhile.
-        self.rule = deepcopy(self.row_cells.rule)
+        for tensor, wants in zip(tensors_of(self.rule), wanted[2:], strict=True):
+            tensor.requires_grad_(wants)
         with self._opened() as rows:
             for n in reversed(range(stretch.steps)):
                 step = stretch.first + n
@@ -233,14 +237,10 @@ class RowGroup(Group):
         count = len(d_updates)
         with torch.enable_grad():
             seen = self._see(rows, step, start, count).requires_grad_()
-            own = [
-                parameter.detach().requires_grad_(wants)
-                for parameter, wants in zip(self.rule_parameters, wanted[2:], strict=True)
-            ]
-            named = dict(zip(self.row_cells.names, own, strict=True))
-            updates = call_on_rows(
-                lambda cells: functional_call(self.rule, named, (cells,)), seen, self.dims
-            )
+            updates = call_on_rows(self.rule, seen, self.dt)
+        if not updates.requires_grad:
+            return
+        own = tensors_of(self.rule)
         leaves = [seen, *(p for p in own if p.requires_grad)]
         d_seen, *slopes = torch.autograd.grad(updates, leaves, d_updates, materialize_grads=True)
         places = [n for n, wants in enumerate(wanted[2:], start=2) if wants]

@@ -49,7 +49,7 @@ class Views:
 
 @dataclass(frozen=True)
 class TapSpec:
-    """A rollout of a standard model.
+    """A rollout.
 
     Attributes:
         clock: Steps, and which cells fire in them.
@@ -58,7 +58,7 @@ class TapSpec:
         padding: How the grid continues beyond its border.
         first_mutable: First channel that steps change.
         use_alive_mask: Whether cells without a visible neighbour are cleared.
-        activation: Index in ``ACTIVATIONS``.
+        activation: Of a perceptron, the index in ``ACTIVATIONS``.
         slope: Slope of a leaky ReLU below zero; the scale of an ELU.
     """
 
@@ -68,8 +68,8 @@ class TapSpec:
     padding: FilterPadding
     first_mutable: int
     use_alive_mask: bool
-    activation: int
-    slope: float
+    activation: int = 0
+    slope: float = 0.0
 
     @property
     def steps(self) -> int:

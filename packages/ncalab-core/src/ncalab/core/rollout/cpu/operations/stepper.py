@@ -13,23 +13,21 @@ What makes it fast (``nox -s bench`` measures how much):
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ncalab.core.alive import ALIVE_THRESHOLD, ALPHA_CHANNEL
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.options import OnStep
 from ncalab.core.rollout.cpu.operations.fire_masks import FireMasks, phase_length
 from ncalab.core.rollout.cpu.operations.halo import Halo
 from ncalab.core.rollout.cpu.operations.kernels import activate, neighbourhood_max, perceive
 from ncalab.core.rollout.cpu.operations.layout import Box, Layout, bounding_box, occupied
 from ncalab.core.rollout.cpu.threads import run_shares, shares_of
-from ncalab.core.rollout.reference import OnStep
 from ncalab.core.rollout.spec import RolloutSpec, Weights, parameters_of
-
-if TYPE_CHECKING:
-    from ncalab.core.model import AbstractNCAModel
 
 
 class Neurons(NamedTuple):
@@ -262,7 +260,7 @@ class Stepper:
 
 
 def run(
-    model: "AbstractNCAModel",
+    model: Automaton,
     x: Tensor,
     clock: FireClock,
     on_step: OnStep | None = None,

@@ -1,68 +1,20 @@
-"""The update rule that all cells share: perception vector in, residual update out."""
+"""A perceptron as the rule: the standard one of the field, and deeper ones."""
 
 import inspect
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.checks import check_device, check_int
-from ncalab.core.tracing import stands_for_module
-
-
-class AbstractNCARule(nn.Module, ABC):
-    """Base class of update rules.
-
-    Every subclass is registered under its class name, so that a saved model can name its rule.
-
-    Args:
-        device: Where the rule's parameters are created.
-        input_size: Length of the perception vector of a cell.
-        hidden_size: Number of hidden neurons.
-        output_size: Number of channels of a cell.
-
-    Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If a size is below 1.
-    """
-
-    registry: ClassVar[dict[str, type["AbstractNCARule"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
-            AbstractNCARule.registry[cls.__name__] = cls
-
-    def __init__(
-        self, device: torch.device, input_size: int, hidden_size: int, output_size: int
-    ) -> None:
-        super().__init__()
-        device = check_device("device", device)
-        self.input_size = check_int("input_size", input_size, minimum=1)
-        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
-        self.output_size = check_int("output_size", output_size, minimum=1)
-        # Follows .to(), unlike a stored device.
-        self.register_buffer("_anchor", torch.empty(0, device=device), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Device that holds the rule."""
-        return self.get_buffer("_anchor").device
-
-    @abstractmethod
-    def freeze(self, freeze_last: bool = False) -> None:
-        """Exclude the rule's parameters from training.
-
-        Args:
-            freeze_last: Whether to freeze the last layer, too.
-        """
+from ncalab.core.checks import check_choice, check_int
+from ncalab.core.rule.base import AbstractNCARule
+from ncalab.core.rule.cell_layers import NORMALIZATIONS, CellNorm, Normalization
 
 
 class MLPNCARule(AbstractNCARule):
-    """Two-layer perceptron on every cell: 1x1 convolution, nonlinearity, 1x1 convolution.
+    """Perceptron on every cell: 1x1 convolution, nonlinearity, 1x1 convolution.
 
-    The last layer has no bias and starts at zero, so that an untrained rule changes nothing.
+    It has one hidden layer unless more are asked for. The last layer has no bias and starts at
+    zero, so that an untrained rule changes nothing.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
     doi:10.23915/distill.00023, section "Update rule".
@@ -73,15 +25,20 @@ class MLPNCARule(AbstractNCARule):
         hidden_size: Number of hidden neurons.
         output_size: Number of channels of a cell.
         nonlinearity: Class of the elementwise activation, called without arguments.
+        hidden_layers: Number of hidden layers, each of ``hidden_size`` neurons.
+        normalization: "layer" or "rms" to normalise the neurons of each cell before every
+            nonlinearity, see :class:`ncalab.core.rule.cell_layers.CellNorm`; None for none.
 
     Raises:
         TypeError: If an argument is of another type, or the activation needs arguments.
-        ValueError: If a size is below 1.
+        ValueError: If a size or number is below 1, or there is no such normalisation.
 
     >>> rule = MLPNCARule(torch.device("cpu"), 12, 8, 4)
     >>> rule(torch.randn(1, 12, 5, 7)).abs().sum().item()
     0.0
     """
+
+    pointwise = True
 
     def __init__(
         self,
@@ -90,6 +47,9 @@ class MLPNCARule(AbstractNCARule):
         hidden_size: int,
         output_size: int,
         nonlinearity: type[nn.Module] = nn.ReLU,
+        *,
+        hidden_layers: int = 1,
+        normalization: Normalization | None = None,
     ) -> None:
         super().__init__(device, input_size, hidden_size, output_size)
         if not (isinstance(nonlinearity, type) and issubclass(nonlinearity, nn.Module)):
@@ -101,19 +61,26 @@ class MLPNCARule(AbstractNCARule):
                 f"nonlinearity must be a class that needs no arguments, got {nonlinearity!r}"
             ) from error
         self.nonlinearity = nonlinearity
+        self.hidden_layers = check_int("hidden_layers", hidden_layers, minimum=1)
+        if normalization is not None:
+            check_choice("normalization", normalization, NORMALIZATIONS)
+        self.normalization = normalization
         self.network = self._build_network().to(device)
         self._initialize_network()
 
     def _build_network(self) -> nn.Sequential:
-        """Create the three layers."""
-        return nn.Sequential(
-            nn.Conv2d(self.input_size, self.hidden_size, kernel_size=1),
-            self.nonlinearity(),
-            nn.Conv2d(self.hidden_size, self.output_size, kernel_size=1, bias=False),
-        )
+        """Create the layers."""
+        layers: list[nn.Module] = []
+        for size in (self.input_size, *[self.hidden_size] * (self.hidden_layers - 1)):
+            layers.append(nn.Conv2d(size, self.hidden_size, kernel_size=1))
+            if self.normalization is not None:
+                layers.append(CellNorm(self.hidden_size, self.normalization))
+            layers.append(self.nonlinearity())
+        last = nn.Conv2d(self.hidden_size, self.output_size, kernel_size=1, bias=False)
+        return nn.Sequential(*layers, last)
 
     def _initialize_network(self) -> None:
-        """Set the last layer to zero; the first keeps torch's default initialisation."""
+        """Set the last layer to zero; the others keep torch's default initialisation."""
         nn.init.zeros_(self.last_layer.weight)
 
     @property
@@ -145,11 +112,11 @@ class MLPNCARule(AbstractNCARule):
         return update
 
     def freeze(self, freeze_last: bool = False) -> None:
-        """Exclude the first layer and, if asked for, the last one from training.
+        """Exclude the hidden layers and, if asked for, the last one from training.
 
         Args:
             freeze_last: Whether to freeze the last layer, too.
         """
-        self.first_layer.requires_grad_(False)
+        self.network[:-1].requires_grad_(False)
         if freeze_last:
             self.last_layer.requires_grad_(False)

@@ -1,0 +1,271 @@
+"""The automaton: what every cell of a grid perceives, how it changes, and one step of all cells."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ncalab.core.alive import ALPHA_CHANNEL, alive_mask
+from ncalab.core.argument_types import check_positive
+from ncalab.core.channels import Channels
+from ncalab.core.checks import (
+    check_choice,
+    check_device,
+    check_flag,
+    check_fraction,
+    check_int,
+    check_type,
+)
+from ncalab.core.fire import FireClock, current_clock, draw_seed
+from ncalab.core.options import StageOptions
+from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
+from ncalab.core.perception import BasicNCAPerception
+from ncalab.core.rule import AbstractNCARule, MLPNCARule
+from ncalab.core.step import change
+
+MOST_WEIGHTS = 2**28
+"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
+
+
+class Automaton(nn.Module):
+    """A grid of cells that share one learned rule: one step of it.
+
+    It knows neither a task nor how many steps are taken: :func:`ncalab.core.rollout.rollout` runs
+    any number of them, and :class:`ncalab.core.AbstractNCAModel` adds a loss and what is read out.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023.
+
+    Args:
+        device: Where parameters are created.
+        num_image_channels: Number of image channels, at least 1.
+        num_hidden_channels: Number of hidden channels.
+        num_output_channels: Number of output channels.
+        fire_rate: Probability that a cell is updated at a step, in [0, 1].
+        hidden_size: Number of hidden neurons of the rule.
+        use_alive_mask: Whether cells without a neighbour whose channel 3 exceeds 0.1 are set to
+            zero, before and after the update. Needs at least 4 image channels.
+        immutable_image_channels: Whether image channels stay as they are. They are then exempt
+            from the alive mask, too.
+        num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
+        filter_padding: How the grid continues beyond its border for every filter.
+        use_laplace: Whether to add a Laplace filter to the Sobel filters; needs
+            ``num_learned_filters == 0``.
+        kernel_size: Size of learned filters, odd; 3 for the fixed ones.
+        use_temporal_encoding: Whether cells perceive the step t as t/T.
+        rule_type: Class of the update rule.
+        rule_args: Further keyword arguments of the rule's constructor.
+        time_scale: Number of steps T of the temporal encoding.
+        dt: Size of a step: what the rule computes is multiplied by it.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If an argument is out of its range, or conflicts with another one.
+
+    >>> automaton = Automaton(torch.device("cpu"), 1, 2, 0)
+    >>> automaton.channels.hidden, automaton.time_scale
+    (slice(1, 3, None), 100)
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        num_image_channels: int,
+        num_hidden_channels: int,
+        num_output_channels: int,
+        *,
+        fire_rate: float = 0.5,
+        hidden_size: int = 128,
+        use_alive_mask: bool = False,
+        immutable_image_channels: bool = True,
+        num_learned_filters: int = 0,
+        filter_padding: FilterPadding = "reflect",
+        use_laplace: bool = False,
+        kernel_size: int = 3,
+        use_temporal_encoding: bool = False,
+        rule_type: type[AbstractNCARule] = MLPNCARule,
+        rule_args: dict[str, Any] | None = None,
+        time_scale: int = 100,
+        dt: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
+        self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
+        self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
+        self.num_channels = self.channels.total
+        check_fraction("fire_rate", fire_rate)
+        self.fire_rate = fire_rate
+        self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
+        self.use_alive_mask = check_flag("use_alive_mask", use_alive_mask)
+        self.immutable_image_channels = check_flag(
+            "immutable_image_channels", immutable_image_channels
+        )
+        self.num_learned_filters = check_int("num_learned_filters", num_learned_filters, minimum=0)
+        check_choice("filter_padding", filter_padding, FILTER_PADDINGS)
+        self.filter_padding = filter_padding
+        self.use_laplace = check_flag("use_laplace", use_laplace)
+        self.kernel_size = check_int("kernel_size", kernel_size, minimum=1)
+        self.use_temporal_encoding = check_flag("use_temporal_encoding", use_temporal_encoding)
+        self.rule_type = rule_type
+        check_type("rule_args", rule_args, Mapping, optional=True)
+        self.rule_args = rule_args
+        self._time_scale = check_int("time_scale", time_scale, minimum=1)
+        self.dt = check_positive("dt", dt)
+        self._check_combinations()
+        device = check_device("device", device)
+
+        # Follows .to(), also for an automaton that has no parameters.
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        self.perception = BasicNCAPerception(self)
+        self.input_vector_size = self.perception.output_size
+        self.rule = self._define_rule()
+        self.to(device)
+
+    def _check_combinations(self) -> None:
+        """Raise for arguments that do not go together."""
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        if self.kernel_size != 3 and self.num_learned_filters == 0:
+            raise ValueError(
+                "kernel_size must be 3 for the fixed filters (num_learned_filters == 0), "
+                f"got {self.kernel_size}"
+            )
+        if self.use_laplace and self.num_learned_filters > 0:
+            raise ValueError(
+                "use_laplace must be False with learned filters, "
+                f"got True with num_learned_filters = {self.num_learned_filters}"
+            )
+        if self.use_alive_mask and self.num_image_channels <= ALPHA_CHANNEL:
+            raise ValueError(
+                "use_alive_mask must be False without an opacity in image channel 3, "
+                f"got True with num_image_channels = {self.num_image_channels}"
+            )
+        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
+        filters = self.num_channels * self.num_learned_filters * self.kernel_size**2
+        if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
+            raise ValueError(
+                "hidden_size, channels and filters must need at most "
+                f"{MOST_WEIGHTS} weights in a layer, got {weights}"
+            )
+        if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
+            raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
+
+    def _define_rule(self) -> AbstractNCARule:
+        """Create the update rule from ``rule_type`` and ``rule_args``."""
+        sizes = (self.input_vector_size, self.hidden_size, self.num_channels)
+        arguments = (self.device, *sizes)
+        try:
+            inspect.signature(self.rule_type).bind(*arguments, **(self.rule_args or {}))
+        except TypeError as error:
+            name = self.rule_type.__name__
+            raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
+        return self.rule_type(*arguments, **(self.rule_args or {}))
+
+    @property
+    def device(self) -> torch.device:
+        """Device that holds the model."""
+        return self.get_buffer("_anchor").device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the model."""
+        return self.get_buffer("_anchor").dtype
+
+    @property
+    def channels(self) -> Channels:
+        """Which channels of a cell are image, hidden and output."""
+        return Channels(self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
+
+    @property
+    def num_fixed_channels(self) -> int:
+        """Number of channels, the first ones, that no step changes."""
+        return self.num_image_channels if self.immutable_image_channels else 0
+
+    @property
+    def time_scale(self) -> int:
+        """Number of steps T by which the temporal encoding divides a step."""
+        return self._time_scale
+
+    def _alive(self, x: Tensor) -> Tensor:
+        """Return :func:`alive_mask` of the states, shape ``(B, 1, W, H)``, bool."""
+        clock = current_clock()
+        if clock is None or len(clock.stretches) < 2:
+            return alive_mask(x)
+        # A band that goes around the grid: cells on both sides of the border are no neighbours.
+        return torch.cat([alive_mask(part) for part in x.split(clock.stretches, dim=2)], dim=2)
+
+    def _update(self, x: Tensor, step: int) -> Tensor:
+        """Compute what every cell would add to its state if all cells fired.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+            step: Current step, 0 for the first.
+
+        Returns:
+            Residual updates, shape ``(B, C, W, H)``.
+        """
+        update: Tensor = self.rule(self.perception(x, step))
+        return update if self.dt == 1 else self.dt * update
+
+    def _forward_step(self, x: Tensor, step: int) -> Tensor:
+        """Take one step: perceive, update the cells that fire, apply the alive mask.
+
+        The fire mask is that of the rollout that runs; outside of one it is drawn afresh.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+            step: Current step, 0 for the first.
+
+        Returns:
+            Next states, shape ``(B, C, W, H)``.
+        """
+        alive = self._alive if self.use_alive_mask else None
+        first = self._split_fixed(x)[0].shape[1]
+        return change(x, self._update(x, step), self._fire_mask(x, step), first=first, alive=alive)
+
+    def _split_fixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Split channels into those that no step may change, and the others."""
+        first = self.num_fixed_channels
+        return x[:, :first], x[:, first:]
+
+    def _fire_mask(self, x: Tensor, step: int) -> Tensor:
+        batch, _, width, height = x.shape
+        clock = current_clock()
+        if clock is None:
+            clock = FireClock(draw_seed(), self.fire_rate, range(batch), step, 1, x.device)
+        return clock.mask(step, width, height)
+
+    def _post_forward_step(self, x: Tensor) -> Tensor:
+        """Transform the states after each step; part of the dynamics, the identity by default.
+
+        It is run the same way in forward, predict and record.
+
+        Args:
+            x: States, shape ``(B, C, W, H)``.
+
+        Returns:
+            States that the next step starts from.
+        """
+        return x
+
+    # Many steps
+
+    def _run_stages(
+        self,
+        x: Tensor,  # noqa: ARG002 - for those who override it
+        steps: int,  # noqa: ARG002
+        options: StageOptions,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Run a rollout that is a chain of others; None, as here, if there is no such chain.
+
+        Args:
+            x: As in :func:`ncalab.core.rollout.rollout`, which has checked it.
+            steps: Likewise.
+            options: Its other arguments; the seed is drawn.
+
+        Returns:
+            States after the last step, shape ``(B, C, W, H)``.
+        """
+        return None

@@ -1,0 +1,96 @@
+"""Whether a rule keeps what ``pointwise = True`` promises."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ncalab.core.rule.base import AbstractNCARule
+
+# What was found out, by training mode and dtype, as long as the rule lives.
+_tested: "WeakKeyDictionary[nn.Module, dict[tuple[bool, torch.dtype], str | None]]"
+_tested = WeakKeyDictionary()
+
+GRID = (4, 3)
+"""Cells of the grid that a rule is tested on."""
+
+
+def why_not_pointwise(rule: nn.Module, dtype: torch.dtype = torch.float32) -> str | None:
+    """Say why a rule may not be called on any set of cells; None if it may.
+
+    A rule is tested once for each training mode and dtype, with its current parameters.
+
+    Args:
+        rule: The rule.
+        dtype: Floating-point type of its parameters.
+
+    Returns:
+        The reason, as the end of a sentence.
+    """
+    name = type(rule).__name__
+    if not isinstance(rule, AbstractNCARule) or not rule.pointwise:
+        return f"the rule is a {name}, which does not declare pointwise = True"
+    known = _tested.setdefault(rule, {})
+    key = (rule.training, dtype)
+    if key not in known:
+        fault = _find_fault(rule, dtype)
+        known[key] = None if fault is None else f"the rule is a {name}, {fault}"
+    found: str | None = known[key]
+    return found
+
+
+def _find_fault(rule: AbstractNCARule, dtype: torch.dtype) -> str | None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, rule.input_size, *GRID, generator=generator, dtype=dtype).to(rule.device)
+    awake = {name: _awake(value, generator) for name, value in rule.named_parameters()}
+    before = dict(rule.named_buffers())
+    buffers = {name: value.clone() for name, value in before.items()}
+
+    def call(x: Tensor) -> Tensor:
+        updates: Tensor = functional_call(rule, {**awake, **buffers}, (x,))
+        return updates
+
+    with _random_state_kept():
+        with torch.enable_grad():
+            whole = call(x)
+        if whole.shape != (1, rule.output_size, *GRID):
+            return f"whose updates of a grid have the shape {tuple(whole.shape)}"
+        if whole.requires_grad:
+            return "whose updates depend on trained tensors that are not its parameters"
+        with torch.no_grad():
+            if not torch.equal(call(x), whole):
+                return "which gives other updates for the same cells (dropout, or statistics?)"
+            cells = x.flatten(2)[..., None]
+            parts = torch.cat([call(part) for part in cells.split(5, dim=2)], dim=2)
+    if not _close(parts.view_as(whole), whole):
+        return "whose updates of a cell depend on other cells"
+    if any(not torch.equal(value, before[name]) for name, value in buffers.items()):
+        return "which changes its buffers"
+    return None
+
+
+def _awake(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter, or small values where it is all zero: such a rule computes nothing."""
+    if value.count_nonzero():
+        return value.detach()
+    inputs = value[0].numel() if value.ndim else 1
+    drawn = torch.randn(value.shape, generator=generator).to(value)
+    return drawn.div(max(1, inputs) ** 0.5)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Undo what a rule that draws numbers does to torch's default generator."""
+    before = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    tolerance = 100 * torch.finfo(b.dtype).eps * max(1.0, b.abs().max().item())
+    return bool(((a - b).abs() <= tolerance).all())
