@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
+from ncalab.core.automaton import Automaton
 
 _MODES = {
     "zero": "constant",
@@ -18,7 +19,7 @@ _MODES = {
 }
 
 
-def eager_step(nca: AbstractNCAModel, x: Tensor, step: int = 0) -> Tensor:
+def eager_step(nca: Automaton, x: Tensor, step: int = 0) -> Tensor:
     """Take one step of every cell.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,

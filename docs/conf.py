@@ -25,7 +25,7 @@ extensions = [
     "sphinx_copybutton",
     "repository_links",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "notebooks"]
 html_theme = "furo"
 html_title = "ncalab"
 html_static_path = ["_static"]

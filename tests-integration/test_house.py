@@ -1,5 +1,6 @@
 """What holds the repository together: changelogs, versions of tools, the list of sessions."""
 
+import json
 import re
 import runpy
 import shutil
@@ -121,3 +122,13 @@ def test_a_tag_releases_the_part_that_it_names(package: Path, part_of: Any, tmp_
 def test_other_tags_release_nothing(tag: str, message: str, part_of: Any) -> None:
     with pytest.raises(ValueError, match=message):
         part_of(tag)
+
+
+def test_notebooks_have_no_outputs_in_git() -> None:
+    notebooks = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
+
+    assert len(notebooks) == 6
+    for path in notebooks:
+        cells = json.loads(read(path))["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code), path

@@ -62,6 +62,13 @@ def test_rates_of_a_recipe_are_those_of_its_optimiser() -> None:
     assert made.decay == Recipe().decay
 
 
+def test_the_rate_of_all_else_keeps_its_ratio_to_that_of_the_matrices() -> None:
+    recipe = Recipe(lr=0.5, adam_lr=0.25)
+
+    assert trainer(recipe=recipe, lr=0.1).adam_lr == pytest.approx(0.05)
+    assert trainer(recipe=recipe, lr=0.1, adam_lr=0.3).adam_lr == 0.3
+
+
 def test_a_scheduler_takes_the_place_of_a_recipes_decay() -> None:
     made = trainer(recipe="recommended", lr_scheduler=lambda o: StepLR(o, 2))
 
@@ -112,7 +119,7 @@ def test_a_search_may_compare_recipes() -> None:
         loader(), loader(), progress=False
     )
 
-    assert list(table["recipe"]) == ["documented", "recommended"]
+    assert sorted(table["recipe"]) == ["documented", "recommended"]
     assert list(table["error"]) == ["", ""]
 
 

@@ -136,6 +136,30 @@ def test_models_that_look_at_images_pause(
     assert description(page)["pauseAfter"] == expected
 
 
+@pytest.mark.parametrize(("pause_after", "speed"), [(0, 30), (16, 3), (2, 1), (1500, 30)])
+def test_a_rollout_that_ends_is_shown_in_five_seconds(
+    tmp_path: Path, pause_after: int, speed: int
+) -> None:
+    page = export(make_plain(), tmp_path, pause_after=pause_after)
+
+    assert description(page)["speed"] == speed
+
+
+def test_the_page_says_what_one_sees(tmp_path: Path) -> None:
+    model = make_plain(4, 12, 0, immutable_image_channels=False)
+
+    page = export(model, tmp_path)
+    own = export(model, tmp_path, description="A <cat>.")
+
+    assert "one rule of 8,320 weights" in page and "grow a picture" in page
+    assert '<p id="what">A &lt;cat&gt;.</p>' in own
+
+
+def test_class_names_must_be_strings(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="class_names must be a list of strings, got 'no'"):
+        export(make_plain(), tmp_path, class_names="no")
+
+
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     model = make_plain().train()
     image = torch.rand(1, 3, 5, 6)
@@ -225,6 +249,7 @@ def test_a_model_that_cannot_be_exported_is_told_why(tmp_path: Path, name: str) 
         ({"seed": -1}, "seed must be in"),
         ({"speed": 0}, "speed must be at least 1, got 0"),
         ({"pause_after": -1}, "pause_after must be at least 0, got -1"),
+        ({"class_names": ["one"]}, "class_names must be 2 names, got 1"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,3 +205,76 @@ def test_every_channel_can_be_shown(controls: dict[str, Any]) -> None:
 
 def test_colours_stand_before_the_background(controls: dict[str, Any]) -> None:
     assert controls["pixels"] == [[255, 255, 255, 255], [255, 0, 255, 255]]
+
+
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Use a page of a rollout that ends, opened at a seed and a step."""
+    folder = tmp_path_factory.mktemp("browser")
+    export_html(
+        make_model(3, 3, 2),
+        folder / "page.html",
+        torch.ones(1, 3, 9, 12),
+        pause_after=6,
+        overlay=True,
+        class_names=["nothing", "a nucleus"],
+    )
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    const text = id => document.getElementById(id).textContent;
+    const click = id => document.getElementById(id).click();
+    const found = {seed: ncalab.seed, steps: ncalab.steps, first: text("play")};
+    ncalab.show("prediction");
+    [found.classes, found.hint] = [text("classes"), text("hint")];
+    viewer.run(2);
+    found.last = [ncalab.steps, text("play")];
+    click("play");
+    found.again = [ncalab.steps, ncalab.seed, text("play")];
+    click("play");
+    click("link");
+    found.address = location.hash;
+    return found;
+    """
+    where = "backend=javascript&seed=12&step=4"
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment=where)
+    return found
+
+
+def test_the_address_names_seed_and_step(ending: dict[str, Any]) -> None:
+    assert (ending["seed"], ending["steps"], ending["first"]) == ("12", 4, "Play")
+    assert ending["address"] == "#seed=12&step=0"
+
+
+def test_a_rollout_that_has_ended_can_be_played_again(ending: dict[str, Any]) -> None:
+    assert ending["last"] == [6, "Play again"]
+    assert ending["again"] == [0, "12", "Pause"]
+
+
+def test_classes_have_their_names(ending: dict[str, Any]) -> None:
+    assert ending["classes"].startswith("a nucleus: ")
+    assert ending["hint"] == "Drag over the cells to make them forget"
+
+
+def test_the_page_says_when_all_cells_are_dead(tmp_path: Path) -> None:
+    model = make_model(4, 3, 0, immutable_image_channels=False, use_alive_mask=True)
+    export_html(model, tmp_path / "page.html", torch.ones(1, 7, 9, 12))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    script = """
+    const hint = () => document.getElementById("hint").textContent;
+    ncalab.play(false);
+    ncalab.reset();
+    ncalab.show("picture");
+    const found = [ncalab.dead, hint()];
+    ncalab.erase(6, 4, 100);
+    ncalab.show("picture");
+    return [...found, ncalab.dead, hint()];
+    """
+
+    found = run_in_page(page, script, tmp_path, fragment="backend=javascript")
+
+    assert found == [
+        False,
+        "Drag over the cells to cut them",
+        True,
+        "All cells are dead: place a seed, or reset.",
+    ]

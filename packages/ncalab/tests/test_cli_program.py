@@ -15,7 +15,7 @@ from ncalab.cli.app import program
 from ncalab.cli.failure import Failure, one_line
 from ncalab.cli.options import DEFAULT_SEED
 
-COMMANDS = ["grow", "train", "predict", "animate", "export", "info", "completion"]
+COMMANDS = ["grow", "train", "predict", "animate", "export", "info", "doctor", "completion"]
 
 
 def ncalab_process(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -47,11 +47,20 @@ def test_the_help_names_every_command(run: Run) -> None:
     assert all(f"  {command} " in output for command in COMMANDS)
 
 
+def test_the_help_has_the_commands_in_three_groups(run: Run) -> None:
+    lines = [line.split() for line in run("--help").output.splitlines()]
+    names = [line[0] for line in lines[lines.index(["Make", "a", "model:"]) :] if line]
+
+    expected = ["Make", *COMMANDS[:2], "Use", *COMMANDS[2:6], "This", *COMMANDS[6:]]
+    assert [name for name in names if name in expected] == expected
+
+
 def test_help_does_not_wait_for_torch() -> None:
     script = (
         "import sys, click.testing; from ncalab.cli.app import program;"
         "results = [click.testing.CliRunner().invoke(program, [*name, '--help'])"
-        " for name in ([], ['grow'], ['train'], ['predict'], ['animate'], ['export'], ['info'])];"
+        " for name in ([], ['grow'], ['train'], ['predict'], ['animate'], ['export'], ['info'],"
+        " ['doctor'])];"
         "assert all(result.exit_code == 0 for result in results);"
         "assert not {'torch', 'numpy', 'PIL', 'pydantic', 'matplotlib'} & set(sys.modules)"
     )

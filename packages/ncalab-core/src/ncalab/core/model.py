@@ -315,6 +315,10 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
     ) -> Prediction:
         """Predict from images, without gradients and in evaluation mode.
 
+        Several threads may predict from one model at the same time. While one of them trains it,
+        the others should predict from a copy, ``copy.deepcopy(model)``: weights and mode are those
+        of the whole object.
+
         Args:
             image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``, floating
                 point, on any device; not changed.

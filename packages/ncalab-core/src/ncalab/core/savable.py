@@ -1,6 +1,7 @@
 """Models that know how to describe, save and rebuild themselves."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -10,6 +11,7 @@ from torch import nn
 
 from ncalab.core import saving
 from ncalab.core.checks import check_device, check_type
+from ncalab.core.config_edits import describe_edits
 from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
 from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
@@ -17,7 +19,14 @@ from ncalab.core.tracing import stands_for_module
 # Where it runs and how it is drawn is no part of what a model is.
 _NOT_SAVED = frozenset({"device", "plot_function"})
 
+_EDITED = (
+    "%s; that counts, if it was edited by hand. If not, the file is damaged: read the model from "
+    "%s, which has a copy of what it was saved with"
+)
+
 Model = TypeVar("Model", bound="SavableModel")
+
+logger = logging.getLogger(__name__)
 
 
 class SavableModel(nn.Module):
@@ -180,6 +189,9 @@ class SavableModel(nn.Module):
     def from_pretrained(cls, path: saving.PathLike, *, device: torch.device | str = "cpu") -> Self:
         """Rebuild a saved model: class, configuration and weights.
 
+        A ``config.json`` that has been edited counts, with a warning in the log of what is not as
+        the model was saved; the weights file has a copy of that, and can be read on its own.
+
         Args:
             path: Folder of :meth:`save_pretrained`, or one file of :meth:`save`.
             device: Where to create it.
@@ -193,14 +205,21 @@ class SavableModel(nn.Module):
         """
         place = check_device("device", device)
         config, weights = saving.read_config(path)
+        named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
+        edits = describe_edits(named, config, saving.read_saved_config(weights) or config)
         try:
             model = cls.from_dict(config)
         except Exception as error:  # a constructor may stumble over what it reads in any way
-            named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
             reason = error if isinstance(error, TypeError | ValueError) else repr(error)
             raise ValueError(f"{named}: {reason}") from error
         told = model.preparation
-        saving.load_weights(model, weights)
-        if told is not None:
-            model.preparation = told  # the configuration counts, not what the weights repeat of it
+        try:
+            saving.load_weights(model, weights)
+        except ValueError as error:
+            if not edits:
+                raise
+            raise ValueError(f"{error}; {edits}") from error
+        if edits:
+            logger.warning(_EDITED, edits, weights)
+        model.preparation = told  # the configuration counts, not what the weights repeat of it
         return model.to(place).eval()

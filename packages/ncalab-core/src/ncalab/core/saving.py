@@ -44,6 +44,7 @@ __all__ = [
     "is_ours",
     "load_weights",
     "read_config",
+    "read_saved_config",
     "read_tensors",
     "save_pretrained",
     "save_weights",
@@ -295,3 +296,13 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
             f"{_IF_OLD}"
         )
     return config, path
+
+
+def read_saved_config(weights: PathLike) -> dict[str, Any] | None:
+    """Return the configuration that a weights file has beside the weights; None if it has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is broken.
+    """
+    return _read(weights)[1]

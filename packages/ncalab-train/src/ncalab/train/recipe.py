@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -37,7 +37,7 @@ class Recipe:
 
     optimizer_method: str = "muon"
     lr: float = 0.02
-    adam_lr: float = 2e-3
+    adam_lr: float = 0.01
     adam_betas: tuple[float, float] = (0.9, 0.99)
     batch_repeat: int = 1
     decay: Decay = "cosine"
@@ -64,19 +64,23 @@ class Recipe:
         for name in ("ema_warmup", "gradient_clipping", "gradient_normalization"):
             check_flag(name, getattr(self, name))
 
-    def options(self, given: Collection[str]) -> dict[str, Any]:
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are left to the recipe.
 
         Args:
-            given: Names of arguments that were passed to the trainer. Rates go with an optimiser,
-                and warm-up and decay with a schedule: they are left out with what they go with.
+            given: Arguments that were passed to the trainer. Rates go with an optimiser, and
+                warm-up and decay with a schedule: they are left out with what they go with. Where
+                ``lr`` is given, ``adam_lr`` keeps its ratio to it.
         """
         names = {field.name for field in fields(self)} - set(given)
         if "optimizer_method" in given:
             names -= _OF_THE_OPTIMIZER
         if {"lr_scheduler", "lr_gamma"} & set(given):
             names -= _OF_THE_SCHEDULE
-        return {name: getattr(self, name) for name in sorted(names)}
+        options = {name: getattr(self, name) for name in sorted(names)}
+        if "adam_lr" in options and given.get("lr") is not None:
+            options["adam_lr"] *= check_positive("lr", given["lr"]) / self.lr
+        return options
 
 
 RECOMMENDED: dict[str, Recipe] = {

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ncalab.__about__ import __version__
-from ncalab.cli.commands import COMMANDS
+from ncalab.cli.commands import GROUPS
 from ncalab.cli.failure import INTERRUPTED, Failure, one_line, wants_traceback
 
 
@@ -38,6 +38,19 @@ class Program(click.Group):
             return code
         sys.exit(code if isinstance(code, int) else 0)
 
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click gives it
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the commands group by group, where click would sort them by name."""
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                rows = [
+                    (f"{command.name:10}", command.get_short_help_str(70)) for command in commands
+                ]
+                formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what the library raises into what click reports."""
         try:
@@ -52,7 +65,7 @@ class Program(click.Group):
 
 @click.group(
     cls=Program,
-    commands={command.name or "": command for command in COMMANDS},
+    commands={command.name or "": command for group in GROUPS.values() for command in group},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every command explains itself: ncalab COMMAND --help.",
 )

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
-from ncalab.core.argument_types import check_positive
-from ncalab.core.checks import check_choice, check_int, check_timesteps
+from ncalab.core.argument_types import check_mapping, check_positive
+from ncalab.core.checks import check_choice, check_flag, check_int, check_number, check_timesteps
 from ncalab.core.saving import PathLike
 from ncalab.estimators.files import read_estimator, write_estimator
 from ncalab.estimators.images import (
@@ -30,7 +30,7 @@ from ncalab.estimators.images import (
     number_of_axes,
     read_image_shape,
 )
-from ncalab.estimators.training import Training, train
+from ncalab.estimators.training import Training, constructor_arguments, train
 from ncalab.tasks import CascadeNCA
 from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
 from ncalab.train.recipe import find_recipe
@@ -48,7 +48,6 @@ _FEWEST_CELLS = 4096
 class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of estimators; a subclass says what model it fits and what labels mean."""
 
-    task: ClassVar[str]
     model_: AbstractNCAModel
     recommendation_: Recommendation
     classes_: NDArray[Any]
@@ -56,6 +55,9 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     scale_: NDArray[np.float64]
 
     # What a subclass defines
+
+    _model_class: ClassVar[type[AbstractNCAModel]]
+    """Class of the model that is fitted."""
 
     @abstractmethod
     def _make_model(
@@ -153,7 +155,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             classes, encoded = np.unique(labels, return_inverse=True)
             if len(classes) < 2:
                 raise ValueError(f"y must hold at least 2 classes, got {len(classes)} class")
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            seed = self._draw_seed()
             with seeded(seed):
                 self._fit(images, classes, encoded.reshape(labels.shape), seed)
         except BaseException:
@@ -221,20 +223,49 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Raise for what neither model nor trainer would name in the user's terms."""
         for name in ("epochs", "batch_size", "n_iter_no_change"):
             check_int(name, getattr(self, name), minimum=1)
-        if self.steps != "auto":
+        for name in ("early_stopping", "standardize", "warm_start"):
+            check_flag(name, getattr(self, name))
+        if not _is_auto(self.steps):
             check_timesteps("steps", self.steps)
-        if self.scales != "auto" and (isinstance(self.scales, str) or not len(self.scales)):
-            raise ValueError(f"scales must be 'auto' or sizes of cells, got {self.scales!r}")
-        find_recipe(self.recipe, self.task)
+        if not _is_auto(self.scales):
+            check_scales(self.scales)
+        find_recipe(self.recipe, self._model_class.task)
         check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
-        if self.max_minutes is not None:
-            check_positive("max_minutes", self.max_minutes)
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+        for name in ("max_minutes", "learning_rate"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_number("validation_fraction", self.validation_fraction)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must be in (0, 1), got {self.validation_fraction}"
             )
+        if not isinstance(self.verbose, bool | np.bool_):
+            check_int("verbose", self.verbose, minimum=0)
+        self._check_model_params()
+
+    def _check_model_params(self) -> None:
+        check_mapping("model_params", self.model_params, optional=True)
+        known = constructor_arguments(self._model_class)
+        if unknown := sorted(set(self.model_params or {}) - known):
+            raise TypeError(
+                f"model_params must be arguments of {self._model_class.__name__}, "
+                f"got {unknown[0]!r}"
+            )
+
+    def _draw_seed(self) -> int:
+        """Return a seed from ``random_state``.
+
+        Raises:
+            ValueError: If it is no seed and no generator.
+        """
+        try:
+            generator = check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                "random_state must be a seed in [0, 2**32), a RandomState or None, "
+                f"got {self.random_state!r:.80}"
+            ) from error
+        return int(generator.randint(2**31 - 1))
 
     def _recommend(self, shape: ImageShape, labels: NDArray[Any]) -> Recommendation:
         """Choose scales and steps for the training images, as far as they are left open."""
@@ -242,10 +273,10 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         shares = tuple((counts / counts.sum()).tolist())
         size = (shape.width, shape.height)
         summary = DataSummary(size, shape.channels, shares, len(labels))
-        chosen = recommend(self.task, summary)
-        if self.scales != "auto":
+        chosen = recommend(self._model_class.task, summary)
+        if not _is_auto(self.scales):
             chosen = overridden(chosen, scales=self.scales)
-        elif self.steps != "auto":
+        elif not _is_auto(self.steps):
             # A step for each scale at least; the coarse scales go first.
             fewest = self.steps if isinstance(self.steps, int) else self.steps[0]
             chosen = overridden(chosen, scales=chosen.scales[-fewest:])
@@ -255,7 +286,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _steps(self) -> int | tuple[int, int]:
         """Return the number of steps of a rollout, or their range."""
-        if self.steps == "auto":
+        if _is_auto(self.steps):
             return sum(self.recommendation_.steps)
         return check_timesteps("steps", self.steps)
 
@@ -269,8 +300,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             chosen.scales,
             chosen.steps,
             single_model=False,
-            training_timesteps=None if self.steps == "auto" else model.training_timesteps,
-            inference_timesteps=None if self.steps == "auto" else model.inference_timesteps,
+            training_timesteps=None if _is_auto(self.steps) else model.training_timesteps,
+            inference_timesteps=None if _is_auto(self.steps) else model.inference_timesteps,
         )
 
     def _model_arguments(self) -> dict[str, Any]:
@@ -357,3 +388,23 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+
+def _is_auto(value: Any) -> bool:
+    """Return whether a parameter is left open; others may be arrays, which compare item by item."""
+    return isinstance(value, str) and value == "auto"
+
+
+def check_scales(scales: Any) -> None:
+    """Raise unless scales are sizes of cells in pixels, one at least.
+
+    Raises:
+        TypeError: If they are not a sequence of integers.
+        ValueError: If there are none, or one is below 1.
+    """
+    if not isinstance(scales, Sequence) or isinstance(scales, str | bytes):
+        raise TypeError(f"scales must be 'auto' or sizes of cells, got {scales!r:.80}")
+    if not scales:
+        raise ValueError("scales must hold at least one size of cells, got none")
+    for size in scales:
+        check_int("scales", size, minimum=1)

@@ -96,7 +96,7 @@ class NCASegmenter(NCAEstimator):
     True
     """
 
-    task = "segmentation"
+    _model_class = SegmentationNCAModel
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class NCASegmenter(NCAEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.patch_size is not None and self.patch_size != "auto":
+        if not (self.patch_size is None or self.patch_size == "auto"):
             check_int("patch_size", self.patch_size, minimum=1)
 
     def _patch_size(self) -> int | None:

@@ -23,6 +23,7 @@ from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.options import Checkpoint, Engine, OnStep, StageOptions
 from ncalab.core.rollout.choice import run, why_not_fused
+from ncalab.core.rollout.cpu.threads import ThreadUse, one_thread_for_operations
 from ncalab.core.rollout.cuda.graph import clear_cuda_graphs, without_cuda_graphs
 from ncalab.core.rollout.tiled import tiled_rollout
 
@@ -31,7 +32,9 @@ __all__ = [
     "Engine",
     "OnStep",
     "StageOptions",
+    "ThreadUse",
     "clear_cuda_graphs",
+    "one_thread_for_operations",
     "rollout",
     "tiled_rollout",
     "why_not_fused",

@@ -46,6 +46,17 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
     return None
 
 
+def describe_sight(model: AbstractNCAModel) -> str:
+    """Say in a sentence or two what one sees of a model."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    rule = f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
+    if not model.immutable_image_channels:
+        return f"{rule} Together they grow a picture."
+    if model.task == "segmentation":
+        return f"{rule} Together they find out which of them belong to what is looked for."
+    return f"{rule} Together they look at an image."
+
+
 def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
     """Describe channels, step and weights of a model that :func:`check_exportable` accepts."""
     rule = model.rule

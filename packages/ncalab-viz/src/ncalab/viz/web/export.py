@@ -11,13 +11,22 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import check_batch, check_int
+from ncalab.core.checks import check_batch, check_int, check_type
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
 from ncalab.core.saving import PathLike, atomic_write
-from ncalab.viz.web.description import check_exportable, describe_model, describe_state
+from ncalab.viz.web.description import (
+    check_exportable,
+    describe_model,
+    describe_sight,
+    describe_state,
+)
 
-_DEFAULT_SIZE = (64, 64)
+# Room for spare seeds beside what models for 40 to 64 cells grow.
+_DEFAULT_SIZE = (96, 96)
+_USUAL_SPEED = 30
+# A rollout that ends is shown in so many seconds: 16 steps are over before one has looked.
+_SECONDS = 5
 # In the order in which they build on each other.
 _SCRIPTS = (
     "fire.js",
@@ -37,9 +46,11 @@ def export_html(
     size: Sequence[int] | None = None,
     seed: int = 0,
     title: str | None = None,
-    speed: int = 30,
+    speed: int | None = None,
     pause_after: int | None = None,
     overlay: bool | None = None,
+    description: str | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a web page that runs a model: one file, without network and server.
 
@@ -55,15 +66,18 @@ def export_html(
             complete; missing folders are created.
         image: Image ``(1, image channels, W, H)`` or state ``(1, C, W, H)`` to start from,
             floating point; W runs downwards. None: the state of the model's ``make_seed``.
-        size: Grid (W, H) if there is no image, (64, 64) if None.
+        size: Grid (W, H) if there is no image, (96, 96) if None.
         seed: Decides which cells fire, and the padding noise; in ``[0, 2**63)``.
         title: Heading of the page; the name of the model's class if None.
-        speed: Steps a second at the start, at least 1.
+        speed: Steps a second at the start, at least 1. None: 30, or what it takes to pause after
+            5 seconds.
         pause_after: The number of steps after which the page pauses, and pauses again after it
             was resumed; 0 for never. None: ``inference_timesteps`` if the image channels are
             immutable (the model looks at an image and is done at some time), otherwise 0.
         overlay: Whether to tint the cells that the output channels give another class than the
             background. None: if the model's task is segmentation.
+        description: What one sees, in one sentence; a usual one for the model if None.
+        class_names: Names of the classes, background included; numbers if None.
 
     Raises:
         TypeError: If an argument has another type.
@@ -87,12 +101,17 @@ def export_html(
         raise ValueError(f"path must end in .html, got {path}")
     check_exportable(model)
     check_seed(seed)
-    check_int("speed", speed, minimum=1)
+    check_type("description", description, str, optional=True)
+    pause = _pause_after(model, pause_after)
+    if speed is None:
+        speed = min(_USUAL_SPEED, max(1, round(pause / _SECONDS))) if pause else _USUAL_SPEED
     settings = {
         "title": type(model).__name__ if title is None else title,
+        "description": describe_sight(model) if description is None else description,
+        "classNames": _class_names(model, class_names),
         "seed": str(seed),  # JavaScript's numbers have 53 bits
-        "speed": speed,
-        "pauseAfter": _pause_after(model, pause_after),
+        "speed": check_int("speed", speed, minimum=1),
+        "pauseAfter": pause,
         "overlay": _overlay(model, overlay),
         # For those who look into the file: the page starts from an image that is prepared.
         "preparation": None if model.preparation is None else model.preparation.to_dict(),
@@ -109,6 +128,18 @@ def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
         return 0
     usual = model.inference_timesteps
     return usual if isinstance(usual, int) else usual[1] - 1
+
+
+def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[str] | None:
+    """Return the names, checked: as many as the output channels tell classes apart."""
+    if names is None:
+        return None
+    count = max(2, model.num_output_channels)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a list of strings, got {names!r:.80}")
+    if len(names) != count:
+        raise ValueError(f"class_names must be {count} names, got {len(names)}")
+    return list(names)
 
 
 def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
@@ -147,7 +178,8 @@ def render_page(description: dict[str, object]) -> str:
     """Fill the template.
 
     Args:
-        description: Model, start and settings, data that JSON can hold; "title" is a string.
+        description: Model, start and settings, data that JSON can hold; "title" and "description"
+            are strings.
 
     Returns:
         The page.
@@ -157,6 +189,7 @@ def render_page(description: dict[str, object]) -> str:
     data = json.dumps(description, allow_nan=False).replace("<", "\\u003c")
     parts = {
         "title": html.escape(str(description["title"])),
+        "description": html.escape(str(description["description"])),
         "style": (folder / "viewer.css").read_text(encoding="utf-8"),
         "model": data,
         "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),

@@ -78,6 +78,7 @@ class Picture {
   draw() {
     const {image, hidden} = this.simulation.model.channels;
     this.shares = null;
+    this.dead = false;
     if (this.view === "all") {
       this.drawTiles(this.simulation.state());
     } else if (this.view === "picture") {
@@ -94,8 +95,12 @@ class Picture {
   // Four channels are colours times opacity, and the opacity; three are colours; else, the first
   // one is grey.
   drawImage(values) {
-    const {cells, channels: {image}} = this.simulation.model;
+    const {cells, aliveAbove, fixed, channels: {image}} = this.simulation.model;
     const {data} = this.pixels;
+    // Without a visible cell, none lives, nor will.
+    if (aliveAbove !== null && !fixed) {
+      this.dead = !values.subarray(3 * cells, 4 * cells).some(opacity => opacity > aliveAbove);
+    }
     for (let cell = 0; cell < cells; cell++) {
       const behind = image === 4 ? 1 - Math.min(Math.max(values[3 * cells + cell], 0), 1) : 0;
       for (let i = 0; i < 3; i++) {

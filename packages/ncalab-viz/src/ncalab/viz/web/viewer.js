@@ -6,9 +6,13 @@ const element = id => document.getElementById(id);
 const FRAME_TIME = 20;
 const FASTEST = Infinity;
 
+// The most steps that the address of the page may ask for: some seconds of computing.
+const FARTHEST = 2000;
+
 class Viewer {
-  constructor(model, wanted) {
-    this.simulation = new Simulation(model, wanted);
+  constructor(model, address) {
+    document.body.classList.toggle("compact", address.has("compact"));
+    this.simulation = new Simulation(model, address.get("backend"));
     this.picture = new Picture(element("grid"), this.simulation, this.readBackground());
     this.playing = true;
     this.due = 0; // steps that should have been taken
@@ -21,8 +25,19 @@ class Viewer {
     this.connectControls();
     this.connectPointer();
     this.watchDevice();
+    this.follow(address);
     this.changeView();
     requestAnimationFrame(now => { this.then = now; this.frame(now); });
+  }
+
+  // Goes to the seed and the step that the address names.
+  follow(address) {
+    const [seed, step] = [address.get("seed"), Number(address.get("step"))];
+    if (/^\d{1,19}$/.test(seed ?? "")) this.simulation.reset(seed);
+    if (step > 0) {
+      this.simulation.step(Math.min(Math.floor(step), FARTHEST));
+      this.play(false);
+    }
   }
 
   readBackground() {
@@ -55,6 +70,7 @@ class Viewer {
     if (this.simulation.steps >= this.pauseAt) {
       this.play(false);
       this.finished = true;
+      this.name();
     }
   }
 
@@ -84,8 +100,19 @@ class Viewer {
     this.playing = playing;
     this.finished = false;
     this.due = 0;
-    element("play").textContent = playing ? "Pause" : "Play";
+    this.name();
     this.describe();
+  }
+
+  // Says on the main button what it does.
+  name() {
+    const text = this.finished ? "Play again" : "Play";
+    element("play").textContent = this.playing ? "Pause" : text;
+  }
+
+  toggle() {
+    if (this.finished && !this.disturbed) this.reset();
+    else this.play(!this.playing);
   }
 
   extend() {
@@ -99,7 +126,8 @@ class Viewer {
   }
 
   reset() {
-    this.simulation.reset();
+    this.simulation.reset(this.simulation.seed);
+    this.disturbed = false;
     this.pauseAt = this.simulation.model.pauseAfter || Infinity;
     this.measured.steps = 0;
     this.changed = true;
@@ -113,6 +141,17 @@ class Viewer {
     this.changed = false;
     this.describe();
     this.listClasses();
+    this.hint();
+  }
+
+  // What to do next, below the cells.
+  hint() {
+    const {fixed} = this.simulation.model;
+    const dead = this.picture.dead && "All cells are dead: place a seed, or reset.";
+    const first = fixed ? "Drag over the cells to make them forget" : "Drag over the cells to cut them";
+    const text = dead || (this.touched ? "" : first);
+    element("hint").textContent = text;
+    element("hint").hidden = !text;
   }
 
   describe() {
@@ -135,7 +174,8 @@ class Viewer {
       }));
     }
     shares.slice(1).forEach((share, i) => {
-      const name = wanted === 1 ? "Foreground" : `Class ${i + 1}`;
+      const {classNames} = this.simulation.model;
+      const name = classNames ? classNames[i + 1] : wanted === 1 ? "Foreground" : `Class ${i + 1}`;
       list.children[i].lastChild.data = `${name}: ${(100 * share).toFixed(1)} % of the cells`;
     });
   }
@@ -172,12 +212,16 @@ class Viewer {
   }
 
   connectControls() {
-    element("play").onclick = () => this.play(!this.playing);
+    element("play").onclick = () => this.toggle();
+    element("link").onclick = () => this.copyLink();
+    element("save").onclick = () => this.save();
+    element("record").onclick = () => this.record();
+    element("record").hidden = !window.MediaRecorder;
     element("step").onclick = () => this.step();
     element("reset").onclick = () => this.reset();
     element("speed").oninput = element("radius").oninput = () => this.readRanges();
     element("view").onchange = () => this.changeView();
-    const keys = {" ": () => this.play(!this.playing), s: () => this.step(), r: () => this.reset()};
+    const keys = {" ": () => this.toggle(), s: () => this.step(), r: () => this.reset()};
     document.addEventListener("keydown", event => {
       const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
       if (!plain || !keys[event.key] || event.target.matches("button, input, select")) return;
@@ -216,7 +260,7 @@ class Viewer {
     } else {
       this.erasePath(from ?? to, to);
     }
-    this.changed = true;
+    this.changed = this.touched = this.disturbed = true;
     if (this.finished) this.play(true); // to see it come back
     return to;
   }
@@ -231,6 +275,53 @@ class Viewer {
     }
   }
 
+  // Taking it with one
+
+  copyLink() {
+    const address = new URL(location.href);
+    const {seed, steps} = this.simulation;
+    address.hash = new URLSearchParams({seed, step: Math.min(steps, FARTHEST)});
+    history.replaceState(null, "", address);
+    const button = element("link");
+    const say = text => {
+      button.textContent = text;
+      setTimeout(() => { button.textContent = "Copy link"; }, 1500);
+    };
+    // Without the clipboard, the bar of the browser has it.
+    const copied = navigator.clipboard?.writeText(address.href) ?? Promise.reject();
+    copied.then(() => say("Copied"), () => say("It is in the address"));
+  }
+
+  save() {
+    enlarged(element("grid")).toBlob(blob => download(blob, `step-${this.simulation.steps}.png`));
+  }
+
+  // Starts a film of the cells, or ends it.
+  record() {
+    const button = element("record");
+    if (this.recorder) {
+      this.recorder.stop();
+      return;
+    }
+    const film = enlarged(element("grid"));
+    const copy = () => {
+      enlarge(element("grid"), film);
+      if (this.recorder) requestAnimationFrame(copy);
+    };
+    const parts = [];
+    const mimeType = ["video/webm", "video/mp4"].find(type => MediaRecorder.isTypeSupported(type));
+    this.recorder = new MediaRecorder(film.captureStream(), {mimeType});
+    this.recorder.ondataavailable = event => parts.push(event.data);
+    this.recorder.onstop = () => {
+      this.recorder = null;
+      button.textContent = "Record";
+      download(new Blob(parts, {type: mimeType}), `cells.${mimeType.slice(6)}`);
+    };
+    this.recorder.start();
+    button.textContent = "Stop recording";
+    copy();
+  }
+
   watchDevice() {
     this.simulation.automaton.canvas?.addEventListener("webglcontextlost", () => {
       this.simulation.fallBack();
@@ -239,9 +330,34 @@ class Viewer {
   }
 }
 
+// A copy with cells of whole pixels, of a size to look at.
+function enlarged(grid) {
+  const scale = Math.max(1, Math.round(512 / Math.max(grid.width, grid.height)));
+  const copy = document.createElement("canvas");
+  // Even sides, which encoders of video ask for.
+  copy.width = grid.width * scale + (grid.width * scale) % 2;
+  copy.height = grid.height * scale + (grid.height * scale) % 2;
+  enlarge(grid, copy);
+  return copy;
+}
+
+function enlarge(grid, copy) {
+  const context = copy.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(grid, 0, 0, copy.width, copy.height);
+}
+
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 const viewer = new Viewer(
   decodeModel(JSON.parse(element("model").textContent)),
-  new URLSearchParams(location.hash.slice(1)).get("backend"),
+  new URLSearchParams(location.hash.slice(1)),
 );
 
 // For scripts and tests. States are (channels, rows, columns), flat; x is a column, y a row.
@@ -254,6 +370,8 @@ window.ncalab = {
   play: playing => viewer.play(playing),
   measure: (steps = 60) => viewer.measureStep(steps),
   show: view => { element("view").value = view; viewer.changeView(); viewer.draw(); },
+  get seed() { return String(viewer.simulation.seed); },
+  get dead() { return viewer.picture.dead; },
   get steps() { return viewer.simulation.steps; },
   get backend() { return viewer.simulation.backend; },
 };

@@ -34,7 +34,13 @@ from ncalab.cli.options import (
 @click.option("--batch-size", type=POSITIVE, default=4, show_default=True)
 @click.option("--damage/--no-damage", help="Also learn to heal: cut holes into grown pictures.")
 @click.option(
-    "--hidden", type=click.IntRange(min=1), default=12, show_default=True, help="Hidden channels."
+    "--hidden-channels",
+    "--hidden",
+    "hidden",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Channels of a cell that nobody sees.",
 )
 @click.option(
     "--lr",
