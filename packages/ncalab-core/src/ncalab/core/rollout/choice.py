@@ -10,7 +10,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.options import Engine, OnStep
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
-from ncalab.core.rollout.cpu.operations import stepper
+from ncalab.core.rollout.cpu.operations import engine as operations
 from ncalab.core.rollout.cpu.threads import note_operations
 from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
@@ -65,7 +65,7 @@ def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
         return cuda.run
     if compiled.why_not_compiled(model, x):
         note_operations()
-        return stepper.run
+        return operations.run
     return compiled.run
 
 
