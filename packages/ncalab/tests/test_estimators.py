@@ -27,7 +27,7 @@ FAST: dict[str, Any] = {
     "hidden_size": 16,
     "steps": 3,
     "epochs": 3,
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "random_state": 0,
 }
 
@@ -56,7 +56,7 @@ def classifier(**parameters: Any) -> NCAClassifier:
 
 
 def segmenter(**parameters: Any) -> NCASegmenter:
-    return NCASegmenter(**{**FAST, "epochs": 8, "learning_rate": 0.03, **parameters})
+    return NCASegmenter(**{**FAST, "epochs": 8, "learning_rate": 0.1, **parameters})
 
 
 def test_digits_are_told_apart(digits: tuple[Array, Array]) -> None:
@@ -290,11 +290,11 @@ def test_an_estimator_that_is_not_fitted_cannot_be_saved(tmp_path: Path) -> None
 
 def test_a_grid_search_finds_a_setting(digits: tuple[Array, Array]) -> None:
     images, labels = digits
-    grid = {"learning_rate": [1e-9, 0.01]}
+    grid = {"learning_rate": [1e-9, 0.1]}
 
     search = GridSearchCV(classifier(batch_size=8), grid, cv=2).fit(images, labels)
 
-    assert search.best_params_ == {"learning_rate": 0.01}
+    assert search.best_params_ == {"learning_rate": 0.1}
 
 
 def test_an_estimator_ends_a_pipeline_and_is_cross_validated(
@@ -372,11 +372,11 @@ def test_a_segmenter_is_searched_cross_validated_and_piped(masks: tuple[Array, A
     pipeline = make_pipeline(FunctionTransformer(lambda x: x[..., None] * 2), segmenter(epochs=4))
 
     scores = cross_val_score(pipeline, images, labels, cv=2)
-    search = GridSearchCV(segmenter(batch_size=2), {"learning_rate": [1e-9, 0.03]}, cv=2)
+    search = GridSearchCV(segmenter(batch_size=2), {"learning_rate": [1e-9, 0.1]}, cv=2)
     search.fit(images, labels)
 
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert search.best_params_ == {"learning_rate": 0.03}
+    assert search.best_params_ == {"learning_rate": 0.1}
 
 
 def test_masks_of_another_size_are_an_error(masks: tuple[Array, Array]) -> None:
@@ -537,7 +537,7 @@ def test_the_weights_of_a_recipe_are_averaged(digits: tuple[Array, Array]) -> No
     ("parameters", "message"),
     [
         ({"recipe": "best"}, "recipe must be one of documented, recommended, got 'best'"),
-        ({"scales": ()}, "scales must be 'auto' or sizes of cells"),
+        ({"scales": ()}, "scales must hold at least one size of cells, got none"),
         ({"max_minutes": 0}, "max_minutes must be above 0"),
         ({"patch_size": 0}, "patch_size must be at least 1"),
     ],

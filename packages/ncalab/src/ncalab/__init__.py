@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ncalab.core import AbstractNCARule as AbstractNCARule
     from ncalab.core import AutoStepper as AutoStepper
     from ncalab.core import BasicNCAPerception as BasicNCAPerception
+    from ncalab.core import GatedNCARule as GatedNCARule
     from ncalab.core import MLPNCARule as MLPNCARule
     from ncalab.core import Prediction as Prediction
     from ncalab.core import Preparation as Preparation
@@ -128,6 +129,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "AbstractNCARule",
         "AutoStepper",
         "BasicNCAPerception",
+        "GatedNCARule",
         "MLPNCARule",
         "Prediction",
         "Preparation",

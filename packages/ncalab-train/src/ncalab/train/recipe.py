@@ -36,8 +36,8 @@ class Recipe:
     """
 
     optimizer_method: str = "muon"
-    lr: float = 0.02
-    adam_lr: float = 0.01
+    lr: float = 0.05
+    adam_lr: float = 0.02
     adam_betas: tuple[float, float] = (0.9, 0.99)
     batch_repeat: int = 1
     decay: Decay = "cosine"
@@ -87,7 +87,7 @@ RECOMMENDED: dict[str, Recipe] = {
     "segmentation": Recipe(),
     "classification": Recipe(ema_decay=0.99),
     "depth": Recipe(),
-    "growing": Recipe(lr=0.06, final_lr=0.1, ema_decay=None),
+    "growing": Recipe(lr=0.06, adam_lr=0.027, final_lr=0.1, ema_decay=None),
 }
 """Recipe of each task, as found by ``benchmarks/task_recipes.py``."""
 
