@@ -170,7 +170,7 @@ class Run:
             self.progress.end_epoch(number, shown, seconds)
         if self.on_epoch is not None:
             with self.guard("on_epoch"):
-                self.on_epoch(number, {**losses, **metrics, "lr": lr})
+                self.on_epoch(number, {**losses, **metrics, "lr": self.lr})
         self.interrupts.release()
 
     def _warn_if_stuck(self, *, ended: bool = False) -> None:
