@@ -220,6 +220,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    session.run("python", "checks/structure.py", "--strict", "core", "tasks", "viz", "uncertainty")
     for part in [*PARTS, "ncalab"]:
         check_dependencies(session, part)
 

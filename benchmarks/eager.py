@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
+from ncalab.core.automaton import Automaton
+from ncalab.core.export.rollout import export_plan
 
 _MODES = {
     "zero": "constant",
@@ -18,7 +20,7 @@ _MODES = {
 }
 
 
-def eager_step(nca: AbstractNCAModel, x: Tensor, step: int = 0) -> Tensor:
+def eager_step(nca: Automaton, x: Tensor, step: int = 0) -> Tensor:
     """Take one step of every cell.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
@@ -65,7 +67,7 @@ def eager_rollout(nca: AbstractNCAModel, x: Tensor, steps: int) -> Tensor:
 
     A cascade takes its share of them at each scale.
     """
-    plan, first, taken = nca._export_plan(), x, 0
+    plan, first, taken = export_plan(nca), x, 0
     for place, share in enumerate(plan.share(torch.tensor(steps))):
         x = plan.enter(place, x, first)
         for step in range(taken, taken + int(share)):

@@ -114,7 +114,7 @@ def _cascade(wrapped: AbstractNCAModel, scales: list[int], steps: list[int]) -> 
     return CascadeNCA(wrapped, scales, steps, single_model=False)
 
 
-def _digits() -> AbstractNCAModel:
+def digits_cascade() -> AbstractNCAModel:
     """Return the model of ``examples/selfclass_mnist``."""
     wrapped = ClassificationNCAModel(
         CPU, 1, 12, num_classes=10, pixel_wise_loss=True, hidden_size=80
@@ -157,7 +157,7 @@ EXAMPLES = [
         32,
         "class",
     ),
-    Example("digits, cascade", _digits, 48, 28, 28, 20, "class"),
+    Example("digits, cascade", digits_cascade, 48, 28, 28, 20, "class"),
     Example(
         "segmentation, cascade",
         lambda: _cascade(_segmentation()(), [4, 2, 1], [10, 8, 8]),
@@ -238,7 +238,7 @@ def train(model: AbstractNCAModel, example: Example, *, eager: bool) -> Callable
 
 def _eager_forward(model: AbstractNCAModel, images: Tensor, steps: int) -> Prediction:
     state = eager_rollout(model, pad_input(images, model), steps)
-    return model._read_out(state, steps)
+    return model.read_out(state, steps)
 
 
 KINDS = {"predict": predict, "train": train}

@@ -7,10 +7,11 @@
 A prediction is that of ``model.predict``; a training step is forward pass, loss, backward pass and
 Adam. Each row runs in a fresh process, in which the contenders take turns: "eager", steps as the
 literature writes them (``eager.py``), and "compiled", the library. With ``--operations`` there is a
-third, the library's engine of PyTorch operations, which serves where nothing is compiled. A ratio
-is the median of the ratios of neighbouring measurements. Memory is by how much one training step
-raises the peak of a process. Writes examples.json and, worst row first, examples.md into the output
-folder; rows that are not measured again stay as they are.
+third, the library's engine of PyTorch operations, which serves where nothing is compiled. Times are
+those on the processor for one thread, which other programs disturb least, and those on the wall for
+several. A ratio is the median of the ratios of neighbouring measurements. Memory is by how much one
+training step raises the peak of a process. Writes examples.json and, worst row first, examples.md
+into the output folder; rows that are not measured again stay as they are.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from typing import Any
 import torch
 from example_cases import EXAMPLES, KINDS, Example
 from machine import describe_machine
-from measure import peak_mib, seconds
+from measure import clock_of, peak_mib, seconds
 from table import markdown_table
 
 from ncalab.core.rollout.cpu import compiled
@@ -56,7 +57,7 @@ def engine_of(contender: str) -> Iterator[None]:
 def timed(contender: str, run: Callable[[], object]) -> float:
     """Time one call on a contender's engine."""
     with engine_of(contender):
-        return seconds(run)
+        return seconds(run, clock_of(torch.get_num_threads()))
 
 
 def measure_times(example: Example, contenders: Sequence[str], budget: float) -> Row:

@@ -26,11 +26,20 @@ SLOW = 15
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
-def seconds(run: Callable[[], object]) -> float:
+def seconds(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Time one call."""
-    start = time.perf_counter()
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Return the clock that other programs disturb least.
+
+    One thread's time on the processor is what it takes alone on a machine. Of several threads,
+    which wait for each other, only the time on the wall says how long they take.
+    """
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def times(

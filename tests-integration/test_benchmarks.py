@@ -33,3 +33,20 @@ def test_the_examples_benchmark_writes_its_worst_row_first(tmp_path: Path) -> No
     assert [row["name"] for row in rows] == ["of yesterday", "8 x 8 grid"]
     places = [n for n, line in enumerate(lines) if line.startswith(("| 8 x 8", "| of yesterday"))]
     assert lines[places[0]].startswith("| 8 x 8") and len(places) == 2
+
+
+def test_the_account_of_a_step_has_all_kinds_of_work() -> None:
+    printed = run("account.py", "--only", "8 x 8", "--rounds", "1")
+
+    head = next(line for line in printed.splitlines() if line.startswith("| case"))
+    row = next(line for line in printed.splitlines() if line.startswith("| 8 x 8"))
+    assert "products, %" in head and head.count("|") == row.count("|")
+    shares = [int(cell) for cell in row.split("|")[3:12]]
+    assert 90 < sum(shares) < 110
+
+
+def test_trainings_beside_busy_processes_take_longer() -> None:
+    printed = run("busy.py", "--only", "digits", "--samples", "48")
+
+    row = next(line for line in printed.splitlines() if line.startswith("| digits"))
+    assert len([float(cell) for cell in row.split("|")[2:-1]]) == 5

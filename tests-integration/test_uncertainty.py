@@ -102,7 +102,7 @@ def test_a_disturbed_cascade_goes_on_at_its_last_scale() -> None:
     _, predictions, _ = Perturbation(model, N=1, strength=0.0, recovery=5)(x, seed=3)
 
     with torch.no_grad():
-        want = model.wrapped._go_on(state, 5, start=12, seed=3, samples=range(2))
+        want = model.wrapped.continue_rollout(state, 5, start=12, seed=3, samples=range(2))
     torch.testing.assert_close(predictions[0].output_image, want, **CLOSE)
 
 

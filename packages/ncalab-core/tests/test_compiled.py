@@ -167,7 +167,7 @@ def test_rollouts_of_several_threads_do_not_wait_for_each_other_forever() -> Non
 
 
 def test_without_the_libraries_the_engine_of_operations_serves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = make()
     x = torch.rand(2, model.num_channels, 9, 7)
@@ -185,4 +185,5 @@ def test_without_the_libraries_the_engine_of_operations_serves(
             cached.cache_clear()
 
     assert reason == "ncalab-core was installed without the compiled engine"
+    assert [reason in message for message in caplog.messages] == [True]
     torch.testing.assert_close(plain, want, atol=1e-5, rtol=0)

@@ -12,7 +12,8 @@ from damaged_files import damage, damage_text, read_or_name, wrong_values
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel
+from ncalab.core import AbstractNCAModel, Preparation
+from ncalab.core.config_edits import describe_edits
 from ncalab.core.monolith import read_monolith
 from ncalab.core.run_record import CHECKPOINT_NAME, HISTORY_NAME, read_run
 from ncalab.core.saving import CONFIG_NAME, WEIGHTS_NAME, read_tensors
@@ -88,6 +89,68 @@ def test_every_wrong_value_of_a_configuration_is_named_with_its_key(folder: Path
             if f"{folder / WEIGHTS_NAME} does not fit" not in str(error):
                 assert str(error).startswith(f"{path}: ")
                 assert key.rpartition(".")[2] in str(error)
+
+
+def change(folder: Path, **changes: Any) -> None:
+    path = folder / CONFIG_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_number_of_a_configuration_that_has_changed_counts_and_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = AbstractNCAModel.from_pretrained(folder)
+    assert not caplog.records
+    change(folder, fire_rate=0.25, training_timesteps=[3, 7])
+
+    model = AbstractNCAModel.from_pretrained(folder)
+
+    assert (model.fire_rate, model.training_timesteps) == (0.25, (3, 7))
+    assert len(caplog.records) == 1
+    message = caplog.records[0].getMessage()
+    assert message.startswith(f"{folder / CONFIG_NAME} has fire_rate = 0.25, where the model was ")
+    assert f"saved with {before.fire_rate}" in message and "training_timesteps = [3, 7]" in message
+    caplog.clear()
+    alone = AbstractNCAModel.from_pretrained(folder / WEIGHTS_NAME)
+    assert alone.fire_rate == before.fire_rate and not caplog.records
+
+
+def test_weights_that_do_not_fit_a_changed_configuration_are_not_blamed_alone(folder: Path) -> None:
+    change(folder, hidden_size=5)
+
+    with pytest.raises(ValueError, match=r"does not fit.*; .*config.json has hidden_size = 5, whe"):
+        AbstractNCAModel.from_pretrained(folder)
+
+
+def test_a_preparation_that_was_taken_out_of_the_configuration_is_gone(folder: Path) -> None:
+    model = AbstractNCAModel.from_pretrained(folder)
+    model.preparation = Preparation(resize=(3, 4))
+    model.save_pretrained(folder)
+    assert AbstractNCAModel.from_pretrained(folder).preparation == model.preparation
+
+    change(folder, preparation=None)
+
+    assert AbstractNCAModel.from_pretrained(folder).preparation is None
+
+
+@pytest.mark.parametrize(
+    ("config", "saved", "want"),
+    [
+        ({"a": 1, "b": [2.0]}, {"a": 1.0, "b": [2]}, ""),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "c has a.b = 1, where the model was saved with 2"),
+        ({"a": True}, {"a": 1}, "c has a = True, where the model was saved with 1"),
+        ({}, {"a": 1}, "c has no a, where the model was saved with 1"),
+        ({"a": 1}, {}, "c has a = 1, where the model was saved without it"),
+    ],
+)
+def test_what_differs_is_described(config: Any, saved: Any, want: str) -> None:
+    assert describe_edits(Path("c"), config, saved) == want
+
+
+def test_many_differences_are_counted() -> None:
+    config = dict.fromkeys("abcde", 1)
+
+    assert describe_edits(Path("c"), config, dict.fromkeys("abcde", 2)).endswith(", and 2 more")
 
 
 HISTORY = {

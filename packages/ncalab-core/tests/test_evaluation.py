@@ -101,6 +101,22 @@ def test_a_part_that_is_used_by_another_prediction_stays_in_evaluation() -> None
     assert all(modes(whole).values())
 
 
+def test_a_training_that_begins_during_predictions_stays_one() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout()).eval()
+
+    with evaluating(model):
+        model.train()
+        with evaluating(model):
+            assert not any(modes(model).values())
+        assert not any(modes(model).values())
+
+    assert all(modes(model).values())
+    model.eval()
+    with evaluating(model):
+        model[1].train()
+    assert modes(model) == {"": False, "0": False, "1": True}
+
+
 def test_a_prediction_that_fails_keeps_the_mode(model: TinyModel) -> None:
     before = modes(model)
 

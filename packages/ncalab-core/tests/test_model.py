@@ -371,7 +371,7 @@ def test_going_on_is_as_if_the_rollout_had_not_ended(make_model: MakeModel) -> N
     x = torch.rand(2, model.num_channels, 6, 9)
     first = rollout(model, x, 3, seed=4, samples=[2, 5])
 
-    whole = model._go_on(first, 2, start=3, seed=4, samples=[2, 5])
+    whole = model.continue_rollout(first, 2, start=3, seed=4, samples=[2, 5])
 
     assert torch.equal(whole, rollout(model, x, 5, seed=4, samples=[2, 5]))
 

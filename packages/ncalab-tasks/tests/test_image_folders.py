@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ncalab.tasks import DepthDataset, SegmentationNCADataset
+from ncalab.tasks import DepthDataset, SegmentationNCADataset, read_image
 from ncalab.tasks.images import FileNames, image_size, list_images
 
 Make = Callable[..., SegmentationNCADataset | DepthDataset]
@@ -134,3 +134,24 @@ def test_the_size_of_an_image_is_that_of_its_pixels(
     Image.new("L", (6, 4)).save(tmp_path / f"a.{suffix}", exif=exif)
 
     assert image_size(tmp_path / f"a.{suffix}") == ((6, 4) if orientation == 6 else (4, 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("scan.mha", b"", "MetaImage"),
+        ("scan", b"NRRD0004\n", "NRRD"),
+        ("cells.czi", b"ZISRAWFILE\0", "CZI"),
+        ("cells.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
+        ("page.png", b"%PDF-1.7\n", "PDF"),
+        ("clip.MOV", b"", "video"),
+        ("clip", b"\0\0\0\x20ftypisom", "video"),
+    ],
+)
+def test_other_files_of_measurements_are_named_with_what_to_do(
+    tmp_path: Path, name: str, head: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(head)
+
+    with pytest.raises(ValueError, match=f"{name} cannot be read as an image: {kind} is not read"):
+        read_image(tmp_path / name)

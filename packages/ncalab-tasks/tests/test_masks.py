@@ -172,6 +172,7 @@ def test_indices_are_labels_also_if_one_of_them_is_transparent(tmp_path: Path) -
     ("image", "reason"),
     [
         (la(LABELS, constant(0)), "must have no labels where it is transparent"),
+        (la(constant(0), MASK * 255), "black on transparent"),
         (palette(1 - MASK, [WHITE, BLACK]), "a palette that shows 0 as white and 1 as black"),
     ],
 )

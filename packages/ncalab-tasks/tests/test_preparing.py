@@ -90,7 +90,8 @@ def test_a_data_set_yields_what_its_preparation_makes_of_each_image(
 
     dataset = make(tmp_path, pixels, normalize=kind, resize=resize)
 
-    assert dataset.preparation == Preparation(channels=1, normalize=kind, resize=resize)
+    told = "percentile" if (kind, dtype) == ("auto", np.uint16) else kind
+    assert dataset.preparation == Preparation(channels=1, normalize=told, resize=resize)
     for number in range(COUNT):
         image = dataset[number][0]
         assert image.shape == (1, *(resize or SIZE))
@@ -119,6 +120,29 @@ def test_twelve_bits_in_sixteen_fill_the_range_unless_told_otherwise(
         image = dataset[number][0]
         assert image.quantile(0.01) < 0.1 and image.quantile(0.99) > 0.9
     assert not caplog.records
+
+
+@every
+def test_what_was_done_to_sixteen_bits_is_done_to_later_images_of_any_depth(
+    make: Make, tmp_path: Path
+) -> None:
+    pixels = images(np.uint16, 400, 1600)
+
+    preparation = make(tmp_path, pixels).preparation
+
+    want = preparation.apply(pixels[0])
+    for later in (pixels[0] / 65535, (pixels[0] / 8).astype(np.float32)):
+        torch.testing.assert_close(preparation.apply(later), want, rtol=0, atol=1e-5)
+    eight = preparation.apply((pixels[0] / 8).astype(np.uint8))
+    torch.testing.assert_close(eight, want, rtol=0, atol=0.01)
+
+
+def test_depths_that_differ_are_each_prepared_by_their_own(tmp_path: Path) -> None:
+    segmentation(tmp_path, images())
+    Image.fromarray(images(np.uint16, 400, 1600)[0, ..., 0]).save(tmp_path / "images" / "0.png")
+
+    assert SegmentationNCADataset(tmp_path).preparation.normalize == "auto"
+    assert SegmentationNCADataset(tmp_path, ["0"]).preparation.normalize == "percentile"
 
 
 @of_cells

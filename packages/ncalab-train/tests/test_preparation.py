@@ -89,6 +89,45 @@ def test_what_a_model_knew_holds_where_the_data_do_not_tell() -> None:
     assert train(None, other(), model).preparation == other().preparation
 
 
+def test_parts_that_are_prepared_in_different_ways_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    both = [Prepared(), other()]
+    parts: Dataset[tuple[Tensor, Tensor]] = Subset(ConcatDataset(both), [0, 5])
+
+    assert train(None, parts).preparation is None
+    assert [r.message for r in caplog.records if "parts of the training data" in r.message]
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_data_to_evaluate_on_that_are_prepared_in_another_way_are_told_of(
+    part: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, val, test = (
+        DataLoader(other() if place == part else Prepared(), 2) for place in range(3)
+    )
+    model = make_tiny(validation_metric="mse")
+    trainer = BasicNCATrainer(model, None, max_epochs=1, progress=False, batch_repeat=1)
+
+    trainer.train(train, val, test)
+
+    told = [r.message for r in caplog.records if "prepared in another way" in r.message]
+    assert len(told) == 1 and told[0].endswith(f"trained on: {KNOWN.describe()}")
+    assert model.preparation == KNOWN
+
+
+def test_transforms_that_differ_are_nothing_to_tell_of(caplog: pytest.LogCaptureFixture) -> None:
+    augmented = Prepared()
+    augmented.preparation = replace(KNOWN, normalize="auto", transform="mirrored")
+    trainer = BasicNCATrainer(
+        make_tiny(validation_metric="mse"), None, max_epochs=1, progress=False, batch_repeat=1
+    )
+
+    trainer.train(DataLoader(augmented, 2), DataLoader(Prepared(), 2))
+
+    assert "prepared in another way" not in caplog.text
+
+
 def test_the_preparation_survives_a_resumed_training(tmp_path: Path) -> None:
     train(tmp_path, Prepared())
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from viz_models import FadingModel, PlainModel
 
 from ncalab.core import AbstractNCAHead, BasicNCAPerception, MLPNCARule
+from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import ELEMENTWISE
 from ncalab.viz import export_html
 from ncalab.viz.web.activation import formula
@@ -199,8 +200,9 @@ class PostModel(PlainModel):
 class ChainModel(PlainModel):
     """Runs its rollouts in some other way."""
 
-    def _run_stages(self, x: Tensor, steps: int, options: Any) -> Tensor | None:
-        return x
+    @property
+    def runner(self) -> MultiScale:
+        return MultiScale([make_plain()], [1], [1], fixed=0)
 
 
 def unsupported() -> dict[str, tuple[PlainModel, str]]:

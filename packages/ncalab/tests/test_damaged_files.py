@@ -64,8 +64,49 @@ def test_a_damaged_estimator_is_named(tmp_path: Path) -> None:
     for seed in range(MANY):
         path.write_bytes(damage_text(whole, seed))
         read_or_name(lambda: NCAClassifier.from_pretrained(tmp_path), path)
-    for key, content in wrong_values(json.loads(whole)):
+    for _, content in wrong_values(json.loads(whole)):
         path.write_bytes(content)
-        if not key.startswith("parameters."):
-            found = read_or_name(lambda: NCAClassifier.from_pretrained(tmp_path), path)
-            assert found is None or found.classes_ is not None
+        found = read_or_name(lambda: NCAClassifier.from_pretrained(tmp_path), path)
+        assert found is None or found.predict(images) is not None
+
+
+def test_an_estimator_that_has_changed_counts_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = np.random.default_rng(0).random((6, 4, 4))
+    estimator = NCAClassifier(epochs=1, num_hidden_channels=2, hidden_size=4, random_state=0)
+    estimator.fit(images, ["a", "b"] * 3).save_pretrained(tmp_path)
+    path = tmp_path / ESTIMATOR_NAME
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved))
+    assert NCAClassifier.from_pretrained(tmp_path).seed_ == estimator.seed_
+    assert not caplog.records
+
+    path.write_text(json.dumps(saved | {"seed": 7}))
+
+    assert NCAClassifier.from_pretrained(tmp_path).seed_ == 7
+    assert f"{path} is not what was saved" in caplog.text
+    caplog.clear()
+    saved.pop("sha256")
+    path.write_text(json.dumps(saved | {"seed": 8}))
+    assert NCAClassifier.from_pretrained(tmp_path).seed_ == 8 and not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_shape": [4, 4, 2]}, "must describe the ClassificationNCAModel of 1 channels"),
+        ({"classes": ["a", "b", "c"]}, "classes must be 2, got 3"),
+    ],
+)
+def test_an_estimator_that_does_not_fit_its_model_is_named(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    images = np.random.default_rng(0).random((6, 4, 4))
+    estimator = NCAClassifier(epochs=1, num_hidden_channels=2, hidden_size=4, random_state=0)
+    estimator.fit(images, ["a", "b"] * 3).save_pretrained(tmp_path)
+    path = tmp_path / ESTIMATOR_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    with pytest.raises(ValueError, match=f"{ESTIMATOR_NAME}:? {message}"):
+        NCAClassifier.from_pretrained(tmp_path)

@@ -19,7 +19,7 @@ from ncalab.core.checks import (
     check_type,
 )
 from ncalab.core.fire import FireClock, current_clock, draw_seed
-from ncalab.core.options import StageOptions
+from ncalab.core.options import RunsSteps
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
 from ncalab.core.perception import BasicNCAPerception
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
@@ -179,6 +179,11 @@ class Automaton(nn.Module):
         return Channels(self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
 
     @property
+    def runner(self) -> RunsSteps | None:
+        """What runs the steps; None if they are those of this automaton, on one grid."""
+        return None
+
+    @property
     def num_fixed_channels(self) -> int:
         """Number of channels, the first ones, that no step changes."""
         return self.num_image_channels if self.immutable_image_channels else 0
@@ -249,23 +254,3 @@ class Automaton(nn.Module):
             States that the next step starts from.
         """
         return x
-
-    # Many steps
-
-    def _run_stages(
-        self,
-        x: Tensor,  # noqa: ARG002 - for those who override it
-        steps: int,  # noqa: ARG002
-        options: StageOptions,  # noqa: ARG002
-    ) -> Tensor | None:
-        """Run a rollout that is a chain of others; None, as here, if there is no such chain.
-
-        Args:
-            x: As in :func:`ncalab.core.rollout.rollout`, which has checked it.
-            steps: Likewise.
-            options: Its other arguments; the seed is drawn.
-
-        Returns:
-            States after the last step, shape ``(B, C, W, H)``.
-        """
-        return None

@@ -31,6 +31,23 @@ def check_int(name: str, value: Any, *, minimum: int) -> int:
     return number
 
 
+def check_positive_integers(name: str, values: Any) -> list[int]:
+    """Return a list of integers of at least 1, at least one of them.
+
+    Raises:
+        TypeError: If it is not a sequence of integers.
+        ValueError: If it is empty, or an integer is below 1.
+
+    >>> check_positive_integers("scales", (4, 2, 1))
+    [4, 2, 1]
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list of integers, got {values!r}")
+    if not values:
+        raise ValueError(f"{name} must hold at least one number, got {values!r}")
+    return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Return ``value`` as a bool, unless it is something that only counts as one.
 

@@ -33,7 +33,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode for a while; every module then has its own mode again.
 
     Several threads may do so at the same time, also with models that share modules: the first one
-    changes the mode of a module, and the last one changes it back.
+    changes the mode of a module, and the last one changes it back. Where another thread calls
+    ``train`` meanwhile, that holds.
 
     >>> model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
     >>> with evaluating(model), evaluating(model):
@@ -55,6 +56,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _enter(model: nn.Module, modules: list[nn.Module]) -> None:
     for module in modules:
         mode = _in_use.setdefault(id(module), _Mode(module, module.training))
+        # Another thread may have called ``train`` since the first of them began.
+        mode.training |= module.training
         mode.users += 1
     if any(module.training for module in modules):
         model.eval()
@@ -64,6 +67,8 @@ def _leave(model: nn.Module, modules: list[nn.Module]) -> None:
     for module in modules:
         _in_use[id(module)].users -= 1
     done = [_in_use.pop(id(module)) for module in modules if not _in_use[id(module)].users]
+    for mode in done:
+        mode.training |= mode.module.training
     if len(done) == len(modules) and any(mode.training for mode in done):
         # For modules that do something in ``train``, such as to merge their weights.
         model.train(done[0].training)

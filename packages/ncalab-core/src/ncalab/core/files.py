@@ -5,9 +5,6 @@ import tempfile
 from itertools import count
 from pathlib import Path
 
-# Characters; all names of a run's files are shorter.
-_NAME_IN_TEMPORARY = 40
-
 PathLike = str | os.PathLike[str]
 
 # Characters; all names of a run's files are shorter.

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.config import decode_config, encode_config
 from ncalab.core.rule import AbstractNCARule, why_not_pointwise
-from ncalab.core.saving import decode_config, encode_config
 
 __all__ = ["check_rule"]
 

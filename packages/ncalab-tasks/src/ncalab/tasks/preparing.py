@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,24 @@ def used_range(images: Array) -> Used:
         values = values[np.random.default_rng(0).integers(0, len(values), _MANY)]
     low, high = np.percentile(to_unit_range(values), _PERCENTILES)
     return images.dtype, round(float(low), 6), round(float(high), 6)
+
+
+def settled(preparation: Preparation, used: Iterable[Used]) -> Preparation:
+    """Return the preparation of a data set with "auto" replaced where all its images agree.
+
+    A model that has only seen images of 16 bits by their percentiles has to see those of any other
+    depth so, too; "auto" would take them by their type.
+
+    Args:
+        preparation: What the data set was asked for.
+        used: What :func:`used_range` returned of each image.
+
+    >>> deep = used_range(np.array([[400], [1600]], np.uint16))
+    >>> settled(Preparation(normalize="auto"), [deep]).normalize
+    'percentile'
+    """
+    kinds = {resolved(preparation.normalize, dtype) for dtype, _, _ in used}
+    return replace(preparation, normalize="percentile") if kinds == {"percentile"} else preparation
 
 
 def warn_of_range(name: str, preparation: Preparation, used: Iterable[Used]) -> None:

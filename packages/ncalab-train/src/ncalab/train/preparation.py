@@ -1,6 +1,8 @@
 """From the data of a training to its model: how images are prepared."""
 
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
@@ -27,16 +29,57 @@ def find_preparation(dataset: Dataset[Any]) -> Preparation | None:
     return find_preparation(inner) if isinstance(inner, Dataset) else None
 
 
-def take_preparation(nca: AbstractNCAModel, loader: DataLoader[Any]) -> None:
+def take_preparation(
+    nca: AbstractNCAModel, loader: DataLoader[Any], *others: DataLoader[Any] | None
+) -> None:
     """Let a model know how the images that it is trained on are prepared, so that it is saved.
+
+    A warning tells of parts of the data that are prepared in different ways.
 
     Args:
         nca: Model. What it knew before holds where the data do not tell.
         loader: Training data.
+        *others: Data to validate and to test on; None where there are none.
     """
     found = find_preparation(loader.dataset)
-    if found is None or found == nca.preparation:
+    if found is None:
+        if _parts_differ(loader.dataset):
+            logger.warning(
+                "parts of the training data are prepared in different ways, so that the model "
+                "cannot tell how to prepare later images; set model.preparation"
+            )
+        return
+    _warn_of_others(found, others)
+    if found == nca.preparation:
         return
     if nca.preparation is not None:
         logger.info("the model's preparation is now that of the training data: %s", found)
     nca.preparation = found
+
+
+def _parts_differ(dataset: Dataset[Any]) -> bool:
+    """Return whether some parts of a data set tell how they are prepared, but do not agree."""
+    if isinstance(dataset, ConcatDataset):
+        parts = [find_preparation(part) for part in dataset.datasets]
+        return any(parts) or any(map(_parts_differ, dataset.datasets))
+    inner = getattr(dataset, "dataset", None)
+    return isinstance(inner, Dataset) and _parts_differ(inner)
+
+
+def _warn_of_others(found: Preparation, others: Iterable[DataLoader[Any] | None]) -> None:
+    """Warn of data to evaluate on that are prepared in another way than those to train on."""
+    told = (None if loader is None else find_preparation(loader.dataset) for loader in others)
+    for other in filter(None, told):
+        if _compared(other) != _compared(found):
+            logger.warning(
+                "data to validate or test on are prepared in another way than the training data, "
+                "so that scores are not those of later images: %s; trained on: %s",
+                other.describe(),
+                found.describe(),
+            )
+
+
+def _compared(preparation: Preparation) -> Preparation:
+    """Return a preparation without what may differ: transforms; "auto" may be "percentile"."""
+    kind = "auto" if preparation.normalize == "percentile" else preparation.normalize
+    return replace(preparation, normalize=kind, transform=None)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ncalab.core import Prediction
 from ncalab.train.distributed import OneProcess
+from ncalab.train.operation_threads import OperationThreads
 from ncalab.train.optimizers import normalize_gradients, scaled_lr, warmup_factor
 from ncalab.train.watch import FiniteWatch
 
@@ -38,6 +39,7 @@ class Step:
         self.optimizers = list(optimizers)
         self.processes = processes or OneProcess()
         self.watch = FiniteWatch(self.nca)
+        self.operation_threads = OperationThreads(self.nca)
         self.taken = 0
         # Whether weights may be ahead of what else a step changes.
         self.torn = False
@@ -70,7 +72,7 @@ class Step:
         """
         if self.trainer.checkpoint is not None:
             rollout["checkpoint"] = self.trainer.checkpoint
-        with self._autocast():
+        with self.operation_threads.deciding(), self._autocast():
             prediction = self.nca(x, steps, **rollout)
             losses = self.nca.loss(prediction, y)
             _check_losses(losses)

@@ -357,7 +357,7 @@ class BasicNCATrainer:
         processes = find_processes(self.accelerator, self.nca.device)
         if processes.device is not None:
             self.nca.to(processes.device)
-        take_preparation(self.nca, dataloader_train)
+        take_preparation(self.nca, dataloader_train, dataloader_val, dataloader_test)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
@@ -372,7 +372,8 @@ class BasicNCATrainer:
                     run.saver.resume()
             if summary_writer is not None and processes.is_main:
                 run.watch(self.info(), plot_function, uncertainty)
-            return self._train(run, processes, save_every, dataloader_test)
+            with run.step.operation_threads:
+                return self._train(run, processes, save_every, dataloader_test)
 
     def _train(
         self,

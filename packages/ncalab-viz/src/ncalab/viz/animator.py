@@ -180,7 +180,7 @@ class Animator:
         self._painter.fit(self._reel[-1])
 
     def _keep(self, step: int, state: Tensor) -> None:
-        prediction = self.nca.post_prediction(self.nca._read_out(state, step))
+        prediction = self.nca.post_prediction(self.nca.read_out(state, step))
         self.steps.append(step)
         self._verdicts.append(self._painter.verdict(prediction))
         self._reel.append(self._painter.planes(prediction))

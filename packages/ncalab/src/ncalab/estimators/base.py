@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
-from ncalab.core.checks import check_choice, check_int, check_timesteps
+from ncalab.core.argument_types import check_mapping, check_positive
+from ncalab.core.checks import check_choice, check_flag, check_int, check_number, check_timesteps
 from ncalab.core.saving import PathLike
 from ncalab.estimators.files import read_estimator, write_estimator
 from ncalab.estimators.images import (
@@ -28,7 +29,7 @@ from ncalab.estimators.images import (
     number_of_axes,
     read_image_shape,
 )
-from ncalab.estimators.training import Training, train
+from ncalab.estimators.training import Training, constructor_arguments, train
 from ncalab.train.seeds import derived_seed, seeded
 
 # All images of a batch draw the same fire masks, so that none depends on its neighbours.
@@ -47,6 +48,9 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     scale_: NDArray[np.float64]
 
     # What a subclass defines
+
+    _model_class: ClassVar[type[AbstractNCAModel]]
+    """Class of the model that is fitted."""
 
     @abstractmethod
     def _make_model(
@@ -140,7 +144,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             classes, encoded = np.unique(labels, return_inverse=True)
             if len(classes) < 2:
                 raise ValueError(f"y must hold at least 2 classes, got {len(classes)} class")
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            seed = self._draw_seed()
             with seeded(seed):
                 self._fit(images, classes, encoded.reshape(labels.shape), seed)
         except BaseException:
@@ -204,14 +208,43 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Raise for what neither model nor trainer would name in the user's terms."""
         for name in ("epochs", "batch_size", "n_iter_no_change"):
             check_int(name, getattr(self, name), minimum=1)
+        for name in ("early_stopping", "standardize", "warm_start"):
+            check_flag(name, getattr(self, name))
         check_timesteps("steps", self.steps)
         check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+        check_positive("learning_rate", self.learning_rate)
+        check_number("validation_fraction", self.validation_fraction)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must be in (0, 1), got {self.validation_fraction}"
             )
+        if not isinstance(self.verbose, bool | np.bool_):
+            check_int("verbose", self.verbose, minimum=0)
+        self._check_model_params()
+
+    def _check_model_params(self) -> None:
+        check_mapping("model_params", self.model_params, optional=True)
+        known = constructor_arguments(self._model_class)
+        if unknown := sorted(set(self.model_params or {}) - known):
+            raise TypeError(
+                f"model_params must be arguments of {self._model_class.__name__}, "
+                f"got {unknown[0]!r}"
+            )
+
+    def _draw_seed(self) -> int:
+        """Return a seed from ``random_state``.
+
+        Raises:
+            ValueError: If it is no seed and no generator.
+        """
+        try:
+            generator = check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                "random_state must be a seed in [0, 2**32), a RandomState or None, "
+                f"got {self.random_state!r:.80}"
+            ) from error
+        return int(generator.randint(2**31 - 1))
 
     def _model_arguments(self) -> dict[str, Any]:
         """Return the model's arguments that all tasks share."""

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from ncalab.core import get_compute_device
+from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
@@ -80,6 +81,8 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
     True
     """
 
+    _model_class = ClassificationNCAModel
+
     def __init__(
         self,
         image_shape: tuple[int, ...] | None = None,
@@ -136,6 +139,10 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         return labels
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_int("avg_pool_size", self.avg_pool_size, minimum=1)
 
     def _class_weights(self, classes: NDArray[Any], labels: NDArray[Any]) -> list[float] | None:
         if self.class_weight is None:

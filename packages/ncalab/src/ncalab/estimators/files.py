@@ -1,6 +1,8 @@
 """Estimators as folders of data: weights as safetensors, all else as JSON."""
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from ncalab.estimators.base import NCAEstimator
 
 ESTIMATOR_NAME = "estimator.json"
+CHECKSUM_KEY = "sha256"
+
+logger = logging.getLogger(__name__)
 
 Estimator = TypeVar("Estimator", bound="NCAEstimator")
 
@@ -51,9 +56,17 @@ def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
         "scale": estimator.scale_,
         "seed": estimator.seed_,
     }
-    text = json.dumps(description, default=_plain, indent=2) + "\n"
+    # Through JSON once, so that the checksum is that of what will be read.
+    plain = json.loads(json.dumps(description, default=_plain))
+    text = json.dumps({**plain, CHECKSUM_KEY: _checksum(plain)}, indent=2) + "\n"
     estimator.model_.save_pretrained(folder)
     atomic_write(folder / ESTIMATOR_NAME, text.encode())
+
+
+def _checksum(description: Mapping[str, Any]) -> str:
+    """Return a checksum of all values, however the file is laid out."""
+    values = {key: value for key, value in description.items() if key != CHECKSUM_KEY}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _read_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -74,14 +87,18 @@ _RULES = {
     "classes": Rule("a list", lambda value: isinstance(value, list)),
     "classes_dtype": TEXT,
     "image_shape": Rule(
-        "a list of whole numbers of at least 1",
+        "a list of 3 whole numbers of at least 1",
         lambda value: (
-            isinstance(value, list) and all(COUNT.holds(side) and side > 0 for side in value)
+            isinstance(value, list)
+            and len(value) == 3
+            and all(COUNT.holds(side) and side > 0 for side in value)
         ),
     ),
     "mean": _NUMBERS,
     "scale": _NUMBERS,
-    "seed": COUNT,
+    "seed": Rule(
+        "a whole number in [0, 2**63)", lambda value: COUNT.holds(value) and value < 2**63
+    ),
 }
 
 
@@ -99,8 +116,16 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     check_fields(path, description, _RULES)
     if description["class"] != cls.__name__:
         raise ValueError(f"{path} must describe a {cls.__name__}, got {description['class']!r:.80}")
+    if description.get(CHECKSUM_KEY) not in (None, _checksum(description)):
+        logger.warning(
+            "%s is not what was saved; that counts, if it was edited by hand (delete %r from it "
+            "then). If not, the file is damaged",
+            path,
+            CHECKSUM_KEY,
+        )
     try:
         estimator = cls(**_read_parameters(description["parameters"]))
+        estimator._check_parameters()
         classes = np.array(description["classes"], dtype=np.dtype(description["classes_dtype"]))
         mean, scale = (np.array(description[name], dtype=float) for name in ("mean", "scale"))
         device = get_compute_device(estimator.device)
@@ -112,8 +137,22 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     estimator.seed_ = description["seed"]
     estimator.n_features_in_ = int(np.prod(estimator.image_shape_))
     estimator.model_ = AbstractNCAModel.from_pretrained(folder, device=device)
+    _check_model(path, estimator)
     if estimator.model_.preparation is None:
         # Written before models knew of it.
         statistics = {"mean": estimator.mean_.tolist(), "scale": estimator.scale_.tolist()}
         estimator.model_.preparation = Preparation(raw=True, **statistics)
     return estimator
+
+
+def _check_model(path: Path, estimator: "NCAEstimator") -> None:
+    """Raise unless the model in the folder is one that the estimator could have fitted."""
+    model, channels = estimator.model_, estimator.image_shape_[-1]
+    if not isinstance(model, estimator._model_class) or model.num_image_channels != channels:
+        raise ValueError(
+            f"{path} must describe the {type(model).__name__} of {model.num_image_channels} "
+            f"channels beside it, got image_shape {estimator.image_shape_} of a "
+            f"{type(estimator).__name__}"
+        )
+    if len(estimator.classes_) != (known := max(2, int(getattr(model, "num_classes", 2)))):
+        raise ValueError(f"{path}: classes must be {known}, got {len(estimator.classes_)}")

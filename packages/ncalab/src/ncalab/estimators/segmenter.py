@@ -82,6 +82,8 @@ class NCASegmenter(NCAEstimator):
     True
     """
 
+    _model_class = SegmentationNCAModel
+
     def __init__(
         self,
         image_shape: tuple[int, ...] | None = None,

@@ -1,5 +1,6 @@
 """The training behind ``fit``."""
 
+import inspect
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,6 +44,24 @@ class Trained:
     model: AbstractNCAModel
     losses: list[float]
     scores: list[float] | None
+
+
+def constructor_arguments(model_class: type) -> set[str]:
+    """Return the names of the arguments of a class, and of what it passes keyword arguments on to.
+
+    >>> from ncalab.tasks import ClassificationNCAModel
+    >>> {"num_classes", "fire_rate"} <= constructor_arguments(ClassificationNCAModel)
+    True
+    """
+    names: set[str] = set()
+    for owner in model_class.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = inspect.signature(owner).parameters.values()
+        names |= {each.name for each in parameters}
+        if all(each.kind is not each.VAR_KEYWORD for each in parameters):
+            break
+    return names
 
 
 def train(
@@ -98,5 +117,11 @@ def _split(
     count: int, fraction: float, strata: NDArray[Any] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw which images are trained on and which are held out."""
-    kept, held = train_test_split(np.arange(count), test_size=fraction, stratify=strata)
+    try:
+        kept, held = train_test_split(np.arange(count), test_size=fraction, stratify=strata)
+    except ValueError as error:
+        raise ValueError(
+            "validation_fraction must leave images of each class to train and to validate on, "
+            f"got {fraction} of {count} images ({error})"
+        ) from error
     return kept, held

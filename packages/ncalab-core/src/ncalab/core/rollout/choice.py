@@ -10,7 +10,8 @@ from ncalab.core.fire import FireClock
 from ncalab.core.options import Engine, OnStep
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
-from ncalab.core.rollout.cpu.operations import stepper
+from ncalab.core.rollout.cpu.operations import engine as operations
+from ncalab.core.rollout.cpu.threads import note_operations
 from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
 
@@ -41,6 +42,7 @@ def run(
         ValueError: If the engine is "fused" and cannot serve.
     """
     if engine == "reference":
+        note_operations()
         return reference.run(model, x, clock, on_step, segment)
     reason = why_not_fused(model, x, on_step)
     if model.use_alive_mask and len(clock.stretches) > 1:
@@ -53,6 +55,7 @@ def run(
         return _fast_engine(model, x)(model, x, counted, on_step, segment)
     if engine == "fused":
         raise ValueError(f"engine must not be 'fused' for this rollout: {reason}")
+    note_operations()
     return reference.run(model, x, clock, on_step, segment)
 
 
@@ -60,7 +63,10 @@ def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
     """Return the fastest engine for a rollout that a fast one can serve."""
     if x.is_cuda:
         return cuda.run
-    return stepper.run if compiled.why_not_compiled(model, x) else compiled.run
+    if compiled.why_not_compiled(model, x):
+        note_operations()
+        return operations.run
+    return compiled.run
 
 
 def why_not_fused(model: Automaton, x: Tensor, on_step: OnStep | None = None) -> str | None:

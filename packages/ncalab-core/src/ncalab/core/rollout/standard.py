@@ -77,6 +77,14 @@ def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
     return _why_other_parts(model) or _other_mode(model, x, None)
 
 
+def reach_of(model: Automaton) -> int | None:
+    """Return how many cells away a step reads, in every direction; None if that is not known."""
+    if why_reach_unknown(model) is not None:
+        return None
+    # The second alive mask looks at the updates of the cells next to a cell.
+    return model.perception.radius + int(model.use_alive_mask)
+
+
 def why_reach_unknown(model: Automaton) -> str | None:
     """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
     if why_not_perceptron(model.rule) is None:
@@ -89,6 +97,8 @@ def _why_other_parts(model: Automaton, of_rule: str | None = None) -> str | None
 
 
 def _overridden(model: Automaton) -> str | None:
+    if model.runner is not None:
+        return f"{type(model).__name__} runs several automata"
     for name in _STEP_METHODS:
         if getattr(type(model), name) is not getattr(Automaton, name):
             return f"{type(model).__name__} overrides {name}"

@@ -20,7 +20,13 @@ from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
-from ncalab.tasks.preparing import for_transform, transform_name, used_range, warn_of_range
+from ncalab.tasks.preparing import (
+    for_transform,
+    settled,
+    transform_name,
+    used_range,
+    warn_of_range,
+)
 
 Transform = Callable[..., Mapping[str, Any]]
 """Called as ``transform(image=array)``, returns ``{"image": array}``: as Albumentations does."""
@@ -132,10 +138,10 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
         self.images = _check_images(images)
         self.labels = _check_labels(labels, len(self.images))
         self.transform = _check_transform(transform)
-        self._preparation = Preparation(
-            channels=self.images.shape[3], normalize=normalize, resize=resize
-        )
-        warn_of_range("images", self._preparation, [used_range(self.images)])
+        preparation = Preparation(channels=self.images.shape[3], normalize=normalize, resize=resize)
+        used = [used_range(self.images)]
+        self._preparation = settled(preparation, used)
+        warn_of_range("images", self._preparation, used)
 
     @property
     def preparation(self) -> Preparation:

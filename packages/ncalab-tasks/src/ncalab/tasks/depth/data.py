@@ -29,6 +29,7 @@ from ncalab.tasks.images.folders import last_part, why_missing, why_no_images
 from ncalab.tasks.preparing import (
     Used,
     for_transform,
+    settled,
     transform_name,
     used_range,
     warn_of_range,
@@ -121,10 +122,9 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
         self.pairs = [
             (image, _partner(image, depths, self.path / depth_folder)) for image in chosen
         ]
-        self._preparation = Preparation(
-            channels=num_image_channels, normalize=normalize, resize=resize
-        )
+        preparation = Preparation(channels=num_image_channels, normalize=normalize, resize=resize)
         used: list[Used] = [used_range(self._read(number)[0]) for number in range(len(self.pairs))]
+        self._preparation = settled(preparation, used)
         warn_of_range(f"images of {self.path / image_folder}", self._preparation, used)
 
     @property

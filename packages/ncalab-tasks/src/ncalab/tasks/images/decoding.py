@@ -147,7 +147,8 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[Image.Image]:
         reason = how_to_convert(path) or "it is damaged, or of a format that Pillow does not know"
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
     except Exception as error:  # broken files make Pillow's decoders raise nearly anything
-        reason = str(error) or type(error).__name__
+        # Of some formats that it cannot read, Pillow says only that it has no loader.
+        reason = how_to_convert(path) or str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 
 

@@ -11,13 +11,26 @@ _FOREIGN: tuple[tuple[str, tuple[str, ...], int, tuple[bytes, ...]], ...] = (
     ("SVG", (".svg", ".svgz"), 0, (b"<svg",)),
     ("HEIC", (".heic", ".heif"), 4, (b"ftypheic", b"ftypheix", b"ftypmif1")),
     ("AppleDouble", (), 0, (b"\0\5\x16\7",)),
+    ("MetaImage", (".mha", ".mhd"), 0, (b"ObjectType = Image",)),
+    ("NRRD", (".nrrd", ".nhdr"), 0, (b"NRRD000",)),
+    ("CZI", (".czi",), 0, (b"ZISRAWFILE",)),
+    ("HDF5", (".h5", ".hdf5", ".ims"), 0, (b"\x89HDF\r\n\x1a\n",)),
+    ("PDF", (".pdf",), 0, (b"%PDF-",)),
+    ("video", (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"), 4, (b"ftypmp4", b"ftypisom")),
 )
+_SLICES = "save its slices as PNG or TIFF of 16 bits, or one as a .npy array to predict from"
 _REMEDY = {
-    "NIfTI": "save its slices as PNG or TIFF of 16 bits, or one as a .npy array to predict from",
+    "NIfTI": _SLICES,
     "DICOM": "save its pixels as PNG or TIFF of 16 bits, or as a .npy array to predict from",
     "SVG": "export it as PNG from a program that draws it, with the size that is wanted",
     "HEIC": "save it as PNG or JPEG",
     "AppleDouble": "delete it: macOS keeps properties of another file in it, and no image",
+    "MetaImage": _SLICES,
+    "NRRD": _SLICES,
+    "CZI": _SLICES,
+    "HDF5": _SLICES,
+    "PDF": "export its pages as PNG",
+    "video": "save its frames as PNG",
 }
 _HEAD = 512
 # What operating systems leave in folders besides names that begin with a dot.

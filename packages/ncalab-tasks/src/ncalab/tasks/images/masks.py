@@ -20,6 +20,10 @@ _LOSSY = ("JPEG", "MPO")
 _WHITE = (1, 255, 65535)
 # How far colours of a palette may be from black and from white.
 _NEARLY_BLACK, _NEARLY_WHITE = 63, 192
+_BLACK_ON_TRANSPARENT = (
+    "a mask must not be black on transparent, which is black on black to a viewer; "
+    "save it as black and white"
+)
 
 
 def read_mask(
@@ -146,10 +150,7 @@ def _shown_grey(image: Image.Image, path: Path) -> Array:
         top = np.float64(np.iinfo(opacity.dtype).max)
         shown = np.where(partly, np.rint(grey * (opacity / top)), shown).astype(grey.dtype)
     if not shown.any() and opacity.any() and len(np.unique(opacity)) > 1:
-        raise ValueError(
-            "a mask must not be black on transparent, which is black on black to a viewer; "
-            "save it as black and white"
-        )
+        raise ValueError(_BLACK_ON_TRANSPARENT)
     return shown
 
 
@@ -237,6 +238,8 @@ def _stored(decoded: Decoded, path: Path) -> Array:
         hidden = pixels[..., 3] != np.iinfo(pixels.dtype).max
         if labels[hidden].any():
             raise ValueError("must have no labels where it is transparent; save it without opacity")
+        if hidden.any() and not hidden.all() and not labels.any():
+            raise ValueError(_BLACK_ON_TRANSPARENT)
     return labels
 
 

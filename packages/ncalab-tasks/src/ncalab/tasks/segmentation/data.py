@@ -30,6 +30,7 @@ from ncalab.tasks.images.masks import brief
 from ncalab.tasks.preparing import (
     Used,
     for_transform,
+    settled,
     transform_name,
     used_range,
     warn_of_range,
@@ -132,8 +133,8 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         folders = self.path / images, self.path / masks
         self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)
         channels, used = self._check_files(progress=progress)
-        self._preparation = replace(preparation, channels=channels)
-        warn_of_range(f"images of {folders[0]}", preparation, used)
+        self._preparation = settled(replace(preparation, channels=channels), used)
+        warn_of_range(f"images of {folders[0]}", self._preparation, used)
 
     @property
     def preparation(self) -> Preparation:

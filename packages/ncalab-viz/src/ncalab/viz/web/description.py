@@ -34,7 +34,7 @@ def check_exportable(model: AbstractNCAModel) -> None:
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
-    if type(model)._run_stages is not AbstractNCAModel._run_stages:
+    if model.runner is not None:
         return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
     if (reason := why_not_standard_parts(model)) is not None:
         return reason

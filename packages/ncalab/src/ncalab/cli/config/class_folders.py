@@ -14,7 +14,7 @@ from ncalab.tasks import ClassificationDataset
 from ncalab.tasks.images import image_to_tensor, is_hidden, list_images, read_image
 from ncalab.tasks.images.folders import why_no_images
 from ncalab.tasks.images.pixels import stack_images
-from ncalab.tasks.preparing import Used, for_transform, used_range, warn_of_range
+from ncalab.tasks.preparing import Used, for_transform, settled, used_range, warn_of_range
 
 
 class FolderDataset(ClassificationDataset):
@@ -86,7 +86,7 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
                     f"shapes, got {images[0].shape} and {images[-1].shape} in {file}"
                 )
     warn_of_range(f"images of {path}", preparation, used)
-    preparation = replace(preparation, channels=images[0].shape[2])
+    preparation = settled(replace(preparation, channels=images[0].shape[2]), used)
     return FolderDataset(images, labels, preparation), [folder.name for folder in folders]
 
 

@@ -7,8 +7,11 @@ rollout with two threads in each operation took.
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -24,8 +27,68 @@ Share = TypeVar("Share")
 Result = TypeVar("Result")
 
 
+@dataclass
+class ThreadUse:
+    """How rollouts use threads where operations use one; see :func:`one_thread_for_operations`.
+
+    Attributes:
+        threads: Threads that rollouts may use.
+        operations_need_threads: Whether a rollout has run that leaves its work, or a part of it,
+            to operations of torch that one thread takes longer for.
+    """
+
+    threads: int
+    operations_need_threads: bool = False
+
+
+_use: ContextVar[ThreadUse | None] = ContextVar("ncalab_thread_use", default=None)
+
+
+@contextmanager
+def one_thread_for_operations() -> Iterator[ThreadUse]:
+    """Let torch's operations use one thread, and rollouts of this thread as many as before.
+
+    With several threads, every operation on some ten thousand numbers ends at a barrier, at which
+    its threads spin. Beside another busy process that takes milliseconds each time: the system
+    lets one thread spin while the one that it waits for is put aside. Compiled rollouts need no
+    such barriers.
+
+    Yields:
+        What rollouts do; complete once the block has run a typical one.
+
+    >>> before = torch.get_num_threads()
+    >>> with one_thread_for_operations() as use:
+    ...     (torch.get_num_threads(), use.threads == before)
+    (1, True)
+    """
+    use = ThreadUse(rollout_threads())
+    before = torch.get_num_threads()
+    token = _use.set(use)
+    torch.set_num_threads(1)
+    try:
+        yield use
+    finally:
+        _use.reset(token)
+        # Unless somebody has chosen another number meanwhile.
+        if torch.get_num_threads() == 1:
+            torch.set_num_threads(before)
+
+
+def rollout_threads() -> int:
+    """Return how many threads a rollout may use."""
+    use = _use.get()
+    return torch.get_num_threads() if use is None else use.threads
+
+
+def note_operations() -> None:
+    """Note that a rollout leaves work to operations of torch that wants several threads."""
+    use = _use.get()
+    if use is not None:
+        use.operations_need_threads = True
+
+
 def shares_of(batch: int, cells: int) -> list[slice]:
-    """Split a batch between the threads that torch may use.
+    """Split a batch between the threads that a rollout may use.
 
     Args:
         batch: Number of samples.
@@ -34,7 +97,7 @@ def shares_of(batch: int, cells: int) -> list[slice]:
     Returns:
         Slices of the batch: several for one thread each, or one for all threads together.
     """
-    threads = torch.get_num_threads()
+    threads = rollout_threads()
     largest = -(-batch // threads)
     if threads == 1 or largest * threads > UNEVEN * batch or largest * cells < LEAST_CELLS:
         return [slice(0, batch)]

@@ -99,7 +99,9 @@ def _load() -> ctypes.CDLL | str:
                 return ctypes.CDLL(str(path))
             except OSError as error:
                 _logger.warning("%s cannot be loaded: %s", path, error)
-    return "ncalab-core was installed without the compiled engine"
+    reason = "ncalab-core was installed without the compiled engine"
+    _logger.warning("%s: rollouts are slower on PyTorch operations", reason)
+    return reason
 
 
 @lru_cache(maxsize=2)

@@ -27,6 +27,7 @@ from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
 from ncalab.core.rollout.cpu.compiled.threads import Division, divide_evenly
+from ncalab.core.rollout.cpu.threads import note_operations, rollout_threads
 
 # Rows that a rule is called on at once: what it computes of them stays in the cache.
 BLOCK_ROWS = 1024
@@ -60,7 +61,10 @@ class RowCells(Cells):
 
     def divide(self, x: Tensor) -> Division:
         """Give every thread one group: calls of the rule take time, however few their rows."""
-        return divide_evenly(self.spec, x, self.cells_at_work(x))
+        division = divide_evenly(self.spec, x, self.cells_at_work(x))
+        if division.threads < rollout_threads():
+            note_operations()
+        return division
 
     def groups(
         self, library: Library, x: Tensor, parameters: Sequence[Tensor], division: Division

@@ -9,10 +9,10 @@ from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
+from ncalab.core.rollout.cpu.threads import rollout_threads
 
 # Cells of a group: fewer take less time than it takes to start a task.
 GROUP_CELLS = 1024
@@ -42,14 +42,14 @@ class Division(NamedTuple):
 
 
 def divide(spec: TapSpec, x: Tensor, cells: int) -> Division:
-    """Divide a batch of states ``(B, C, *grid)`` between the threads that torch may use.
+    """Divide a batch of states ``(B, C, *grid)`` between the threads that a rollout may use.
 
     Args:
         spec: The rollout.
         x: States.
         cells: Cells of a sample that need work.
     """
-    batch, threads = x.shape[0], torch.get_num_threads()
+    batch, threads = x.shape[0], rollout_threads()
     if cells * batch * spec.steps < ONE_THREAD:
         threads = 1
     size = max(1, min(GROUP_CELLS // max(cells, 1), -(-batch // threads)))
@@ -80,7 +80,7 @@ def divide_evenly(spec: TapSpec, x: Tensor, cells: int) -> Division:
         cells: Cells of a sample that need work.
     """
     batch = x.shape[0]
-    threads = min(torch.get_num_threads(), batch)
+    threads = min(rollout_threads(), batch)
     if cells * batch * spec.steps < ONE_THREAD:
         threads = 1
     bounds = [batch * n // threads for n in range(threads + 1)]
