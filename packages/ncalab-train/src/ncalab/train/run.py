@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+"""What is called after an epoch: its number, from 1, and its values by name."""
+
 
 class Run:
     """One training: what the loop carries from step to step.
@@ -75,6 +78,7 @@ class Run:
         self.average = self._make_average()
         self.figures: Figures | None = None
         self.progress: Progress | None = None
+        self.on_epoch: OnEpoch | None = None
         self.interrupts = HeldInterrupts()
         higher = val is not None and higher_is_better(self.nca)
         self.history = TrainingHistory(
@@ -146,6 +150,9 @@ class Run:
         if self.progress is not None:
             shown = {"loss": losses["total"], **metrics, "lr": lr}
             self.progress.end_epoch(number, shown, seconds)
+        if self.on_epoch is not None:
+            with self.guard("on_epoch"):
+                self.on_epoch(number, {**losses, **metrics, "lr": lr})
         self.interrupts.release()
 
     def _warn_if_stuck(self, *, ended: bool = False) -> None:

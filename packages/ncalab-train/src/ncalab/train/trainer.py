@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.argument_types import check_path, check_positive
-from ncalab.core.checks import check_choice, check_flag, check_int, check_type
+from ncalab.core.checks import check_choice, check_flag, check_function, check_int, check_type
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
 from ncalab.train.arguments import check_decays
@@ -40,7 +40,7 @@ from ncalab.train.preparation import take_preparation
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import find_generators
 from ncalab.train.records import Records
-from ncalab.train.run import Run
+from ncalab.train.run import OnEpoch, Run
 from ncalab.train.run_folder import prepare_folder, tidied
 from ncalab.train.step import Step
 from ncalab.train.visuals import Estimator, Visual
@@ -293,6 +293,7 @@ class BasicNCATrainer:
         overwrite: bool = False,
         resume: bool = False,
         uncertainty: Estimator | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> TrainingHistory:
         """Train the model.
 
@@ -327,6 +328,8 @@ class BasicNCATrainer:
             uncertainty: Estimator of the model's uncertainty (ncalab-uncertainty has some), whose
                 heat maps of the first validation batch go to TensorBoard along with the figures.
                 It changes nothing about the training. ncalab-viz draws them.
+            on_epoch: Called after each epoch with its number, from 1, and its values by name: loss
+                terms, metrics and learning rate. An error in it ends no training.
 
         Returns:
             History. The model has the last weights, ``history.best_model`` the best ones.
@@ -353,6 +356,8 @@ class BasicNCATrainer:
             visual=plot_function,
             uncertainty=uncertainty,
         )
+        if on_epoch is not None:
+            check_function("on_epoch", on_epoch)
         check_model(self.nca, saved=self.model_path is not None)
         processes = find_processes(self.accelerator, self.nca.device)
         if processes.device is not None:
@@ -361,6 +366,7 @@ class BasicNCATrainer:
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
+        run.on_epoch = on_epoch if processes.is_main else None
         with tidied(self.model_path if processes.is_main else None):
             if self.model_path is not None:
                 going_on = prepare_folder(
