@@ -53,11 +53,22 @@ nb_ipywidgets_js = {}
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
-# Type variables and a base class without a page to link to.
+# Type variables, protocols and base classes without a page to link to.
 nitpick_ignore = [
-    ("py:class", "ncalab.core.savable.Model"),
-    ("py:class", "ncalab.core.rollout.tiled.States"),
-    ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
+    ("py:class", f"ncalab.{name}")
+    for name in (
+        "core.automaton.Automaton",
+        "core.described.DescribedModel",
+        "core.model.RolloutStart",
+        "core.multiscale.runner.MultiScale",
+        "core.perception.PerceivingCells",
+        "core.prediction.PredictingAutomaton",
+        "core.rollout.tiled.States",
+        "core.rule.cell_layers.CellNorm",
+        "core.runner.Runner",
+        "core.savable.Model",
+        "tasks.cascade.delegation.Delegation",
+    )
 ]
 
 PARTS = ("core", "estimators", "tasks", "train", "uncertainty", "viz")
