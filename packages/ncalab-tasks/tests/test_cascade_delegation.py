@@ -353,6 +353,8 @@ def test_a_heads_own_optimizer_stays_one() -> None:
 FROM_THE_BASE = {
     "_check_combinations",
     "_define_rule",
+    "_define_perception",
+    "_apply_rule",
     "_split_fixed",
     "_fire_mask",
     "start",
