@@ -72,7 +72,8 @@ def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
     assert np.array_equal(floats(weights["time"]), first[:, 27].ravel())
     assert np.array_equal(floats(weights["bias"]), bias)
     assert np.array_equal(floats(weights["last"]), last.ravel())
-    assert np.array_equal(floats(weights["filters"]), model.perception.filters.detach().ravel())
+    perception: Any = model.perception
+    assert np.array_equal(floats(weights["filters"]), perception.filters.detach().ravel())
 
 
 def test_the_seed_is_written_in_all_its_digits(tmp_path: Path) -> None:
