@@ -27,7 +27,7 @@ REFERENCES: dict[str, list[str]] = {
     "core": ["triton; platform_system == 'Linux'", *EXPORT_TOOLS, "huggingface-hub>=0.30"],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
-    "viz": ["scikit-learn>=1.4"],
+    "viz": ["scikit-learn>=1.4", "imageio-ffmpeg>=0.5"],
     "ncalab": EXPORT_TOOLS,
 }
 # What parts need, though deptry sees no import of it.
@@ -261,10 +261,13 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build/html; every warning is an error."""
-    tools = ["sphinx>=8", "furo", "myst-parser>=4", "sphinx-copybutton"]
+    """Build the documentation, notebooks run, into docs/_build/html; a warning is an error."""
+    tools = ["sphinx>=8", "furo", "myst-nb>=1.2", "ipykernel>=6.29", "sphinx-copybutton"]
+    tools += ["latex2mathml>=3.77"]
     install(session, *tools, *EVERYTHING)
-    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+    install(session, "--no-deps", "-r", "examples/segmentation_nuclei/data.txt")
+    options = ["-W", "-n", "-b", "html", *session.posargs]
+    session.run("sphinx-build", *options, "docs", "docs/_build/html")
 
 
 @nox.session

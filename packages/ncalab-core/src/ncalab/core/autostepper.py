@@ -91,7 +91,7 @@ class AutoStepper:
             scales run in full, as in ``nca.predict(x, max_steps)``; the last one may end early.
         """
         check_model("nca", nca)
-        check_batch("x", x)
+        check_batch("x", x, nca.spatial_dims)
         self.cooldown = 0
         self.hidden_i = self.hidden_i_1 = None
         coarse = 0 if nca.runner is None else nca.runner.coarse_steps(self.max_steps)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ncalab.core.perception import AbstractNCAPerception, View
 from ncalab.core.rule import AbstractNCARule
 
 
 def encode_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace rule and activation classes in constructor arguments by their names.
+    """Replace classes of rules, perceptions, views and activations by their names.
 
     Raises:
         TypeError: If what results cannot be written as JSON.
@@ -31,7 +32,7 @@ def encode_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _encode(value: Any) -> Any:
     if isinstance(value, type):
         if _known_class(value.__name__) is not value:
-            raise TypeError(f"{value!r} must be a registered rule or one of torch's activations")
+            raise TypeError(f"{value!r} must be a registered part or one of torch's activations")
         return value.__name__
     if isinstance(value, Mapping):
         return {str(key): _encode(item) for key, item in value.items()}
@@ -47,26 +48,45 @@ def decode_config(config: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: If a name is none of a known class.
     """
     decoded = dict(config)
-    if isinstance(name := config.get("rule_type"), str):
-        decoded["rule_type"] = _require_class("rule_type", name)
+    for key in ("rule_type", "perception_type"):
+        if isinstance(name := config.get(key), str):
+            decoded[key] = _require_class(key, name)
     rule_args = config.get("rule_args")
     if isinstance(rule_args, Mapping) and isinstance(name := rule_args.get("nonlinearity"), str):
         decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class("nonlinearity", name)}
+    perception_args = config.get("perception_args")
+    if isinstance(perception_args, Mapping) and isinstance(perception_args.get("views"), list):
+        views = [_decode_view(view) for view in perception_args["views"]]
+        decoded["perception_args"] = {**perception_args, "views": views}
     return decoded
 
 
+def _decode_view(view: Any) -> Any:
+    """Return the class of a view that is named alone, or with its arguments."""
+    if isinstance(view, str):
+        return _require_class("views", view)
+    if isinstance(view, list) and len(view) == 2 and isinstance(view[0], str):
+        return _require_class("views", view[0]), view[1]
+    return view
+
+
 def _known_class(name: str) -> type | None:
-    """Find a class among registered rules and torch's activations."""
+    """Find a class among registered parts and torch's activations."""
     if name in torch.nn.modules.activation.__all__:
         known: type = getattr(nn, name)
         return known
-    return AbstractNCARule.registry.get(name)
+    registries: tuple[Mapping[str, type], ...] = (
+        AbstractNCARule.registry,
+        AbstractNCAPerception.registry,
+        View.registry,
+    )
+    return next((found[name] for found in registries if name in found), None)
 
 
 def _require_class(key: str, name: str) -> type:
     if (known := _known_class(name)) is None:
         raise ValueError(
-            f"{key} must be known, but {name!r:.80} is no registered rule and no activation of "
-            "torch; import the module that defines it first"
+            f"{key} must be known, but {name!r:.80} is no registered rule, perception "
+            "or view, nor an activation of torch; import the module that defines it first"
         )
     return known

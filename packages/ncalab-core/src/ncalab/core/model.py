@@ -21,6 +21,7 @@ from ncalab.core.evaluation import alone_with, evaluating
 from ncalab.core.fire import check_seed, draw_seed
 from ncalab.core.options import Checkpoint, Engine, OnStep, RolloutOptions, Steps, total_steps
 from ncalab.core.padding import FilterPadding
+from ncalab.core.perception import AbstractNCAPerception, BasicNCAPerception
 from ncalab.core.prediction import PredictingAutomaton, Prediction
 from ncalab.core.rollout import rollout, tiled_rollout
 from ncalab.core.rollout.standard import reach_of
@@ -117,6 +118,10 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         inference_timesteps: Likewise for predictions.
         dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
             run with another one, as ``nca.dt = 0.5`` and twice the steps.
+        spatial_dims: Number of axes of the grid, whose states are ``(B, C, W)``, ``(B, C, W, H)``
+            or ``(B, C, W, H, D)``.
+        perception_type: Class of the perception.
+        perception_args: Further keyword arguments of the perception's constructor.
 
     Raises:
         TypeError: If an argument has another type.
@@ -147,6 +152,9 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         inference_timesteps: int | tuple[int, int] = 100,
         *,
         dt: float = 1.0,
+        spatial_dims: int = 2,
+        perception_type: type[AbstractNCAPerception] = BasicNCAPerception,
+        perception_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             device,
@@ -165,6 +173,9 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             rule_type=rule_type,
             rule_args=rule_args,
             dt=dt,
+            spatial_dims=spatial_dims,
+            perception_type=perception_type,
+            perception_args=perception_args,
         )
         self.pad_noise = check_flag("pad_noise", pad_noise)
         if plot_function is not None and not callable(getattr(plot_function, "show", None)):
@@ -488,7 +499,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         Returns:
             States to start from, shape ``(B, C, W, H)``, on the model's device.
         """
-        check_batch("image", image)
+        check_batch("image", image, self.spatial_dims)
         x = self.prepare_input(image.to(self.device, self.dtype))
         return pad_input(x, self, noise=self.pad_noise, generator=generator)
 

@@ -87,7 +87,7 @@ def rollout(
             seed, the engine or ``checkpoint`` is not as described.
     """
     check_model("model", model)
-    check_state("x", x, model.num_channels)
+    check_state("x", x, model.num_channels, model.spatial_dims)
     if model.runner is None:
         check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)

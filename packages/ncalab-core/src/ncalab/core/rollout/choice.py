@@ -1,5 +1,6 @@
 """Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -47,8 +48,9 @@ def run(
     reason = why_not_fused(model, x, on_step)
     if model.use_alive_mask and len(clock.stretches) > 1:
         reason = reason or "the alive mask ends at the border that the columns go around"
-    # The kernels count cells on from the first one.
-    counted = clock.without_columns(x.shape[3]) if x.is_cuda else clock
+    # The kernels, and lines of a grid of one axis, count cells on from the first one.
+    counts_on = x.is_cuda or x.ndim == 3
+    counted = clock.without_columns(math.prod(x.shape[3:])) if counts_on else clock
     if counted is None:
         reason = reason or "the columns go around the border of the grid"
     if counted is not None and reason is None:

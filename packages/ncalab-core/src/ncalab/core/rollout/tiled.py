@@ -52,14 +52,14 @@ class Tiling(NamedTuple):
         cls, model: Automaton, shape: Sequence[int], tile: int | None, reach: int | None
     ) -> "Tiling":
         """Choose, unless given, how wide bands are and how many steps they take at once."""
-        _, channels, width, height = shape
+        _, channels, width, *others = shape
         if reach is None:
             reach = reach_of(model)
         if reach is None:
             raise ValueError(f"reach must be given for this model: {why_reach_unknown(model)}")
         check_int("reach", reach, minimum=0)
         if tile is None:
-            column = channels * height * model.dtype.itemsize
+            column = channels * math.prod(others) * model.dtype.itemsize
             tile = max(int(WORKING_MEMORY / (COPIES * (1 + OVERLAP) * column)), 1)
         tile = min(max(check_int("tile", tile, minimum=1), reach), width)
         steps = int(tile * OVERLAP / (2 * reach)) if reach else sys.maxsize
@@ -111,7 +111,7 @@ def tiled_rollout(
         ValueError: If a value is not as described, or ``reach`` is not known.
     """
     check_model("model", model)
-    check_states("x", x, model.num_channels)
+    check_states("x", x, model.num_channels, model.spatial_dims)
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))

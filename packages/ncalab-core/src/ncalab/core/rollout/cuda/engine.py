@@ -46,7 +46,7 @@ def why_no_kernel(model: Automaton, x: Tensor) -> str | None:
         name = type(model.rule.get_submodule("network.1")).__name__
         return f"the CUDA engine does not know {name} with these arguments"
     channels = model.num_channels
-    seen = channels * model.perception.num_filters
+    seen = channels * len(parameters_of(model)[0])
     if channels > _MOST_CHANNELS or seen > _MOST_SEEN:
         most = f"{_MOST_CHANNELS} and {_MOST_SEEN}"
         return f"a cell has {channels} channels and {seen} filtered values, the most are {most}"
