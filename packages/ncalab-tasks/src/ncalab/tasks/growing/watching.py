@@ -1,5 +1,6 @@
 """Watch a picture being learned: a preview in the run folder, and a line that people can read."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -66,13 +67,13 @@ class GrowthWatch:
         self.path = None if folder is None else Path(folder) / PREVIEW
         self.epochs, self.done = epochs, done
         self.error = float("nan")
-        self._last_line = self._next_look = time.perf_counter()
+        # The first epoch has a line: it says that all is well.
+        self._last_line = self._next_look = -math.inf
         # The epoch of the first line and its time: the first epochs also set everything up.
         self._first: tuple[int, float] | None = None
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        self._last_line = self._next_look = time.perf_counter()
         if bar_rows():
             self._bar = progress_bar(total=self.epochs, initial=self.done, unit="step")
         return self
