@@ -119,6 +119,26 @@ def test_the_average_is_the_exponential_mean_of_the_weights(tmp_path: Path) -> N
     assert not equal(weights(history.best_model), weights(nca))
 
 
+def test_an_average_that_warms_up_is_near_the_latest_weights() -> None:
+    nca = lively()
+    passed = [weights(nca)]
+    optimizer = torch.optim.SGD(nca.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: passed.append(weights(nca)))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 99)
+    trainer = BasicNCATrainer(
+        nca, None, max_epochs=1, ema_decay=0.99, ema_warmup=True, lr_scheduler=scheduler
+    )
+
+    history = trainer.train(loader())  # two steps
+
+    average = history.average_weights
+    assert average is not None
+    _, first, second = passed
+    mean = [0.25 * old + 0.75 * new for old, new in zip(first, second, strict=True)]
+    for name, wanted in zip(dict(nca.named_parameters()), mean, strict=True):
+        torch.testing.assert_close(average[name], wanted, atol=1e-6, rtol=1e-5)
+
+
 def test_the_average_is_what_is_validated() -> None:
     nca = lively(validation_metric="mse", fire_rate=1.0)
     trainer = BasicNCATrainer(nca, None, max_epochs=1, ema_decay=0.9, lr=0.3, progress=False)
