@@ -14,6 +14,7 @@ from ncalab.core import AbstractNCARule
 from ncalab.core.options import RolloutOptions, Tile, total_steps
 from ncalab.core.rollout import rollout, why_not_fused
 from ncalab.core.runner import ExportPlan, Runner
+from ncalab.core.testing import awaken
 
 CPU = torch.device("cpu")
 
@@ -66,7 +67,7 @@ def test_fused_equals_reference_in_states_and_gradients(
 ) -> None:
     torch.manual_seed(0)
     model = TinyModel(CPU, 4, hidden_size=8, **model_arguments, **filters).double()
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(model, 0.1)
     x = states(model, batch, grid, sparse)
 
     after = [rollout(model, x, steps, seed=5, engine=e) for e in ("reference", "fused")]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ncalab.core import BasicNCAPerception, GatedNCARule, MLPNCARule
+from ncalab.core.multiscale.grids import coarse_size, resize, sample_cells
 from ncalab.core.perception import (
     AttentionView,
     IsotropicView,
@@ -342,3 +343,31 @@ def test_bad_arguments_of_a_model_are_named(arguments: dict[str, Any], message: 
 def test_a_state_must_have_the_axes_of_the_model() -> None:
     with pytest.raises(ValueError, match=r"x must have shape \(B, C, W, H, D\), none of them 0"):
         rollout(make([], 3), states((4, 5)), 1)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_a_cell_of_noise_is_the_same_alone_and_in_a_batch(dims: int) -> None:
+    model = make([SobelView], dims, use_alive_mask=True).float()
+    image = states((5, 4, 3)[:dims])[:, :4].float()
+
+    together = model.predict(image, 4, seed=2)
+    alone = model.predict(image[1:], 4, seed=2, samples=[1])
+
+    assert torch.equal(together.output_image[1:], alone.output_image)
+    assert torch.equal(model.record(image, 4, seed=2)[-1].output_image, together.output_image)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_scales_of_any_number_of_axes(dims: int) -> None:
+    size = (9, 5, 4)[:dims]
+    state = torch.zeros(1, 2, *size)
+    middle = tuple(n // 2 for n in size)
+    state[(0, 0, *middle)] = 1
+
+    coarse = coarse_size(size, 3)
+    picked = sample_cells(state, coarse)
+
+    assert picked.shape[2:] == coarse and picked.sum() == 1
+    assert resize(state, coarse).shape[2:] == coarse
+    assert resize(resize(state, coarse), size).shape == state.shape
+    assert sample_cells(state, size) is state

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.step import Step
 from ncalab.train.watch import FiniteWatch
@@ -21,7 +22,7 @@ from ncalab.train.watch import FiniteWatch
 def lively(**arguments: Any) -> EchoModel:
     """Return a model whose rule does something from the start."""
     nca = make_tiny(**arguments)
-    nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(nca, 0.1)
     return nca
 
 

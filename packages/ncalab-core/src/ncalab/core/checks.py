@@ -198,6 +198,12 @@ def check_batch(name: str, x: Any, spatial_dims: int = 2) -> None:
         raise TypeError(f"{name} must be floating point, got {x.dtype}; convert with x.float()")
 
 
+def check_grids(name: str, x: Any) -> None:
+    """Raise unless ``x`` is a batch, as :func:`check_batch` describes it, of any number of axes."""
+    dims = x.ndim - 2 if isinstance(x, Tensor) and 3 <= x.ndim <= 5 else 2
+    check_batch(name, x, dims)
+
+
 def check_state(name: str, x: Any, channels: int, spatial_dims: int = 2) -> None:
     """Raise unless ``x`` is a batch of states with ``channels`` channels."""
     check_batch(name, x, spatial_dims)

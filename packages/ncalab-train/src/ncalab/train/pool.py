@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int, check_type
+from ncalab.core.checks import check_flag, check_fraction, check_grids, check_int, check_type
 from ncalab.train.damage import cut_circles
 from ncalab.train.sample_keys import sample_keys
 from ncalab.train.slots import STATE, Rows, Slots, where_rows
@@ -161,7 +161,7 @@ class Pool:
         Raises:
             ValueError: If the seed is not 4-D, or of another shape than the states in the pool.
         """
-        check_batch("seed", seed)
+        check_grids("seed", seed)
         self._slots.check({STATE: seed})
         own = Rows({STATE: seed}, sample_keys(seed))
         if (places := self._continued(len(seed))) is not None:
@@ -199,7 +199,7 @@ class Pool:
             ValueError: If the seed is not 4-D, or names and shapes are not those that the pool
                 holds.
         """
-        check_batch("seed", seed)
+        check_grids("seed", seed)
         values = {STATE: seed, **fields}
         self._slots.check(values)
         own = Rows(values, sample_keys(seed[:, :image_channels], *fields.values()))

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core.automaton import Automaton
-from ncalab.core.multiscale.grids import Size, coarse_size, sample_blocks
+from ncalab.core.multiscale.grids import Size, coarse_size, linear_mode, sample_blocks
 from ncalab.core.runner import ExportPlan
+
+Mode = Literal["area", "linear", "bilinear", "trilinear"]
 
 
 def multiscale_plan(
@@ -51,11 +53,11 @@ def _move(before: int, after: int, fixed: int, state: Tensor, x: Tensor) -> Tens
         return state
     size = coarse_size(x.shape[2:], after)
     image = x[:, :fixed] if after == 1 else _resize(x[:, :fixed], size, "area")
-    mode: Literal["area", "bilinear"] = "area" if after > before else "bilinear"
+    mode: Mode = "area" if after > before else linear_mode(state)
     return torch.cat([image, _resize(state[:, fixed:], size, mode)], dim=1)
 
 
-def _resize(x: Tensor, size: Size, mode: Literal["area", "bilinear"]) -> Tensor:
+def _resize(x: Tensor, size: Size, mode: Mode) -> Tensor:
     if x.shape[1] == 0:
         return x.new_zeros(x.shape[0], 0, *size)
     # To the size that it has, both modes are the identity.

@@ -43,7 +43,7 @@ def run_stages(
     Returns:
         States at full size, shape ``(B, C, W, H)``.
     """
-    size = (x.shape[2], x.shape[3])
+    size = tuple(x.shape[2:])
     on_step = options["on_step"]
     state, taken, ended = x, options["start"], False
 

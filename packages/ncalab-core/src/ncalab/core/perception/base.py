@@ -57,6 +57,8 @@ class AbstractNCAPerception(nn.Module, ABC):
     registry: ClassVar[dict[str, type["AbstractNCAPerception"]]] = {}
 
     nca: PerceivingCells
+    filters: Tensor
+    """Filters of :class:`BasicNCAPerception`; :meth:`filter_banks` are those of any perception."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

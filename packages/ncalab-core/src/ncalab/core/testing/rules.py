@@ -1,7 +1,4 @@
-"""Tests of one's own parts: each raises an AssertionError that says what is wrong.
-
-They are for the test suite of whoever writes a rule; they need no test framework.
-"""
+"""The check of a rule of one's own."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +9,6 @@ from torch import Tensor, nn
 
 from ncalab.core.config import decode_config, encode_config
 from ncalab.core.rule import AbstractNCARule, why_not_pointwise
-
-__all__ = ["check_rule"]
 
 _SHAPE = (2, 4, 3)
 
