@@ -1,9 +1,7 @@
 """The project's chores: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one."""
 
 import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import nox
@@ -27,7 +25,7 @@ REFERENCES: dict[str, list[str]] = {
     "core": ["triton; platform_system == 'Linux'", *EXPORT_TOOLS, "huggingface-hub>=0.30"],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
-    "viz": ["scikit-learn>=1.4"],
+    "viz": ["scikit-learn>=1.4", "imageio-ffmpeg>=0.5"],
     "ncalab": EXPORT_TOOLS,
 }
 # What parts need, though deptry sees no import of it.
@@ -52,21 +50,6 @@ BLOCK_TOOLS = ["pytest>=8.2", "sybil>=9.0", "markdown-it-py>=3.0", "packaging>=2
 # Its formatter changes from version to version.
 RUFF = "ruff==0.17.6"
 CONSTRAINED = ["-c", "constraints.txt"]
-
-
-def show_all_pythons() -> None:
-    """Let pyenv's commands run every Python that it holds, not only the chosen one."""
-    pyenv = shutil.which("pyenv")
-    if pyenv is None:
-        return
-    asked = (["version-name"], ["versions", "--bare", "--skip-aliases"])
-    answers = [subprocess.run([pyenv, *a], capture_output=True, text=True).stdout for a in asked]
-    chosen, held = answers[0].strip().split(":"), answers[1].split()
-    others = [version for version in held if re.fullmatch(r"3\.\d+\.\d+", version)]
-    os.environ["PYENV_VERSION"] = ":".join(dict.fromkeys([*filter(None, chosen), *others]))
-
-
-show_all_pythons()
 
 
 def paths(*parts: str) -> list[str]:
@@ -190,7 +173,7 @@ def wheels(session: nox.Session) -> None:
     built = Path(session.create_tmp()) / "built"
     shutil.rmtree(built, ignore_errors=True)
     build_wheels(session, built)
-    session.run("python", "checks/archives.py", str(built))
+    session.run("python", "packaging-checks/archives.py", str(built))
     install(session, "uv", "pip")
     for part in [*PARTS, "ncalab"]:
         names = PARTS if part == "ncalab" else ["core", part]
@@ -198,8 +181,9 @@ def wheels(session: nox.Session) -> None:
         if part == "ncalab":
             archives += built.glob("ncalab-*.whl")
         python = empty_environment(session, sorted(set(map(str, archives))))
-        session.run(python, "checks/installed.py", external=True)
-    session.run(python, "checks/smoke.py", external=True)
+        session.run(python, "packaging-checks/installed.py", external=True)
+        if part == "ncalab":
+            session.run(python, "packaging-checks/smoke.py", external=True)
 
 
 def empty_environment(session: nox.Session, archives: list[str]) -> str:
@@ -220,6 +204,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    parts = ["core", "tasks", "viz", "uncertainty"]
+    session.run("python", "packaging-checks/structure.py", "--strict", *parts)
     for part in [*PARTS, "ncalab"]:
         check_dependencies(session, part)
 
@@ -248,8 +234,8 @@ def typing(session: nox.Session) -> None:
     for folder in ("packages/ncalab/tests", "tests-integration"):
         session.run("mypy", folder)
     install(session, *BLOCK_TOOLS)
-    session.run("mypy", "blocks", env={"MYPYPATH": "blocks"})
-    session.run("mypy", "checks")
+    session.run("mypy", "tests-docs", env={"MYPYPATH": "tests-docs"})
+    session.run("mypy", "packaging-checks")
     # A script finds the modules beside it.
     session.run("mypy", "benchmarks", env={"MYPYPATH": "benchmarks"})
     for example in sorted(script.parent for script in ROOT.glob("examples/*/train.py")):
@@ -260,10 +246,13 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build/html; every warning is an error."""
-    tools = ["sphinx>=8", "furo", "myst-parser>=4", "sphinx-copybutton"]
+    """Build the documentation, notebooks run, into docs/_build/html; a warning is an error."""
+    tools = ["sphinx>=8", "furo", "myst-nb>=1.2", "ipykernel>=6.29", "sphinx-copybutton"]
+    tools += ["latex2mathml>=3.77"]
     install(session, *tools, *EVERYTHING)
-    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+    install(session, "--no-deps", "-r", "examples/segmentation_nuclei/data.txt")
+    options = ["-W", "-n", "-b", "html", *session.posargs]
+    session.run("sphinx-build", *options, "docs", "docs/_build/html")
 
 
 @nox.session
@@ -274,8 +263,8 @@ def blocks(session: nox.Session) -> None:
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
     if not session.posargs:
-        session.run("pytest", "-c", "blocks/pytest.ini", "--rootdir", ".", "blocks/tests")
-    session.run("python", "blocks", *session.posargs)
+        session.run("pytest", "-c", "tests-docs/pytest.ini", "--rootdir", ".", "tests-docs/tests")
+    session.run("python", "tests-docs", *session.posargs)
 
 
 @nox.session

@@ -27,6 +27,7 @@ from measure import seconds
 from table import markdown_table
 
 from ncalab.core import AbstractNCAModel, pad_input
+from ncalab.core.export.rollout import export_plan
 from ncalab.core.rollout.cpu.compiled import timing
 
 WORK = timing.KINDS
@@ -46,7 +47,7 @@ def needed_operations(model: AbstractNCAModel, example: Example) -> float:
     """Return the operations of the products of a training step, 0 where an alive mask decides."""
     if model.use_alive_mask:
         return 0
-    plan = model._export_plan()
+    plan = export_plan(model)
     first = x = pad_input(example.images(model), model)
     total = 0.0
     for place, steps in enumerate(plan.share(torch.tensor(example.steps))):

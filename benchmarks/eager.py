@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.automaton import Automaton
+from ncalab.core.export.rollout import export_plan
 
 _MODES = {
     "zero": "constant",
@@ -66,7 +67,7 @@ def eager_rollout(nca: AbstractNCAModel, x: Tensor, steps: int) -> Tensor:
 
     A cascade takes its share of them at each scale.
     """
-    plan, first, taken = nca._export_plan(), x, 0
+    plan, first, taken = export_plan(nca), x, 0
     for place, share in enumerate(plan.share(torch.tensor(steps))):
         x = plan.enter(place, x, first)
         for step in range(taken, taken + int(share)):

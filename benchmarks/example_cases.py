@@ -238,7 +238,7 @@ def train(model: AbstractNCAModel, example: Example, *, eager: bool) -> Callable
 
 def _eager_forward(model: AbstractNCAModel, images: Tensor, steps: int) -> Prediction:
     state = eager_rollout(model, pad_input(images, model), steps)
-    return model._read_out(state, steps)
+    return model.read_out(state, steps)
 
 
 KINDS = {"predict": predict, "train": train}

@@ -29,12 +29,13 @@ from torch import Tensor
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout import without_cuda_graphs
 from ncalab.core.rollout.cuda import engine as cuda
+from ncalab.core.rollout.cuda.precision import Precision
 from ncalab.tasks import GrowingNCAModel
 
 Run = Callable[[], object]
 Figures = dict[str, Any]
 
-PRECISIONS: tuple[cuda.Precision, ...] = ("float32", "tf32x3", "tf32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32x3", "tf32", "bfloat16")
 YARDSTICKS = ("eager", "eager float32")
 KINDS = ("forward", "training")
 MIB = 2**20
@@ -102,7 +103,7 @@ def plain_rollout(nca: GrowingNCAModel, x: Tensor, steps: int) -> Tensor:
     return x
 
 
-def fused_rollout(nca: GrowingNCAModel, x: Tensor, steps: int, precision: cuda.Precision) -> Tensor:
+def fused_rollout(nca: GrowingNCAModel, x: Tensor, steps: int, precision: Precision) -> Tensor:
     """Take steps on the CUDA engine."""
     clock = FireClock(1, nca.fire_rate, range(len(x)), 0, steps, x.device)
     return cuda.run(nca, x, clock, precision=precision)

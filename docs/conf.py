@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.logging import getLogger
 
-# The extension repository_links is beside this file.
+# The extensions that are not installed are beside this file.
 sys.path.append(str(Path(__file__).parent))
 
 project = "ncalab"
@@ -18,33 +18,58 @@ copyright = "2026, the ncalab authors"
 release = version_of("ncalab")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "colab_links",
+    "living_pages",
+    "mathml",
     "repository_links",
 ]
-exclude_patterns = ["_build", "notebooks"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "ncalab"
 html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# Notebooks have no outputs in git: every build runs them, and ends if one fails.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+# Widgets would come from the network.
+nb_ipywidgets_js = {}
 
 # Names of other libraries are not linked: that would need the network. Ours must be there.
 nitpick_ignore_regex = [("py:.*", r"(?!ncalab\b).*")]
-# Type variables and a base class without a page to link to.
+# Type variables, protocols and base classes without a page to link to.
 nitpick_ignore = [
-    ("py:class", "ncalab.core.savable.Model"),
-    ("py:class", "ncalab.core.rollout.tiled.States"),
-    ("py:class", "ncalab.tasks.cascade.delegation.Delegation"),
+    ("py:class", f"ncalab.{name}")
+    for name in (
+        "core.automaton.Automaton",
+        "core.described.DescribedModel",
+        "core.model.RolloutStart",
+        "core.multiscale.runner.MultiScale",
+        "core.perception.base.FilterBank",
+        "core.perception.base.PerceivingCells",
+        "core.prediction.PredictingAutomaton",
+        "core.rollout.tiled.States",
+        "core.rule.cell_layers.CellNorm",
+        "core.runner.Runner",
+        "core.savable.Model",
+        "tasks.cascade.delegation.Delegation",
+    )
 ]
 
 PARTS = ("core", "estimators", "tasks", "train", "uncertainty", "viz")

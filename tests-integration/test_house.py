@@ -87,7 +87,7 @@ def test_the_sessions_know_every_package() -> None:
 
 @pytest.fixture
 def part_of() -> Any:
-    return runpy.run_path(str(ROOT / "checks/release.py"))["part_of"]
+    return runpy.run_path(str(ROOT / "packaging-checks/release.py"))["part_of"]
 
 
 @packages

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 from cascade_models import cascade_of
-from torch import Tensor, nn
+from torch import Tensor
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.testing import awaken
 from ncalab.tasks import CascadeNCA, DepthNCAModel, GrowingNCAModel, SegmentationNCAModel
 from ncalab.uncertainty import MCMC, NQM, Perturbation, TestTimeAugmentation
 
@@ -35,7 +36,7 @@ def make(task: str, *, cascade: bool) -> AbstractNCAModel:
         "classes": lambda: SegmentationNCAModel(CPU, num_classes=3, **common),
     }
     model = models[task]()
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.2)
+    awaken(model, 0.2)
     return CascadeNCA(model, [4, 2, 1], [4, 4, 4], single_model=False) if cascade else model
 
 
@@ -102,7 +103,7 @@ def test_a_disturbed_cascade_goes_on_at_its_last_scale() -> None:
     _, predictions, _ = Perturbation(model, N=1, strength=0.0, recovery=5)(x, seed=3)
 
     with torch.no_grad():
-        want = model.wrapped._go_on(state, 5, start=12, seed=3, samples=range(2))
+        want = model.wrapped.continue_rollout(state, 5, start=12, seed=3, samples=range(2))
     torch.testing.assert_close(predictions[0].output_image, want, **CLOSE)
 
 

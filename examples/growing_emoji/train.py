@@ -1,14 +1,16 @@
-"""Train a cellular automaton to grow an emoji from a single cell.
+"""Train a cellular automaton to grow an emoji from a single cell, keep it, and heal it.
 
     python examples/growing_emoji/train.py
-    python examples/growing_emoji/train.py --image cat.png --epochs 800 --output runs/cat
+    python examples/growing_emoji/train.py --image cat.png --quality draft --output runs/cat
 
-Writes the run folder (weights and history), an animation and a web page in which the model lives.
-Prints as its last line the mean squared error of 8 images that were grown from the seed in 64
-steps.
+The settings are those of ``ncalab grow``: ncalab.tasks.growing.growing_preset. Writes the run
+folder (weights, history, a preview while it trains), an animation and a web page in which the model
+lives. Says how long the picture holds and whether it heals; the last line is the mean squared error
+of 8 images that were grown from the seed in 64 steps.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from figures import EVAL_STEPS, mse_from_seed
@@ -19,6 +21,13 @@ from torch.utils.tensorboard import SummaryWriter
 from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.saving import check_writable_folder, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.growing import (
+    GrowthWatch,
+    duration,
+    growing_preset,
+    measure_growth,
+    seconds_per_epoch,
+)
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.viz import Animator, export_html
 
@@ -28,13 +37,8 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--image", type=Path, default=HERE / "lizard.png", help="picture to grow")
 parser.add_argument("--size", type=int, default=40, help="its longer side in cells")
 parser.add_argument("--padding", type=int, default=4, help="empty cells around it")
-parser.add_argument("--epochs", type=int, default=800, help="number of optimiser steps")
-parser.add_argument("--batch-size", type=int, default=4)
-parser.add_argument("--hidden-channels", type=int, default=12)
-parser.add_argument("--lr", type=float, default=8e-3, help="learning rate; a tenth at the end")
-parser.add_argument("--max-steps", type=int, default=64, help="a rollout takes 3/4 to all of them")
-parser.add_argument("--n-seed", type=int, default=2, help="seeds in each batch; the rest: the pool")
-parser.add_argument("--damage", type=int, default=0, help="samples of each batch to cut circles in")
+parser.add_argument("--quality", choices=["draft", "good", "best"], default="good")
+parser.add_argument("--epochs", type=int, help="optimiser steps; default: by --quality")
 parser.add_argument("--weights", type=Path, help="trained weights to start from")
 parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
 parser.add_argument("--seed", type=int, default=1337)
@@ -52,43 +56,39 @@ except ValueError as error:
     parser.error(str(error))
 fix_random_seed(arguments.seed)
 
-nca = GrowingNCAModel(
-    get_compute_device(arguments.device),
-    num_hidden_channels=arguments.hidden_channels,
-    use_alive_mask=True,
-    training_timesteps=(arguments.max_steps * 3 // 4, arguments.max_steps + 1),
-    inference_timesteps=EVAL_STEPS,
-)
+preset = growing_preset(arguments.quality, side=len(target), epochs=arguments.epochs)
+nca = GrowingNCAModel(get_compute_device(arguments.device), **preset.model)
 if arguments.weights is not None:
     nca.load(nca, arguments.weights)
-dataset = GrowingNCADataset(target, nca.num_channels, arguments.batch_size)
-trainer = BasicNCATrainer(
-    nca,
-    output,
-    lr=arguments.lr,
-    lr_gamma=0.1 ** (1 / arguments.epochs),
-    adam_betas=(0.9, 0.999),
-    batch_repeat=1,
-    max_epochs=arguments.epochs,
-    pool=Pool(
-        arguments.n_seed,
-        damage=arguments.damage > 0,
-        p_damage=1.0,
-        num_damaged=arguments.damage,
-    ),
-    gradient_normalization=True,
-)
-with SummaryWriter(str(output / "tensorboard")) as writer:
+dataset = GrowingNCADataset(target, nca.num_channels, preset.batch_size)
+seconds = preset.epochs * seconds_per_epoch(nca, dataset.image, preset.batch_size)
+print(f"{preset.epochs} optimiser steps, about {duration(seconds)} on this machine")
+
+trainer = BasicNCATrainer(nca, output, pool=Pool(**preset.pool), progress=False, **preset.trainer)
+with (
+    SummaryWriter(str(output / "tensorboard")) as writer,
+    GrowthWatch(nca, dataset.image, output, epochs=preset.epochs) as watch,
+):
     history = trainer.train(
-        DataLoader(dataset, arguments.batch_size), save_every=100, summary_writer=writer
+        DataLoader(dataset, preset.batch_size),
+        save_every=200,
+        summary_writer=writer,
+        on_epoch=watch,
     )
 
 nca.save_pretrained(output / "pretrained")
+report = measure_growth(nca, dataset.image, length=100 if arguments.short else 1000)
+growth = output / "pretrained" / "growth.json"
+growth.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
 animation = output / f"{arguments.image.stem}.gif"
 Animator(nca, nca.make_seed(*target.shape[:2]), steps=96, interval=50).save(animation)
 page = animation.with_suffix(".html")
-export_html(nca, page, size=target.shape[:2], title=f"Growing {arguments.image.stem}")
+title = f"Growing {arguments.image.stem}: {report.verdict()}"
+export_html(nca, page, size=target.shape[:2], title=title, pause_after=report.pause_after)
 print(f"model, history and TensorBoard log: {output}")
 print(f"animation: {animation}")
 print(f"web page: {page}")
-print(f"mse_from_seed={mse_from_seed(nca, dataset.image):.6f}")
+for step, mse in report.errors.items():
+    print(f"after {step} steps: mean squared error {mse:.6f}")
+print(report.verdict())
+print(f"mse_from_seed={mse_from_seed(nca, dataset.image, EVAL_STEPS):.6f}")

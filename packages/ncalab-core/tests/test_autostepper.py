@@ -7,6 +7,7 @@ from core_models import MakeModel, TinyModel
 from torch import Tensor
 
 from ncalab.core import AutoStepper
+from ncalab.core.multiscale import MultiScale
 
 
 class CountdownModel(TinyModel):
@@ -73,8 +74,10 @@ def test_it_equals_predict_with_its_number_of_steps(make_model: MakeModel, image
 class CoarseModel(CountdownModel):
     """Takes a third of the steps on another grid."""
 
-    def _coarse_steps(self, steps: int) -> int:
-        return steps // 3
+    @property
+    def runner(self) -> MultiScale:
+        plain = CountdownModel(torch.device("cpu"), 1, 1, 0, fire_rate=1.0)
+        return MultiScale([plain, plain], [2, 1], [1, 2], fixed=0)
 
 
 def test_coarse_steps_are_run_in_full_and_count_for_no_plateau() -> None:

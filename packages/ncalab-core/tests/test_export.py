@@ -11,10 +11,24 @@ import torch
 from core_models import MakeModel, TinyModel
 from torch import Tensor
 
-from ncalab.core import AbstractNCARule, MLPNCARule, Preparation, export_onnx, export_program
+from ncalab.core import (
+    AbstractNCARule,
+    GatedNCARule,
+    MLPNCARule,
+    Preparation,
+    export_onnx,
+    export_program,
+)
 from ncalab.core.export.fire import TracedClock
 from ncalab.core.fire import FireClock
-from ncalab.core.perception import FILTER_PADDINGS, FilterPadding, pad_cells
+from ncalab.core.perception import (
+    FILTER_PADDINGS,
+    AttentionView,
+    FilterPadding,
+    LearnedView,
+    ViewsNCAPerception,
+    pad_cells,
+)
 from ncalab.core.savable import SavableModel
 from ncalab.core.tracing import tracing
 
@@ -215,3 +229,26 @@ def test_a_missing_package_is_named_with_its_extra(
 
     with pytest.raises(ImportError, match=r"onnxscript is not .*ncalab-core\[onnx\]"):
         export_onnx(make_model(), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_grids_of_any_number_of_axes_are_exported(dims: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    views = {"views": [(LearnedView, {"dilation": 2}), AttentionView]}
+    arguments: dict[str, Any] = {
+        "spatial_dims": dims,
+        "perception_type": ViewsNCAPerception,
+        "perception_args": views,
+        "rule_type": GatedNCARule,
+        "use_alive_mask": True,
+    }
+    model = TinyModel(torch.device("cpu"), 4, 3, 2, hidden_size=8, **arguments)
+    torch.nn.init.normal_(model.rule.get_parameter("gain"))
+
+    export_onnx(model, tmp_path / "model.onnx")
+
+    for grid in ((7, 5, 4), (3, 1, 6)):
+        image = torch.rand(2, 4, *grid[:dims])
+        want = model.predict(image, 3, seed=5)
+        found = run(tmp_path / "model.onnx", image, steps=3, seed=5)
+        torch.testing.assert_close(found["state"], want.output_image, atol=1e-5, rtol=0)

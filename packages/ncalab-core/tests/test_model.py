@@ -10,25 +10,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from ncalab.core import AbstractNCAHead, MLPNCARule, Prediction
+from ncalab.core import MLPNCARule, Prediction
 from ncalab.core.alive import alive_mask
 from ncalab.core.rollout import rollout
+from ncalab.core.testing import MeanHead
 
 CPU = torch.device("cpu")
-
-
-class MeanHead(AbstractNCAHead):
-    """Average the hidden channels and scale them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3)) * self.scale
-
-    def freeze(self, freeze_last: bool = True) -> None:
-        self.requires_grad_(False)
 
 
 @pytest.mark.parametrize("steps", [1, 20])
@@ -371,7 +358,7 @@ def test_going_on_is_as_if_the_rollout_had_not_ended(make_model: MakeModel) -> N
     x = torch.rand(2, model.num_channels, 6, 9)
     first = rollout(model, x, 3, seed=4, samples=[2, 5])
 
-    whole = model._go_on(first, 2, start=3, seed=4, samples=[2, 5])
+    whole = model.continue_rollout(first, 2, start=3, seed=4, samples=[2, 5])
 
     assert torch.equal(whole, rollout(model, x, 5, seed=4, samples=[2, 5]))
 

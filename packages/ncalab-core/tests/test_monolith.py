@@ -189,13 +189,14 @@ def test_missing_learned_filters_are_an_error_and_nothing_is_loaded(tmp_path: Pa
 
 def test_accepted_missing_filters_stay_the_models_and_the_report_says_so(tmp_path: Path) -> None:
     model = make_model(num_learned_filters=2)
-    own = model.perception.filters.detach().clone()
+    perception: Any = model.perception
+    own = perception.filters.detach().clone()
 
     report = load_monolith_weights(
         model, saved(old_state(model), tmp_path), accept=["learned_filters"]
     )
 
-    assert torch.equal(model.perception.filters, own)
+    assert torch.equal(perception.filters, own)
     assert not report.exact
     assert "perception.filters: those that the model had" in str(report)
 

@@ -80,7 +80,8 @@ def test_every_filter_honours_its_padding(
     seen = model.perception(x)
 
     padded = np.pad(x[0].numpy(), ((0, 0), (1, 1), (1, 1)), mode=mode)  # type: ignore[call-overload]  # numpy wants a literal
-    for i, kernel in enumerate(model.perception.filters.detach().numpy()):
+    perception: Any = model.perception
+    for i, kernel in enumerate(perception.filters.detach().numpy()):
         want = sum(
             kernel[:, u, v, None, None] * padded[:, u : u + 4, v : v + 5]
             for u in range(3)
@@ -102,7 +103,8 @@ def test_learned_filters_are_trained_saved_counted_and_moved(make_model: MakeMod
     assert model.double().perception.filters.dtype == torch.float64
 
     model(torch.rand(1, 9, 4, 4).double(), 2).logits.sum().backward()
-    gradient = model.perception.filters.grad
+    perception: Any = model.perception
+    gradient = perception.filters.grad
     assert gradient is not None and gradient.abs().sum() > 0
 
 

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCARule
-from ncalab.core.rollout import StageOptions, rollout, why_not_fused
+from ncalab.core.options import RolloutOptions, Tile, total_steps
+from ncalab.core.rollout import rollout, why_not_fused
+from ncalab.core.runner import ExportPlan, Runner
+from ncalab.core.testing import awaken
 
 CPU = torch.device("cpu")
 
@@ -64,7 +67,7 @@ def test_fused_equals_reference_in_states_and_gradients(
 ) -> None:
     torch.manual_seed(0)
     model = TinyModel(CPU, 4, hidden_size=8, **model_arguments, **filters).double()
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(model, 0.1)
     x = states(model, batch, grid, sparse)
 
     after = [rollout(model, x, steps, seed=5, engine=e) for e in ("reference", "fused")]
@@ -311,16 +314,38 @@ def test_on_step_sees_every_state_and_may_end_the_rollout(make_model: MakeModel)
     assert torch.equal(last, want[-1])
 
 
+class Chain(Runner):
+    """Runs as many steps through one automaton as through the next one."""
+
+    def __init__(self, models: tuple[TinyModel, TinyModel]) -> None:
+        self.models = models
+
+    def run(
+        self, x: Tensor, steps: int | list[int], options: RolloutOptions, tile: Tile = None
+    ) -> Tensor:
+        for model in self.models:
+            x = rollout(model, x, steps, **options)
+            options = {**options, "start": options["start"] + total_steps(steps)}
+        return x
+
+    def continue_rollout(self, x: Tensor, steps: int, options: RolloutOptions) -> Tensor:
+        return rollout(self.models[-1], x, steps, **options)
+
+    def coarse_steps(self, steps: int) -> int:
+        return steps
+
+    def export_plan(self) -> ExportPlan:
+        return ExportPlan(self.models)
+
+
 class ChainModel(TinyModel):
     """Runs its steps through another model, then as many through a third."""
 
     models: tuple[TinyModel, TinyModel]
 
-    def _run_stages(self, x: Tensor, steps: int, options: StageOptions) -> Tensor:
-        for model in self.models:
-            x = rollout(model, x, steps, **options)
-            options = {**options, "start": options["start"] + steps}
-        return x
+    @property
+    def runner(self) -> Chain:
+        return Chain(self.models)
 
 
 def test_a_chain_runs_its_links_with_one_seed_and_the_same_options(make_model: MakeModel) -> None:

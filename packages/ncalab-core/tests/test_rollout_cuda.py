@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout import reference, rollout
 from ncalab.core.rollout.cuda import engine as cuda
+from ncalab.core.rollout.cuda.precision import Precision, precision_of
 
 triton = pytest.importorskip("triton", reason="the CUDA engine needs Triton, it is not installed")
 
@@ -49,7 +50,7 @@ def clock_of(model: TinyModel, x: Tensor, steps: int, **change: Any) -> FireCloc
 def fused(
     model: TinyModel, x: Tensor, steps: int, segment: int | None = None, **clock: Any
 ) -> Tensor:
-    precision: cuda.Precision = "float32"
+    precision: Precision = "float32"
     when = clock_of(model, x, steps, **clock)
     return cuda.run(model, x, when, None, segment, precision=precision)
 
@@ -349,7 +350,7 @@ def test_on_step_sees_every_state_and_may_end_the_rollout(make_model: MakeModel)
     # The interpreter multiplies the bits of bfloat16 as if they were integers.
     ["tf32", "tf32x3", pytest.param("bfloat16", marks=needs_gpu)],
 )
-def test_other_precisions_stay_close(make_model: MakeModel, precision: cuda.Precision) -> None:
+def test_other_precisions_stay_close(make_model: MakeModel, precision: Precision) -> None:
     model = make_model().to(DEVICE)
     x = states(model, 1, (4, 4))
 
@@ -380,13 +381,13 @@ def test_bfloat16_states_stay_bfloat16(make_model: MakeModel) -> None:
 def test_precision_follows_torchs_settings() -> None:
     x = torch.zeros(1, device=DEVICE)
 
-    assert cuda.precision_of(x) == "float32"
-    assert cuda.precision_of(x.bfloat16()) == "bfloat16"
+    assert precision_of(x) == "float32"
+    assert precision_of(x.bfloat16()) == "bfloat16"
     with torch.autocast(DEVICE.type, torch.bfloat16):
-        assert cuda.precision_of(x) == "bfloat16"
+        assert precision_of(x) == "bfloat16"
     torch.set_float32_matmul_precision("high")
     try:
-        assert cuda.precision_of(x) == "tf32"
+        assert precision_of(x) == "tf32"
     finally:
         torch.set_float32_matmul_precision("highest")
 

@@ -156,7 +156,7 @@ def test_an_argument_that_is_no_data_is_named(make_model: MakeModel) -> None:
     model = make_model()
     model.rule_args = {"nonlinearity": object}
 
-    with pytest.raises(TypeError, match="must be a registered rule or one of torch's activations"):
+    with pytest.raises(TypeError, match="must be a registered part or one of torch's activations"):
         model.to_dict()
 
 

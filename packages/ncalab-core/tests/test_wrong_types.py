@@ -126,6 +126,9 @@ ARGUMENTS: dict[Callable[..., Any], dict[str, frozenset[str]]] = {
         "training_timesteps": STEPS,
         "inference_timesteps": STEPS,
         "dt": frozenset({"whole", "half", "huge"}),
+        "spatial_dims": NOTHING,
+        "perception_type": NOTHING,
+        "perception_args": frozenset({"None", "dict"}),
     },
     rule: {
         "device": DEVICE,

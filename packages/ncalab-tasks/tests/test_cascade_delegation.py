@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.automaton import Automaton
+from ncalab.core.testing import awaken
 from ncalab.tasks import CascadeNCA, GrowingNCAModel
 from ncalab.tasks.cascade.delegation import Delegation
 
@@ -216,7 +217,7 @@ class FinishedModel(ScoreModel):
 
 def test_what_a_task_overrides_is_in_force() -> None:
     cascade = cascade_of(FinishedModel(CPU))
-    nn.init.normal_(cascade.rule.get_parameter("network.2.weight"), std=5.0)
+    awaken(cascade, 5.0)
 
     record = cascade.record(images(8, 8), seed=1)
 
@@ -230,7 +231,7 @@ def test_what_a_task_overrides_is_in_force() -> None:
 @pytest.mark.parametrize("model_class", [ScoreModel, FinishedModel])
 def test_validation_measures_the_cascade_and_not_the_model(model_class: Any) -> None:
     model = model_class(CPU, fire_rate=1.0)
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.2)
+    awaken(model, 0.2)
     cascade = cascade_of(model)
     labels = torch.rand(2, 2, 8, 8)
     loader: DataLoader[Any] = DataLoader(TensorDataset(images(8, 8), labels), batch_size=1)
@@ -248,7 +249,7 @@ def test_validation_measures_the_cascade_and_not_the_model(model_class: Any) -> 
 @pytest.mark.parametrize(("model_class", "first"), [(ScoreModel, 0), (StrictModel, 1)])
 def test_methods_of_the_wrapped_class_predict_at_all_scales(model_class: Any, first: int) -> None:
     model = model_class(CPU)
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.5)
+    awaken(model, 0.5)
     cascade = cascade_of(model)
 
     classes = cascade.classify(images(8, 8), seed=3)
@@ -352,10 +353,16 @@ def test_a_heads_own_optimizer_stays_one() -> None:
 FROM_THE_BASE = {
     "_check_combinations",
     "_define_rule",
+    "_define_perception",
+    "_apply_rule",
     "_split_fixed",
     "_fire_mask",
-    "_start",
-    "_first_state",
+    "start",
+    "start_state",
+    "continue_rollout",
+    "predict",
+    "record",
+    "_draw_steps",
     "_measure",
     "_predict_tiled",
     "named_metrics",

@@ -334,7 +334,7 @@ def test_a_cascade_goes_on_at_its_last_scale(separate: bool) -> None:
     cascade = cascade_of("scores", separate=separate)
     x = torch.rand(2, cascade.num_channels, 7, 5)
 
-    state = cascade._go_on(x, 3, start=9, seed=1, samples=[4, 6])
+    state = cascade.continue_rollout(x, 3, start=9, seed=1, samples=[4, 6])
 
     want = rollout(cascade.models[-1], x, 3, start=9, seed=1, samples=[4, 6])
     assert torch.equal(state, want)
@@ -344,7 +344,7 @@ def test_a_cascade_that_ends_coarse_goes_on_coarse() -> None:
     cascade = cascade_of("scores", scales=[4, 1, 2])
     x = torch.rand(1, cascade.num_channels, 8, 6)
 
-    state = cascade._go_on(x, 2, start=9, seed=1, samples=[0])
+    state = cascade.continue_rollout(x, 2, start=9, seed=1, samples=[0])
 
     fixed = cascade.num_image_channels
     image = torch.nn.functional.interpolate(x[:, :fixed], size=(4, 3), mode="area")

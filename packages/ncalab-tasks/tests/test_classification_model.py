@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import awaken
 from ncalab.tasks import ClassificationNCAModel
 
 CPU = torch.device("cpu")
@@ -22,7 +23,7 @@ def classifier(channels: int = 1, classes: int = 3, **arguments: Any) -> Classif
     torch.manual_seed(0)
     arguments = {"hidden_size": 8, "avg_pool_size": 2, "inference_timesteps": 3, **arguments}
     model = ClassificationNCAModel(CPU, channels, 4, classes, **arguments)
-    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.5)
+    awaken(model, 0.5)
     return model
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, pad_input
+from ncalab.core.testing import awaken
 from ncalab.tasks import (
     CascadeNCA,
     ClassificationNCAModel,
@@ -58,7 +59,7 @@ def label_of(kind: str, model: AbstractNCAModel, x: Tensor) -> Tensor:
 def test_a_compiled_model_trains_and_predicts_the_same(kind: str, cascade: bool) -> None:
     torch.manual_seed(0)
     model: AbstractNCAModel = MODELS[kind]()
-    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(model, 0.1)
     if cascade:
         model = CascadeNCA(model, [2, 1], [2, 2])
     image = torch.rand(2, model.num_image_channels, 9, 8)

@@ -27,6 +27,7 @@ from ncalab.tasks import (
     GrowingNCAModel,
     IDXDataset,
     MedMNISTDataset,
+    RandomPatches,
     SegmentationNCADataset,
     SegmentationNCAModel,
     SegmentationPrediction,
@@ -73,6 +74,11 @@ CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
     GrowingNCAModel: MODEL,
     IDXDataset: lambda: {"path": FOLDER},
     MedMNISTDataset: lambda: {"path": FOLDER / "a.npz"},
+    RandomPatches: lambda: {
+        "images": torch.zeros(1, 1, 4, 4),
+        "labels": torch.zeros(1, 4, 4, dtype=torch.int64),
+        "size": 2,
+    },
     SegmentationNCADataset: lambda: {"path": folder_of_images()},
     SegmentationNCAModel: MODEL,
 }

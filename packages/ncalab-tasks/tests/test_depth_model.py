@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.testing import awaken
 from ncalab.tasks import DepthNCAModel
 from ncalab.tasks.depth.losses import gradient_error, scale_shift_error, squared_error
 from ncalab.tasks.depth.ssim import masked_ssim
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 def seeing(**arguments: Any) -> DepthNCAModel:
     torch.manual_seed(0)
     model = DepthNCAModel(CPU, **{"num_hidden_channels": 4, "hidden_size": 16, **arguments})
-    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(model, 0.1)
     return model
 
 

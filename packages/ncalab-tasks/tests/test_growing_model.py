@@ -7,6 +7,7 @@ import torch
 from torchmetrics import MeanSquaredError, MetricCollection
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.testing import awaken
 from ncalab.tasks import GrowingNCAModel
 
 CPU = torch.device("cpu")
@@ -15,7 +16,7 @@ CPU = torch.device("cpu")
 def grown(**arguments: Any) -> GrowingNCAModel:
     torch.manual_seed(0)
     model = GrowingNCAModel(CPU, **{"num_hidden_channels": 4, **arguments})
-    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(model, 0.1)
     return model
 
 

@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score, jaccard_score
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import awaken
 from ncalab.tasks import SegmentationNCAModel, SegmentationPrediction
 
 CPU = torch.device("cpu")
@@ -17,7 +18,7 @@ def awake(**arguments: Any) -> SegmentationNCAModel:
     torch.manual_seed(0)
     defaults = {"num_image_channels": 2, "num_hidden_channels": 3, "hidden_size": 8}
     model = SegmentationNCAModel(CPU, **{**defaults, **arguments})
-    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.3)
+    awaken(model, 0.3)
     return model
 
 

@@ -205,11 +205,11 @@ def rewrite(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"version": 2, "sta', "is a damaged checkpoint: JSONDecodeError"),
-        ('{"version": 99, "state": {}}', "must be a checkpoint of version 2, got 99"),
-        ('{"version": 2, "state": 3}', "its state is no object"),
+        ('{"version": 3, "sta', "is a damaged checkpoint: JSONDecodeError"),
+        ('{"version": 99, "state": {}}', "must be a checkpoint of version 3, got 99"),
+        ('{"version": 3, "state": 3}', "its state is no object"),
         (
-            '{"version": 2, "state": {"a": {"$tensor": "gone"}}}',
+            '{"version": 3, "state": {"a": {"$tensor": "gone"}}}',
             "is a damaged checkpoint: KeyError",
         ),
         ("[" * 100_000, "is a damaged checkpoint: RecursionError"),

@@ -19,6 +19,7 @@ from ncalab.train import (
     ParameterSearch,
     ParameterSet,
     Pool,
+    Recipe,
     SplitDefinition,
     TrainingHistory,
     TrainValRecord,
@@ -46,6 +47,7 @@ CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
         "trainer_params": ParameterSet(),
     },
     Pool: dict,
+    Recipe: dict,
     SplitDefinition: dict,
     TrainValRecord: lambda: {"train": ["a"], "val": ["b"]},
     TrainingHistory: lambda: {

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
-from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
+from train_models import EchoModel, equal, loader, make_tiny, weights
 
+from ncalab.core.testing import MeanHead
 from ncalab.train import BasicNCATrainer
 from ncalab.train.muon import MuonWithAdam, rule_matrices
 

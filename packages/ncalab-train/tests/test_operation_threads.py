@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import Prediction
 from ncalab.core.rollout.cpu.compiled.library import levels
+from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer
 from ncalab.train.operation_threads import HEAVY
 
@@ -87,7 +88,7 @@ def test_two_trainings_with_two_threads_are_equal_to_the_bit() -> None:
     def trained() -> list[Tensor]:
         torch.manual_seed(3)
         nca = make_tiny()
-        nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+        awaken(nca, 0.1)
         threads_of_losses(nca, max_epochs=2)
         return weights(nca)
 

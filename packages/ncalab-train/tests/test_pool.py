@@ -101,12 +101,64 @@ def test_only_the_best_samples_are_damaged_each_in_its_own_way() -> None:
 def test_damage_comes_with_its_probability(p_damage: float, expected: int) -> None:
     generator = torch.Generator().manual_seed(0)
     pool = Pool(0, damage=True, p_damage=p_damage, size=1, num_damaged=1, generator=generator)
+    fill(pool, torch.zeros(1), seed=1.0)
 
     damaged = 0
     for _ in range(1000):
         damaged += int((pool.sample(seeds(1, value=1.0)) == 0).any())
 
     assert abs(damaged - expected) <= 5 * (1000 * p_damage * (1 - p_damage)) ** 0.5
+
+
+def test_a_seed_that_has_not_grown_is_never_cut() -> None:
+    pool = Pool(0, damage=True, p_damage=1.0, size=4, num_damaged=4)
+    pool.sample(seeds(2, value=1.0))
+    pool.update(seeds(2, value=2.0), losses=torch.zeros(2))
+
+    cut = [(state == 0).any().item() for state in pool.sample(seeds(4, value=1.0))]
+    grown = [(state == 2.0).any().item() for state in pool.batch] if pool.batch is not None else []
+
+    assert cut == grown and sum(cut) == 2
+
+
+def test_a_batch_continues_for_as_many_rollouts_as_asked_for() -> None:
+    pool = Pool(n_seed=1, damage=True, p_damage=1.0, size=16, rollouts=3)
+    grown: list[Tensor] = []
+    for number in range(6):
+        batch = pool.sample(seeds(4))
+        continued = bool(grown) and torch.equal(batch, grown[-1])
+        assert continued == (number % 3 > 0)
+        grown.append(torch.rand(4, 5, 6, 7))
+        pool.update(grown[-1], losses=torch.rand(4))
+
+
+def test_a_continued_batch_keeps_its_labels() -> None:
+    pool = Pool(size=8, rollouts=2)
+    states, fields = pool.draw(torch.rand(3, 5, 6, 7), {"label": torch.tensor([1, 2, 3])})
+    pool.update(states + 1)
+
+    again, same = pool.draw(torch.rand(3, 5, 6, 7), {"label": torch.tensor([4, 5, 6])})
+
+    assert torch.equal(again, states + 1) and torch.equal(same["label"], fields["label"])
+
+
+def test_a_batch_of_another_size_is_drawn_anew() -> None:
+    pool = Pool(n_seed=2, size=8, rollouts=2)
+    pool.sample(seeds(3))
+    pool.update(seeds(3, value=1.0))
+
+    assert torch.equal(pool.sample(seeds(2)), seeds(2))
+
+
+def test_a_restored_pool_continues_the_batch() -> None:
+    pool = Pool(size=8, rollouts=2)
+    pool.sample(seeds(3))
+    pool.update(torch.rand(3, 5, 6, 7))
+    other = Pool(size=8, rollouts=2)
+
+    other.load_state_dict(pool.state_dict())
+
+    assert torch.equal(pool.sample(seeds(3)), other.sample(seeds(3)))
 
 
 def test_without_damage_nothing_is_cut() -> None:

@@ -12,6 +12,7 @@ from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import Prediction
 from ncalab.train import BasicNCATrainer, TrainingHistory
+from ncalab.train.preflight import why_not_rebuilt
 
 
 def collection() -> MetricCollection:
@@ -146,6 +147,24 @@ def test_a_model_that_cannot_be_saved_is_refused_and_leaves_no_folder(tmp_path: 
 
     refuses(nca, tmp_path / "a" / "run", TypeError, "rule_args must be data that JSON can hold")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_model_that_its_configuration_does_not_describe_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nca = make_tiny(validation_metric="mse")
+    nca.register_buffer("counts", torch.zeros(3))
+    state = torch.get_rng_state()
+
+    assert why_not_rebuilt(nca) == (
+        "it does not fit EchoModel: it lacks [], and has extra ['counts']"
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    train(nca, tmp_path / "changed")
+    assert "will not rebuild this model from what is saved (it does not fit" in caplog.text
+    caplog.clear()
+    train(make_tiny(validation_metric="mse"), tmp_path / "plain")
+    assert not caplog.records
 
 
 def test_a_model_without_anything_to_train_is_refused(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 from torch.utils.data import DataLoader, Dataset
-from train_models import EchoModel, MeanHead, equal, loader, make_tiny, same, weights
+from train_models import EchoModel, equal, loader, make_tiny, same, weights
 
 from ncalab.core import Prediction
+from ncalab.core.testing import MeanHead, awaken
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, TrainingHistory
 from ncalab.train.checkpoint import read_checkpoint
 
@@ -68,7 +69,7 @@ def run(
     np.random.seed(seed)
     torch.manual_seed(seed)
     nca = Seen(**{"validation_metric": "negative", **(model or {})})
-    torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(nca, 0.1)
     pool = arguments.pop("pool", lambda: None)()
     scheduler = arguments.pop("scheduler", None)
     trainer = BasicNCATrainer(

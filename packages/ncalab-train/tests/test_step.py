@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.step import Step
 from ncalab.train.watch import FiniteWatch
@@ -21,7 +22,7 @@ from ncalab.train.watch import FiniteWatch
 def lively(**arguments: Any) -> EchoModel:
     """Return a model whose rule does something from the start."""
     nca = make_tiny(**arguments)
-    nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(nca, 0.1)
     return nca
 
 
@@ -117,6 +118,26 @@ def test_the_average_is_the_exponential_mean_of_the_weights(tmp_path: Path) -> N
     assert equal(weights(last), weights(nca))
     assert isinstance(history.best_model, EchoModel)
     assert not equal(weights(history.best_model), weights(nca))
+
+
+def test_an_average_that_warms_up_is_near_the_latest_weights() -> None:
+    nca = lively()
+    passed = [weights(nca)]
+    optimizer = torch.optim.SGD(nca.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: passed.append(weights(nca)))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 99)
+    trainer = BasicNCATrainer(
+        nca, None, max_epochs=1, ema_decay=0.99, ema_warmup=True, lr_scheduler=scheduler
+    )
+
+    history = trainer.train(loader())  # two steps
+
+    average = history.average_weights
+    assert average is not None
+    _, first, second = passed
+    mean = [0.25 * old + 0.75 * new for old, new in zip(first, second, strict=True)]
+    for name, wanted in zip(dict(nca.named_parameters()), mean, strict=True):
+        torch.testing.assert_close(average[name], wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_the_average_is_what_is_validated() -> None:

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
-from train_models import EchoModel, MeanHead, equal, loader, make_tiny, weights
+from train_models import EchoModel, equal, loader, make_tiny, weights
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import MeanHead
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, TrainingHistory
 from ncalab.train.optimizers import OPTIMIZERS
 

@@ -1,4 +1,6 @@
-import shutil
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from viz_models import (
 from ncalab.core import AbstractNCAModel
 from ncalab.viz import Animator, AnimatorStyle, animator_style_dark, animator_styles
 from ncalab.viz.colors import class_colors
+from ncalab.viz.video import find_ffmpeg
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -288,22 +291,39 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed here")
-def test_a_film_is_written_where_ffmpeg_is(tmp_path: Path) -> None:
-    Animator(make_fading(), torch.zeros(1, 4, 5, 6), 5).save(tmp_path / "a.mp4")
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "h264"), (".webm", "vp9")])
+def test_a_film_holds_every_frame_in_even_sizes(tmp_path: Path, suffix: str, codec: str) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / f"a{suffix}"
 
-    assert b"ftyp" in (tmp_path / "a.mp4").read_bytes()[:16]
+    Animator(make_fading(), torch.zeros(1, 4, 5, 7), 5, interval=40).save(path)
+
+    command = [find_ffmpeg(), "-i", str(path), "-f", "null", "-"]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    stream = re.search(r"Video: (\w+)\b.*?, (\d+)x(\d+)\b.*?, ([\d.]+) fps", report)
+    assert stream is not None, report
+    assert (stream[1], float(stream[4])) == (codec, 25)
+    assert int(stream[2]) % 2 == int(stream[3]) % 2 == 0
+    assert re.findall(r"frame= *(\d+)", report)[-1] == "6"
+
+
+def test_without_the_package_an_installed_ffmpeg_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    assert find_ffmpeg() == "/usr/bin/ffmpeg"
 
 
 def test_a_film_without_ffmpeg_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     animator = Animator(make_fading(), torch.zeros(1, 4, 5, 6), 1)
 
-    with pytest.raises(RuntimeError, match="needs the program ffmpeg"):
+    with pytest.raises(RuntimeError, match=r"needs the program ffmpeg; .*ncalab-viz\[video\]"):
         animator.save(tmp_path / "a.mp4")
-    with pytest.raises(ValueError, match=r"path must end in .gif or .mp4, got .*a.avi"):
+    with pytest.raises(ValueError, match=r"path must end in .gif, .mp4 or .webm, got .*a.avi"):
         animator.save(tmp_path / "a.avi")
 
 

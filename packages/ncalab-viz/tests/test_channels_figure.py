@@ -35,7 +35,8 @@ def test_learned_filters_have_a_row_each_and_a_column_for_each_channel(channels:
     titles = [axis.get_title() for axis in figure.axes[:columns]]
     assert titles[0] == "image 0" and titles[-2:] == ["hidden 0", "output 0"]
     for place, axis in enumerate(figure.axes[: 2 * columns]):
-        kernel = model.perception.filters[place // columns, place % columns].detach().numpy()
+        perception: Any = model.perception
+        kernel = perception.filters[place // columns, place % columns].detach().numpy()
         image = axis.get_images()[0]
         np.testing.assert_array_equal(np.asarray(image.get_array()), kernel)
         assert image.get_clim()[0] == -image.get_clim()[1]  # white is zero

@@ -49,6 +49,26 @@ def test_a_history_its_data_its_file_and_its_folder_give_the_same_figure(tmp_pat
         assert figure.axes[0].get_title() == "best: epoch 3"
 
 
+def test_several_runs_are_compared_by_total_loss_and_each_metric() -> None:
+    short = {"curves": {"losses": {"total": [2.0, 1.0]}, "metrics": {"iou": [0.3, 0.4]}}}
+
+    figure = plot_history({"long": DATA, "short": short})
+
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "loss",
+        "validation dice",
+        "validation iou",
+    ]
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    assert np.asarray(lines["long"].get_ydata()).tolist() == [1.0, 0.5, 0.25, 0.2]
+    assert np.asarray(lines["short"].get_xdata()).tolist() == [1, 2]
+    assert figure.axes[2].lines[0].get_label() == "short"
+
+
+def test_runs_of_a_list_are_numbered() -> None:
+    assert sorted(curves(plot_history([History(), DATA]))) == ["run 1", "run 2"]
+
+
 def test_positive_losses_are_on_a_logarithmic_scale_and_others_are_not() -> None:
     for first, scale in ((1.0, "log"), (-1.0, "linear"), (None, "log")):
         data = {"curves": {"losses": {"total": [first, 0.5]}}}

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from viz_models import FadingModel, PlainModel
 
 from ncalab.core import AbstractNCAHead, BasicNCAPerception, MLPNCARule
+from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import ELEMENTWISE
+from ncalab.core.testing import awaken
 from ncalab.viz import export_html
 from ncalab.viz.web.activation import formula
 from ncalab.viz.web.description import encode_channel
@@ -61,7 +63,7 @@ def test_a_page_of_a_growing_model_is_small(tmp_path: Path) -> None:
 
 def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
     model = make_plain(use_temporal_encoding=True, num_learned_filters=2, kernel_size=5)
-    nn.init.normal_(model.rule.get_parameter("network.2.weight"))
+    awaken(model, 1.0)
 
     weights = description(export(model, tmp_path))["weights"]
 
@@ -70,7 +72,8 @@ def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
     assert np.array_equal(floats(weights["time"]), first[:, 27].ravel())
     assert np.array_equal(floats(weights["bias"]), bias)
     assert np.array_equal(floats(weights["last"]), last.ravel())
-    assert np.array_equal(floats(weights["filters"]), model.perception.filters.detach().ravel())
+    perception: Any = model.perception
+    assert np.array_equal(floats(weights["filters"]), perception.filters.detach().ravel())
 
 
 def test_the_seed_is_written_in_all_its_digits(tmp_path: Path) -> None:
@@ -199,8 +202,9 @@ class PostModel(PlainModel):
 class ChainModel(PlainModel):
     """Runs its rollouts in some other way."""
 
-    def _run_stages(self, x: Tensor, steps: int, options: Any) -> Tensor | None:
-        return x
+    @property
+    def runner(self) -> MultiScale:
+        return MultiScale([make_plain()], [1], [1], fixed=0)
 
 
 def unsupported() -> dict[str, tuple[PlainModel, str]]:

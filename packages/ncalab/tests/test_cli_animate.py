@@ -75,7 +75,7 @@ def test_a_run_of_ncalab_grow_is_shown_on_its_own_grid(run: Run, picture: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "a.png"], "--output must end in .gif or .mp4, got a.png"),
+        (["--output", "a.png"], "--output must end in .gif or .mp4 or .webm, got a.png"),
         (["--output", "there.gif"], "--output must not hold results yet, got there.gif"),
         (["--output", "a.gif"], "IMAGE must be given for a model of depth, got none"),
         (

@@ -521,3 +521,73 @@ def test_a_picture_without_room_is_refused(
 
     assert result.exit_code == 2
     assert f"data.{name} must be at least {least}, got {value}" in result.stderr
+
+
+def recommended(**sections: Any) -> Config:
+    config = segmentation(recommend=True, trainer={"max_epochs": 1, "progress": False}, **sections)
+    config["model"] = {"class": "SegmentationNCAModel", "hidden_size": 4}
+    return config
+
+
+def test_the_data_decide_what_settings_leave_open(run: Run, workplace: Path) -> None:
+    for n in range(4):
+        noise(Path(f"data/images/{n}.png"), 30, 26, 3, seed=n)
+        Path("data/masks").mkdir(exist_ok=True)
+        mask = (np.arange(30 * 26).reshape(30, 26) % 7 == 0).astype(np.uint8) * 255
+        Image.fromarray(mask).save(f"data/masks/{n}.png")
+
+    result = run("train", write(recommended()))
+
+    assert result.exit_code == 0, result.output
+    assert "chosen from the data: cells of 2, 1 pixels in turn" in result.output
+    assert "chosen from the data: trained by the recommended recipe" in result.output
+    model = AbstractNCAModel.from_pretrained("run/pretrained")
+    assert isinstance(model, CascadeNCA)
+    assert (model.scales, model.hidden_size) == ([2, 1], 4)
+    again = run("train", write(recommended()), "--resume", "--set", "trainer.max_epochs=2")
+    assert again.exit_code == 0, again.output
+    assert curves()["current_epoch"] == 2
+
+
+def test_what_settings_say_is_left_alone(run: Run, workplace: Path) -> None:
+    segmentation_folder(rows=30)
+    config = recommended(cascade={"scales": [3, 1], "steps": [2, 1]})
+    config["trainer"]["recipe"] = "documented"
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 0, result.output
+    assert "pixels in turn" not in result.output and "recipe" not in result.output
+    model = AbstractNCAModel.from_pretrained("run/pretrained")
+    assert isinstance(model, CascadeNCA) and model.scales == [3, 1]
+
+
+def test_minutes_take_the_place_of_epochs(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    trainer = {"max_minutes": 0.002, "decay": "cosine", "progress": False}
+
+    result = run("train", write(segmentation(trainer=trainer)))
+
+    assert result.exit_code == 0, result.output
+    assert 1 <= curves()["current_epoch"] < 200
+
+
+def test_a_schedule_of_epochs_does_not_go_with_minutes(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    config = segmentation(
+        trainer={**FAST, "max_minutes": 1}, scheduler={"class": "CosineAnnealingLR"}
+    )
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 2
+    assert "scheduler.T_max must be given with trainer.max_minutes" in result.stderr
+
+
+def test_a_recipe_may_be_a_table(workplace: Path) -> None:
+    recipe = {"optimizer_method": "adam", "lr": 0.125, "ema_decay": None}
+    checked = check_config(segmentation(trainer={**FAST, "recipe": recipe}))
+
+    trainer = build_trainer(checked, build_model(checked, CPU), None, batches=3)
+
+    assert (trainer.lr, trainer.ema_decay, trainer.batch_repeat) == (0.125, None, 1)

@@ -12,7 +12,7 @@ SMALL: dict[str, Any] = {
     "steps": 2,
     "epochs": 8,
     "batch_size": 16,
-    "learning_rate": 0.02,
+    "learning_rate": 0.05,
 }
 
 

@@ -23,7 +23,7 @@ FAST: dict[str, Any] = {
     "hidden_size": 8,
     "steps": 2,
     "epochs": 2,
-    "learning_rate": 0.02,
+    "learning_rate": 0.05,
     "random_state": 0,
 }
 KINDS = ["none", "range", "percentile", "standardize"]

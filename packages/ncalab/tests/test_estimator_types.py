@@ -16,13 +16,16 @@ IMAGES = RNG.random((6, 4, 4))
 LABELS = {NCAClassifier: np.arange(6) % 2, NCASegmenter: (IMAGES > 0.5).astype(int)}
 
 WEIGHTS = {1: 2}
-WRONG = (b"x", 1.5, -1, float("nan"), True, [1], (), object(), WEIGHTS, "x")
+SCALES = [1]
+WRONG = (b"x", 1.5, -1, float("nan"), True, SCALES, (), object(), WEIGHTS, "x")
 # Values among them that a parameter can have.
 RIGHT: dict[str, tuple[Any, ...]] = {
     "class_weight": (WEIGHTS,),
     "early_stopping": (True,),
     "learning_rate": (1.5,),
+    "max_minutes": (1.5,),
     "random_state": (True,),
+    "scales": (SCALES,),
     "standardize": (True,),
     "verbose": (True,),
     "warm_start": (True,),

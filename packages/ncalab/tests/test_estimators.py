@@ -17,7 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 from ncalab.estimators import NCAClassifier, NCASegmenter
-from ncalab.tasks import ClassificationNCAModel, SegmentationNCAModel
+from ncalab.tasks import CascadeNCA, ClassificationNCAModel, SegmentationNCAModel
+from ncalab.train import Recipe
 
 Array = NDArray[Any]
 
@@ -26,7 +27,7 @@ FAST: dict[str, Any] = {
     "hidden_size": 16,
     "steps": 3,
     "epochs": 3,
-    "learning_rate": 0.01,
+    "learning_rate": 0.1,
     "random_state": 0,
 }
 
@@ -55,7 +56,7 @@ def classifier(**parameters: Any) -> NCAClassifier:
 
 
 def segmenter(**parameters: Any) -> NCASegmenter:
-    return NCASegmenter(**{**FAST, "epochs": 8, "learning_rate": 0.03, **parameters})
+    return NCASegmenter(**{**FAST, "epochs": 8, "learning_rate": 0.1, **parameters})
 
 
 def test_digits_are_told_apart(digits: tuple[Array, Array]) -> None:
@@ -289,11 +290,11 @@ def test_an_estimator_that_is_not_fitted_cannot_be_saved(tmp_path: Path) -> None
 
 def test_a_grid_search_finds_a_setting(digits: tuple[Array, Array]) -> None:
     images, labels = digits
-    grid = {"learning_rate": [1e-9, 0.01]}
+    grid = {"learning_rate": [1e-9, 0.1]}
 
     search = GridSearchCV(classifier(batch_size=8), grid, cv=2).fit(images, labels)
 
-    assert search.best_params_ == {"learning_rate": 0.01}
+    assert search.best_params_ == {"learning_rate": 0.1}
 
 
 def test_an_estimator_ends_a_pipeline_and_is_cross_validated(
@@ -371,11 +372,11 @@ def test_a_segmenter_is_searched_cross_validated_and_piped(masks: tuple[Array, A
     pipeline = make_pipeline(FunctionTransformer(lambda x: x[..., None] * 2), segmenter(epochs=4))
 
     scores = cross_val_score(pipeline, images, labels, cv=2)
-    search = GridSearchCV(segmenter(batch_size=2), {"learning_rate": [1e-9, 0.03]}, cv=2)
+    search = GridSearchCV(segmenter(batch_size=2), {"learning_rate": [1e-9, 0.1]}, cv=2)
     search.fit(images, labels)
 
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert search.best_params_ == {"learning_rate": 0.03}
+    assert search.best_params_ == {"learning_rate": 0.1}
 
 
 def test_masks_of_another_size_are_an_error(masks: tuple[Array, Array]) -> None:
@@ -465,3 +466,82 @@ def test_steps_may_be_a_range(digits: tuple[Array, Array]) -> None:
 
     assert trained.model_.training_timesteps == (2, 5)
     assert trained.model_.inference_timesteps == 4
+
+
+# What the data decide
+
+
+def large_masks(side: int = 30, count: int = 4) -> tuple[Array, Array]:
+    images = np.random.default_rng(0).random((count, side, side)).astype(np.float32)
+    return images, images > 0.9
+
+
+def test_scales_and_steps_are_chosen_for_the_size_of_the_images() -> None:
+    trained = NCASegmenter(hidden_size=8, epochs=1, random_state=0).fit(*large_masks())
+
+    assert isinstance(trained.model_, CascadeNCA)
+    assert tuple(trained.model_.scales) == trained.recommendation_.scales == (2, 1)
+    assert trained.recommendation_.reasons[0].startswith("cells of 2, 1 pixels")
+    assert trained.predict(large_masks()[0]).shape == (4, 30, 30)
+
+
+def test_scales_may_be_given() -> None:
+    trained = NCASegmenter(scales=(3, 1), hidden_size=8, steps=5, epochs=1, random_state=0)
+    trained.fit(*large_masks())
+
+    assert isinstance(trained.model_, CascadeNCA) and trained.model_.scales == [3, 1]
+    assert trained.model_.inference_timesteps == 5
+
+
+def test_there_are_no_more_scales_than_steps() -> None:
+    trained = NCASegmenter(hidden_size=8, steps=1, epochs=1, random_state=0).fit(*large_masks())
+
+    assert isinstance(trained.model_, SegmentationNCAModel)
+
+
+def test_an_estimator_with_scales_is_saved_and_read(tmp_path: Path) -> None:
+    images, labels = large_masks()
+    trained = NCASegmenter(hidden_size=8, epochs=1, random_state=0).fit(images, labels)
+    trained.save_pretrained(tmp_path)
+
+    read = NCASegmenter.from_pretrained(tmp_path)
+
+    assert np.array_equal(read.predict_proba(images), trained.predict_proba(images))
+
+
+def test_a_segmenter_trains_on_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: set[tuple[int, ...]] = set()
+    loss = SegmentationNCAModel.loss
+
+    def spy(self: SegmentationNCAModel, pred: Any, label: torch.Tensor) -> Any:
+        shapes.add(tuple(label.shape[1:]))
+        return loss(self, pred, label)
+
+    monkeypatch.setattr(SegmentationNCAModel, "loss", spy)
+    NCASegmenter(hidden_size=8, steps=2, epochs=1, patch_size=12).fit(*large_masks())
+
+    assert shapes == {(12, 12)}
+
+
+def test_the_weights_of_a_recipe_are_averaged(digits: tuple[Array, Array]) -> None:
+    averaged, last = (
+        classifier(epochs=2, recipe=recipe).fit(*digits)
+        for recipe in (Recipe(ema_decay=0.9), Recipe(ema_decay=None))
+    )
+
+    assert averaged.loss_curve_ == last.loss_curve_
+    assert not np.array_equal(averaged.predict_proba(digits[0]), last.predict_proba(digits[0]))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"recipe": "best"}, "recipe must be one of documented, recommended, got 'best'"),
+        ({"scales": ()}, "scales must hold at least one size of cells, got none"),
+        ({"max_minutes": 0}, "max_minutes must be above 0"),
+        ({"patch_size": 0}, "patch_size must be at least 1"),
+    ],
+)
+def test_a_bad_choice_is_an_error_that_names_it(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NCASegmenter(hidden_size=8, epochs=1, **parameters).fit(*large_masks())

@@ -16,6 +16,7 @@ from triton.runtime.jit import JITFunction
 
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cuda import engine as cuda
+from ncalab.core.rollout.cuda.precision import Precision
 
 # Compute capability 8.0: the oldest with TF32 and bfloat16.
 TARGET = GPUTarget("cuda", 80, 32)
@@ -45,7 +46,7 @@ def compile_instead(kernel: Any, grid: tuple[int, ...]) -> Any:
 
 
 def compile_rollout(
-    shape: tuple[int, int, int], precision: cuda.Precision, dtype: torch.dtype, **arguments: Any
+    shape: tuple[int, int, int], precision: Precision, dtype: torch.dtype, **arguments: Any
 ) -> None:
     """Go through a rollout and its backward pass; ``shape`` is that of the batch, without C."""
     torch.manual_seed(0)

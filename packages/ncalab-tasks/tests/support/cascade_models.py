@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanSquaredError
 
 from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
+from ncalab.core.testing import awaken
 from ncalab.tasks import CascadeNCA, GrowingNCAModel
 
 CPU = torch.device("cpu")
@@ -100,7 +101,7 @@ def make(kind: str = "scores", *, awake: bool = True, **arguments: Any) -> Abstr
     build: Any = KINDS[kind]
     model: AbstractNCAModel = build(CPU, **{"hidden_size": 8, **arguments})
     if awake:
-        nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.2)
+        awaken(model, 0.2)
     return model
 
 

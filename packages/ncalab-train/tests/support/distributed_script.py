@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from train_models import EchoModel
 
 from ncalab.core import fix_random_seed
+from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ def train(folder: Path, name: str) -> dict[str, Any]:
         num_hidden_channels=4,
         training_timesteps=(3, 6),
     )
-    torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.1)
+    awaken(nca, 0.1)
     images = torch.rand(9, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     # Nine samples in batches of four: the last batch has one, which one process must do without.
     data = DataLoader(TensorDataset(images, images), batch_size=4, shuffle=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError, Metric
 
-from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction
 
 # What two runs that are alike to the bit need not share.
 TIMES = {"seconds", "created", "modified"}
@@ -45,22 +45,6 @@ class Undefined(Metric):
     def compute(self) -> Tensor:
         """Return what is no number."""
         return torch.tensor(torch.nan)
-
-
-class MeanHead(AbstractNCAHead):
-    """Scale the mean of the hidden channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one value for each sample and channel."""
-        return x.mean(dim=(2, 3)) * self.scale
-
-    def freeze(self, freeze_last: bool = True) -> None:
-        """Exclude the scale from training."""
-        self.requires_grad_(False)
 
 
 class EchoModel(AbstractNCAModel):

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import MeanHead, awaken
 
 CPU = torch.device("cpu")
 
@@ -19,7 +20,7 @@ class ValueModel(AbstractNCAModel):
         defaults: dict[str, Any] = {"hidden_size": 8, "inference_timesteps": 6}
         super().__init__(device, **{**sizes, **defaults, **arguments})
         # At zero, the rule's last layer would leave all cells as they are.
-        nn.init.normal_(self.rule.get_parameter("network.2.weight"), std=0.3)
+        awaken(self, 0.3)
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         """Return the mean squared error."""
@@ -43,17 +44,6 @@ class ClassModel(ValueModel):
         """Return probabilities."""
         logits = prediction.logits
         return logits.sigmoid() if self.num_classes == 1 else logits.softmax(dim=1)
-
-
-class MeanHead(AbstractNCAHead):
-    """The mean of each hidden channel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return means ``(B, hidden channels)``."""
-        return x.mean(dim=(2, 3))
-
-    def freeze(self, freeze_last: bool = True) -> None:
-        """Nothing is trained."""
 
 
 class HeadModel(ValueModel):

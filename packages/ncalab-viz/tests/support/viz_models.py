@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ncalab.core import AbstractNCAHead, AbstractNCAModel, Prediction
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.testing import MeanHead
 
 
 class PlainModel(AbstractNCAModel):
@@ -64,23 +65,6 @@ class CellClassModel(StillModel):
     def interpret(self, prediction: Prediction) -> Tensor:
         """Return probabilities, shape ``(B, K, W, H)``."""
         return prediction.logits.softmax(dim=1)
-
-
-class MeanHead(AbstractNCAHead):
-    """Scores each class by the mean of a hidden channel."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-        self.unused = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return scores, shape ``(B, classes)``."""
-        return x[:, : self.classes].mean(dim=(2, 3))
-
-    def freeze(self, freeze_last: bool = False) -> None:
-        """Freeze everything."""
-        self.requires_grad_(False)
 
 
 class HeadModel(StillModel):

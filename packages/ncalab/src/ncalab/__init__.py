@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ncalab.core import AbstractNCARule as AbstractNCARule
     from ncalab.core import AutoStepper as AutoStepper
     from ncalab.core import BasicNCAPerception as BasicNCAPerception
+    from ncalab.core import GatedNCARule as GatedNCARule
     from ncalab.core import MLPNCARule as MLPNCARule
     from ncalab.core import Prediction as Prediction
     from ncalab.core import Preparation as Preparation
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
     from ncalab.tasks import IDXDataset as IDXDataset
     from ncalab.tasks import MedMNISTDataset as MedMNISTDataset
+    from ncalab.tasks import RandomPatches as RandomPatches
     from ncalab.tasks import SegmentationNCADataset as SegmentationNCADataset
     from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
     from ncalab.tasks import SegmentationPrediction as SegmentationPrediction
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from ncalab.tasks import read_images as read_images
     from ncalab.tasks import read_labels as read_labels
     from ncalab.tasks import read_mask as read_mask
+    from ncalab.tasks import recommended_model as recommended_model
+    from ncalab.train import RECOMMENDED as RECOMMENDED
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
     from ncalab.train import CrossValidation as CrossValidation
     from ncalab.train import CrossValidationError as CrossValidationError
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     from ncalab.train import ParameterSearch as ParameterSearch
     from ncalab.train import ParameterSet as ParameterSet
     from ncalab.train import Pool as Pool
+    from ncalab.train import Recipe as Recipe
     from ncalab.train import SplitDefinition as SplitDefinition
     from ncalab.train import TrainingHistory as TrainingHistory
     from ncalab.train import TrainValRecord as TrainValRecord
@@ -124,6 +129,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "AbstractNCARule",
         "AutoStepper",
         "BasicNCAPerception",
+        "GatedNCARule",
         "MLPNCARule",
         "Prediction",
         "Preparation",
@@ -157,6 +163,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "GrowingNCAModel",
         "IDXDataset",
         "MedMNISTDataset",
+        "RandomPatches",
         "SegmentationNCADataset",
         "SegmentationNCAModel",
         "SegmentationPrediction",
@@ -165,6 +172,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "read_images",
         "read_labels",
         "read_mask",
+        "recommended_model",
     ),
     "train": (
         "BasicNCATrainer",
@@ -176,6 +184,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "ParameterSearch",
         "ParameterSet",
         "Pool",
+        "RECOMMENDED",
+        "Recipe",
         "SplitDefinition",
         "TrainValRecord",
         "TrainingHistory",

@@ -1,22 +1,24 @@
 """Which cells of a growing automaton are alive."""
 
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 ALPHA_CHANNEL = 3
 ALIVE_THRESHOLD = 0.1
+_MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def alive_mask(state: Tensor) -> Tensor:
-    """Mark the cells that have a visible cell in their 3x3 neighbourhood.
+    """Mark the cells that have a visible cell in their 3x3 neighbourhood (3^d on d axes).
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
     doi:10.23915/distill.00023, section "Living cell masking".
 
     Args:
-        state: Cell states, shape ``(B, C, W, H)``, whose channel 3 is the opacity.
+        state: Cell states, shape ``(B, C, *grid)``, whose channel 3 is the opacity.
 
     Returns:
-        Mask, shape ``(B, 1, W, H)``, bool.
+        Mask, shape ``(B, 1, *grid)``, bool.
 
     >>> import torch
     >>> seed = torch.zeros(1, 4, 3, 5)
@@ -26,4 +28,4 @@ def alive_mask(state: Tensor) -> Tensor:
     """
     opacity = state[:, ALPHA_CHANNEL : ALPHA_CHANNEL + 1].detach()
     # Max-pooling pads with -inf: beyond the border nothing lives.
-    return nn.functional.max_pool2d(opacity, 3, stride=1, padding=1) > ALIVE_THRESHOLD
+    return _MAXIMA[state.ndim - 2](opacity, 3, stride=1, padding=1) > ALIVE_THRESHOLD

@@ -19,9 +19,9 @@ from ncalab.core.checks import (
     check_type,
 )
 from ncalab.core.fire import FireClock, current_clock, draw_seed
-from ncalab.core.options import StageOptions
+from ncalab.core.options import RunsSteps
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
-from ncalab.core.perception import BasicNCAPerception
+from ncalab.core.perception import AbstractNCAPerception, BasicNCAPerception
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.step import change
 
@@ -59,6 +59,9 @@ class Automaton(nn.Module):
         rule_args: Further keyword arguments of the rule's constructor.
         time_scale: Number of steps T of the temporal encoding.
         dt: Size of a step: what the rule computes is multiplied by it.
+        spatial_dims: Number of axes of the grid: 1, 2 or 3.
+        perception_type: Class of the perception.
+        perception_args: Further keyword arguments of the perception's constructor.
 
     Raises:
         TypeError: If an argument has another type.
@@ -89,6 +92,9 @@ class Automaton(nn.Module):
         rule_args: dict[str, Any] | None = None,
         time_scale: int = 100,
         dt: float = 1.0,
+        spatial_dims: int = 2,
+        perception_type: type[AbstractNCAPerception] = BasicNCAPerception,
+        perception_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
@@ -113,18 +119,24 @@ class Automaton(nn.Module):
         self.rule_args = rule_args
         self._time_scale = check_int("time_scale", time_scale, minimum=1)
         self.dt = check_positive("dt", dt)
+        self.spatial_dims = check_int("spatial_dims", spatial_dims, minimum=1)
+        self.perception_type = perception_type
+        check_type("perception_args", perception_args, Mapping, optional=True)
+        self.perception_args = perception_args
         self._check_combinations()
         device = check_device("device", device)
 
         # Follows .to(), also for an automaton that has no parameters.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
-        self.perception = BasicNCAPerception(self)
+        self.perception = self._define_perception()
         self.input_vector_size = self.perception.output_size
         self.rule = self._define_rule()
         self.to(device)
 
     def _check_combinations(self) -> None:
         """Raise for arguments that do not go together."""
+        if self.spatial_dims > 3:
+            raise ValueError(f"spatial_dims must be 1, 2 or 3, got {self.spatial_dims}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         if self.kernel_size != 3 and self.num_learned_filters == 0:
@@ -143,7 +155,8 @@ class Automaton(nn.Module):
                 f"got True with num_image_channels = {self.num_image_channels}"
             )
         perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
-        filters = self.num_channels * self.num_learned_filters * self.kernel_size**2
+        filters = self.num_channels * self.num_learned_filters
+        filters *= self.kernel_size**self.spatial_dims
         if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
             raise ValueError(
                 "hidden_size, channels and filters must need at most "
@@ -151,6 +164,23 @@ class Automaton(nn.Module):
             )
         if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
             raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
+        kind = self.perception_type
+        if not (isinstance(kind, type) and issubclass(kind, AbstractNCAPerception)):
+            raise TypeError(f"perception_type must be a class of perceptions, got {kind!r}")
+
+    def _define_perception(self) -> AbstractNCAPerception:
+        """Create the perception from ``perception_type`` and ``perception_args``."""
+        arguments = dict(self.perception_args or {})
+        try:
+            inspect.signature(self.perception_type).bind(self, **arguments)
+        except TypeError as error:
+            name = self.perception_type.__name__
+            raise TypeError(
+                f"perception_args must be further arguments of {name}: {error}"
+            ) from error
+        build: Any = self.perception_type
+        perception: AbstractNCAPerception = build(self, **arguments)
+        return perception
 
     def _define_rule(self) -> AbstractNCARule:
         """Create the update rule from ``rule_type`` and ``rule_args``."""
@@ -177,6 +207,11 @@ class Automaton(nn.Module):
     def channels(self) -> Channels:
         """Which channels of a cell are image, hidden and output."""
         return Channels(self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
+
+    @property
+    def runner(self) -> RunsSteps | None:
+        """What runs the steps; None if they are those of this automaton, on one grid."""
+        return None
 
     @property
     def num_fixed_channels(self) -> int:
@@ -206,8 +241,18 @@ class Automaton(nn.Module):
         Returns:
             Residual updates, shape ``(B, C, W, H)``.
         """
-        update: Tensor = self.rule(self.perception(x, step))
+        update = self._apply_rule(self.perception(x, step))
         return update if self.dt == 1 else self.dt * update
+
+    def _apply_rule(self, seen: Tensor) -> Tensor:
+        """Compute updates from perception vectors ``(B, input_vector_size, *grid)``."""
+        update: Tensor
+        if self.spatial_dims == 2 or not self.rule.pointwise:
+            update = self.rule(seen)
+            return update
+        # A pointwise rule need not know how many axes the grid has.
+        update = self.rule(seen.flatten(2)[..., None])
+        return update.view(seen.shape[0], -1, *seen.shape[2:])
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
         """Take one step: perceive, update the cells that fire, apply the alive mask.
@@ -231,11 +276,10 @@ class Automaton(nn.Module):
         return x[:, :first], x[:, first:]
 
     def _fire_mask(self, x: Tensor, step: int) -> Tensor:
-        batch, _, width, height = x.shape
         clock = current_clock()
         if clock is None:
-            clock = FireClock(draw_seed(), self.fire_rate, range(batch), step, 1, x.device)
-        return clock.mask(step, width, height)
+            clock = FireClock(draw_seed(), self.fire_rate, range(x.shape[0]), step, 1, x.device)
+        return clock.mask(step, *x.shape[2:])
 
     def _post_forward_step(self, x: Tensor) -> Tensor:
         """Transform the states after each step; part of the dynamics, the identity by default.
@@ -249,23 +293,3 @@ class Automaton(nn.Module):
             States that the next step starts from.
         """
         return x
-
-    # Many steps
-
-    def _run_stages(
-        self,
-        x: Tensor,  # noqa: ARG002 - for those who override it
-        steps: int,  # noqa: ARG002
-        options: StageOptions,  # noqa: ARG002
-    ) -> Tensor | None:
-        """Run a rollout that is a chain of others; None, as here, if there is no such chain.
-
-        Args:
-            x: As in :func:`ncalab.core.rollout.rollout`, which has checked it.
-            steps: Likewise.
-            options: Its other arguments; the seed is drawn.
-
-        Returns:
-            States after the last step, shape ``(B, C, W, H)``.
-        """
-        return None

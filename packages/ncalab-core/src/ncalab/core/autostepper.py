@@ -91,16 +91,14 @@ class AutoStepper:
             scales run in full, as in ``nca.predict(x, max_steps)``; the last one may end early.
         """
         check_model("nca", nca)
-        check_batch("x", x)
+        check_batch("x", x, nca.spatial_dims)
         self.cooldown = 0
         self.hidden_i = self.hidden_i_1 = None
-        coarse = nca._coarse_steps(self.max_steps)
+        coarse = 0 if nca.runner is None else nca.runner.coarse_steps(self.max_steps)
 
         def observe(step: int, state: Tensor) -> bool:
-            first = nca.num_image_channels
-            hidden = state[:, first : first + nca.num_hidden_channels]
             self.hidden_i_1 = self.hidden_i
-            self.hidden_i = hidden if nca.num_hidden_channels else state
+            self.hidden_i = state[:, nca.channels.hidden] if nca.num_hidden_channels else state
             return step > coarse and self._check(step)
 
         return nca.predict(x, self.max_steps, seed=seed, on_step=observe)

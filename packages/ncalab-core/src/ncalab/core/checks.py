@@ -31,6 +31,23 @@ def check_int(name: str, value: Any, *, minimum: int) -> int:
     return number
 
 
+def check_positive_integers(name: str, values: Any) -> list[int]:
+    """Return a list of integers of at least 1, at least one of them.
+
+    Raises:
+        TypeError: If it is not a sequence of integers.
+        ValueError: If it is empty, or an integer is below 1.
+
+    >>> check_positive_integers("scales", (4, 2, 1))
+    [4, 2, 1]
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name} must be a list of integers, got {values!r}")
+    if not values:
+        raise ValueError(f"{name} must hold at least one number, got {values!r}")
+    return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Return ``value`` as a bool, unless it is something that only counts as one.
 
@@ -161,26 +178,35 @@ def check_timesteps(name: str, value: Any) -> int | tuple[int, int]:
     return low, high
 
 
-def check_batch(name: str, x: Any) -> None:
-    """Raise unless ``x`` is a floating-point tensor of shape ``(B, C, W, H)`` with cells.
+AXIS_NAMES = ("W", "H", "D")
+
+
+def check_batch(name: str, x: Any, spatial_dims: int = 2) -> None:
+    """Raise unless ``x`` is a floating-point tensor of shape ``(B, C, *grid)`` with cells.
 
     Raises:
         TypeError: If it is no tensor, or not floating point.
-        ValueError: If it does not have four axes, or one of them is empty.
+        ValueError: If it has other axes than batch, channels and those of the grid, or one of
+            them is empty.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
-    if x.ndim != 4 or 0 in x.shape:
-        raise ValueError(
-            f"{name} must have shape (B, C, W, H), none of them 0, got {tuple(x.shape)}"
-        )
+    if x.ndim != 2 + spatial_dims or 0 in x.shape:
+        axes = ", ".join(("B", "C", *AXIS_NAMES[:spatial_dims]))
+        raise ValueError(f"{name} must have shape ({axes}), none of them 0, got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {x.dtype}; convert with x.float()")
 
 
-def check_state(name: str, x: Any, channels: int) -> None:
+def check_grids(name: str, x: Any) -> None:
+    """Raise unless ``x`` is a batch, as :func:`check_batch` describes it, of any number of axes."""
+    dims = x.ndim - 2 if isinstance(x, Tensor) and 3 <= x.ndim <= 5 else 2
+    check_batch(name, x, dims)
+
+
+def check_state(name: str, x: Any, channels: int, spatial_dims: int = 2) -> None:
     """Raise unless ``x`` is a batch of states with ``channels`` channels."""
-    check_batch(name, x)
+    check_batch(name, x, spatial_dims)
     if x.shape[1] != channels:
         raise ValueError(
             f"{name} must have {channels} channels (image, hidden and output), "

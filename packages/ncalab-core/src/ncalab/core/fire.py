@@ -5,6 +5,7 @@ fires the same cells on every device, in every engine, when a step is recomputed
 pass, and whether a sample runs alone or inside a larger batch.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -194,16 +195,17 @@ class FireClock:
         lines = axis(along_h.start, along_h.stop)
         return (columns[:, None] * height + lines).flatten()
 
-    def mask(self, step: int, width: int, height: int) -> Tensor:
-        """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool.
+    def mask(self, step: int, width: int, *others: int) -> Tensor:
+        """Return the fire mask of ``step``, shape ``(B, 1, width, *others)``, bool.
 
         >>> clock = FireClock(7, 0.5, range(1), 0, 1, torch.device("cpu"))
         >>> clock.mask(0, 2, 6)[0, 0].int().tolist()
         [[1, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 1]]
         """
-        cells = self.cells(range(width), range(height), height)
+        column = math.prod(others)
+        cells = self.cells(range(width), range(column), column)
         fires = cells_fire(self.keys[step - self.start], cells, self.fire_rate)
-        return fires.view(-1, 1, width, height)
+        return fires.view(-1, 1, width, *others)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,20 @@ from ncalab.core.checks import (
     check_batch,
     check_flag,
     check_function,
+    check_samples,
     check_timesteps,
     check_type,
 )
 from ncalab.core.evaluation import alone_with, evaluating
-from ncalab.core.export_plan import ExportPlan
 from ncalab.core.fire import check_seed, draw_seed
-from ncalab.core.options import Checkpoint, Engine, OnStep
+from ncalab.core.options import Checkpoint, Engine, OnStep, RolloutOptions, Steps, total_steps
 from ncalab.core.padding import FilterPadding
+from ncalab.core.perception import AbstractNCAPerception, BasicNCAPerception
 from ncalab.core.prediction import PredictingAutomaton, Prediction
 from ncalab.core.rollout import rollout, tiled_rollout
+from ncalab.core.rollout.standard import reach_of
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
+from ncalab.core.runner import Runner
 from ncalab.core.savable import SavableModel
 from ncalab.core.utils import interpret_range_parameter, pad_input
 
@@ -65,6 +68,20 @@ def _named_values(name: str, value: Any) -> dict[str, float]:
     return named
 
 
+class RolloutStart(NamedTuple):
+    """Where a rollout starts.
+
+    Attributes:
+        state: First states, shape ``(B, C, W, H)``.
+        steps: Number of steps, or the number at each scale of a cascade.
+        seed: Seed of the fire masks.
+    """
+
+    state: Tensor
+    steps: int | list[int]
+    seed: int
+
+
 class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
     """Base class of all models: a grid of cells that run one learned rule, step after step.
 
@@ -101,6 +118,10 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         inference_timesteps: Likewise for predictions.
         dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
             run with another one, as ``nca.dt = 0.5`` and twice the steps.
+        spatial_dims: Number of axes of the grid, whose states are ``(B, C, W)``, ``(B, C, W, H)``
+            or ``(B, C, W, H, D)``.
+        perception_type: Class of the perception.
+        perception_args: Further keyword arguments of the perception's constructor.
 
     Raises:
         TypeError: If an argument has another type.
@@ -131,6 +152,9 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         inference_timesteps: int | tuple[int, int] = 100,
         *,
         dt: float = 1.0,
+        spatial_dims: int = 2,
+        perception_type: type[AbstractNCAPerception] = BasicNCAPerception,
+        perception_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             device,
@@ -149,6 +173,9 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             rule_type=rule_type,
             rule_args=rule_args,
             dt=dt,
+            spatial_dims=spatial_dims,
+            perception_type=perception_type,
+            perception_args=perception_args,
         )
         self.pad_noise = check_flag("pad_noise", pad_noise)
         if plot_function is not None and not callable(getattr(plot_function, "show", None)):
@@ -193,39 +220,43 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
 
     # Many steps
 
-    def _coarse_steps(self, steps: int) -> int:  # noqa: ARG002 - for those who override it
-        """Count the steps, out of ``steps``, that are taken before the grid has its last size."""
-        return 0
+    @property
+    def runner(self) -> Runner | None:
+        """What runs the steps; None for a model that is one automaton on one grid."""
+        return None
 
-    def _go_on(
-        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int]
+    @property
+    def reach(self) -> int | None:
+        """How many cells away a step reads, in every direction; None if that is not known."""
+        return reach_of(self)
+
+    def continue_rollout(
+        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int] | None = None
     ) -> Tensor:
-        """Go on from the states that a rollout of ``start`` steps ended with.
-
-        A chain of rollouts, which goes through all of them from its first step on, goes on with
-        its last one.
+        """Continue a rollout; a cascade continues at its last scale.
 
         Args:
-            x: States, shape ``(B, C, W, H)``; not changed.
-            steps: Number of steps to take.
+            x: States that a rollout of ``start`` steps ended with, shape ``(B, C, W, H)``; not
+                changed.
+            steps: Number of steps to take, at least 1.
             start: Number of steps that were taken before.
-            seed: Seed of the fire masks.
-            samples: Index of each sample in the fire masks.
+            seed: Seed of the fire masks, that of the rollout.
+            samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
 
         Returns:
             States after the last step, shape ``(B, C, W, H)``.
         """
-        return rollout(self, x, steps, start=start, seed=seed, samples=samples)
-
-    def _export_plan(self) -> ExportPlan:
-        """Say in which order an exported model takes its steps; one that is no chain, as they come.
-
-        Raises:
-            TypeError: If the model is a chain of rollouts and does not say it.
-        """
-        if type(self)._run_stages is not AbstractNCAModel._run_stages:
-            raise TypeError(f"{type(self).__name__} runs a chain, so it must define _export_plan")
-        return ExportPlan([self])
+        if self.runner is None:
+            return rollout(self, x, steps, start=start, seed=seed, samples=samples)
+        options = RolloutOptions(
+            start=start,
+            seed=seed,
+            samples=check_samples(samples, len(x)),
+            engine="auto",
+            on_step=None,
+            checkpoint=None,
+        )
+        return self.runner.continue_rollout(x, steps, options)
 
     def forward(
         self,
@@ -260,7 +291,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         state = rollout(
             self, x, steps, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
         )
-        return self._read_out(state, steps)
+        return self.read_out(state, steps)
 
     @abstractmethod
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
@@ -305,7 +336,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
     def predict(
         self,
         image: Tensor,
-        steps: int | tuple[int, int] | None = None,
+        steps: Steps | None = None,
         *,
         seed: int | None = None,
         samples: Sequence[int] | None = None,
@@ -323,7 +354,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``, floating
                 point, on any device; not changed.
             steps: Number of steps, or a range (min, max) to draw it from;
-                ``inference_timesteps`` if None.
+                ``inference_timesteps`` if None. Of a cascade, a list gives the number at each
+                scale.
             seed: Seed of padding noise, number of steps and fire masks. None: all are drawn from
                 torch's default CPU generator.
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
@@ -349,51 +381,62 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             check_function("on_step", on_step)
         taken = 0
 
-        def count(step: int, state: Tensor) -> bool:
+        def watch(step: int, state: Tensor) -> bool:
             nonlocal taken
             taken = step
             return on_step is not None and bool(on_step(step, state))
 
         with torch.no_grad(), evaluating(self):
-            x, taken, seed = self._start(image, steps, seed)
+            x, count, seed = self.start(image, steps, seed)
+            taken = total_steps(count)
             # A rollout that nobody watches need not lay out its states after every step.
-            watch = None if on_step is None else count
+            watched = None if on_step is None else watch
             state = rollout(
-                self, x, taken, seed=seed, samples=samples, engine=engine, on_step=watch
+                self, x, count, seed=seed, samples=samples, engine=engine, on_step=watched
             )
-            return self.post_prediction(self._read_out(state, taken))
+            return self.post_prediction(self.read_out(state, taken))
 
     def _predict_tiled(
         self,
         image: Tensor,
-        steps: int | tuple[int, int] | None,
+        steps: Steps | None,
         seed: int | None,
         samples: Sequence[int] | None,
         engine: Engine,
         tile: int | Literal["auto"],
     ) -> Prediction:
         """Predict band by band."""
-        columns = None if tile == "auto" else tile
         with torch.no_grad(), evaluating(self):
-            x, steps, seed = self._start(image, steps, seed)
+            x, count, seed = self.start(image, steps, seed)
             # What was padded is a copy of our own; the caller's states are not.
             own = x.untyped_storage().data_ptr() != image.untyped_storage().data_ptr()
-            state = tiled_rollout(
-                self,
-                x,
-                steps,
-                seed=seed,
-                samples=samples,
-                engine=engine,
-                tile=columns,
-                out=x if own else None,
-            )
-            return self.post_prediction(self._read_out(state, steps))
+            if self.runner is None:
+                state = tiled_rollout(
+                    self,
+                    x,
+                    total_steps(count),
+                    seed=seed,
+                    samples=samples,
+                    engine=engine,
+                    tile=None if tile == "auto" else tile,
+                    out=x if own else None,
+                )
+            else:
+                options = RolloutOptions(
+                    start=0,
+                    seed=seed,
+                    samples=check_samples(samples, len(x)),
+                    engine=engine,
+                    on_step=None,
+                    checkpoint=None,
+                )
+                state = self.runner.run(x, count, options, tile)
+            return self.post_prediction(self.read_out(state, total_steps(count)))
 
     def record(
         self,
         image: Tensor,
-        steps: int | tuple[int, int] | None = None,
+        steps: Steps | None = None,
         *,
         seed: int | None = None,
         samples: Sequence[int] | None = None,
@@ -414,26 +457,49 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         record: list[Prediction] = []
 
         def keep(step: int, state: Tensor) -> bool:
-            record.append(self.post_prediction(self._read_out(state, step)))
+            record.append(self.post_prediction(self.read_out(state, step)))
             return False
 
         self.predict(image, steps, seed=seed, samples=samples, engine=engine, on_step=keep)
         return record
 
-    def _start(
-        self, image: Tensor, steps: int | tuple[int, int] | None, seed: int | None
-    ) -> tuple[Tensor, int, int]:
-        """Draw what a prediction draws; return its first state, number of steps and seed."""
-        generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
-        if steps is None:
-            steps = self.inference_timesteps
-        count = interpret_range_parameter(steps, generator=generator)
-        x = self._first_state(image, generator)
-        return x, count, draw_seed() if seed is None else seed
+    def start(
+        self, image: Tensor, steps: Steps | None = None, seed: int | None = None
+    ) -> RolloutStart:
+        """Return where a prediction starts: with :meth:`rollout` from there, it is repeated.
 
-    def _first_state(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Bring images to the model, preprocess and pad them; return the state to start from."""
-        check_batch("image", image)
+        Args:
+            image: As in :meth:`predict`.
+            steps: As in :meth:`predict`.
+            seed: Seed of number of steps, padding noise and fire masks; drawn if None.
+
+        Returns:
+            First states on the model's device, number of steps, and seed of the fire masks.
+        """
+        generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
+        count = self._draw_steps(self.inference_timesteps if steps is None else steps, generator)
+        x = self.start_state(image, generator)
+        return RolloutStart(x, count, draw_seed() if seed is None else seed)
+
+    def _draw_steps(self, steps: Steps, generator: torch.Generator | None) -> int | list[int]:
+        """Return a number of steps, or draw it from a range."""
+        if isinstance(steps, list):
+            if self.runner is None:
+                raise TypeError(f"steps must be an integer or a tuple (min, max), got {steps!r}")
+            return steps
+        return interpret_range_parameter(steps, generator=generator)
+
+    def start_state(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Bring images to the model, preprocess and pad them.
+
+        Args:
+            image: As in :meth:`predict`.
+            generator: CPU generator of padding noise, torch's default one if None.
+
+        Returns:
+            States to start from, shape ``(B, C, W, H)``, on the model's device.
+        """
+        check_batch("image", image, self.spatial_dims)
         x = self.prepare_input(image.to(self.device, self.dtype))
         return pad_input(x, self, noise=self.pad_noise, generator=generator)
 

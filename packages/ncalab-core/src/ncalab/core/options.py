@@ -1,7 +1,7 @@
-"""What a rollout may be asked for, besides its states and steps."""
+"""Types of the arguments of a rollout."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from torch import Tensor
 
@@ -15,8 +15,26 @@ Checkpoint = Literal["auto"] | int | None
 """What the backward pass keeps of the states; see :func:`ncalab.core.rollout.rollout`."""
 
 
-class StageOptions(TypedDict):
-    """What the rollouts of a chain have in common; see :func:`ncalab.core.rollout.rollout`."""
+Steps = int | tuple[int, int] | list[int]
+"""A number of steps; a range (min, max), without max, to draw it from; for a model of several
+scales, also a list with the number at each scale."""
+
+
+def total_steps(steps: int | list[int]) -> int:
+    """Return the number of steps in all.
+
+    >>> total_steps(9), total_steps([4, 3, 2])
+    (9, 9)
+    """
+    return sum(steps) if isinstance(steps, list) else steps
+
+
+Tile = int | Literal["auto"] | None
+"""How many columns of a grid to run at a time, "auto" for as many as fit; None for all."""
+
+
+class RolloutOptions(TypedDict):
+    """Arguments of :func:`ncalab.core.rollout.rollout` besides automaton, states and steps."""
 
     start: int
     seed: int
@@ -24,3 +42,10 @@ class StageOptions(TypedDict):
     engine: Engine
     on_step: OnStep | None
     checkpoint: Checkpoint
+
+
+class RunsSteps(Protocol):
+    """What runs the steps of a model that is more than one automaton on one grid."""
+
+    def run(self, x: Tensor, steps: int | list[int], options: RolloutOptions) -> Tensor:
+        """Run steps from ``x``; return the states after the last one, shape ``(B, C, W, H)``."""

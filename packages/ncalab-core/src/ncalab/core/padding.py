@@ -38,7 +38,7 @@ def _margins(size: int, radius: int, padding: FilterPadding) -> tuple[Tensor, Te
 
 def _pad_any_size(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
     """Do what :func:`pad_cells` does without looking at the size of the grid."""
-    for axis in (-2, -1):
+    for axis in range(2, x.ndim):
         before, after = _margins(x.shape[axis], radius, padding)
         edges = [x.index_select(axis, index.to(x.device)) for index in (before, after)]
         x = torch.cat([edges[0], x, edges[1]], dim=axis)
@@ -52,22 +52,22 @@ def pad_cells(x: Tensor, radius: int, padding: FilterPadding) -> Tensor:
     reflection bounces between both borders, a single cell is repeated.
 
     Args:
-        x: Cell states, shape ``(B, C, W, H)``.
+        x: Cell states, shape ``(B, C, *grid)``.
         radius: Number of cells to add on every side.
         padding: "zero", "reflect", "replicate" or "circular".
 
     Returns:
-        Padded states, shape ``(B, C, W + 2 radius, H + 2 radius)``.
+        Padded states, shape ``(B, C, W + 2 radius, ...)``.
 
     >>> pad_cells(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 1, "reflect")[0, 0, 1].tolist()
     [2.0, 1.0, 2.0, 3.0, 2.0]
     """
     if padding == "zero":
-        return F.pad(x, [radius] * 4)
+        return F.pad(x, [radius] * 2 * (x.ndim - 2))
     if is_tracing():
         return _pad_any_size(x, radius, padding)
-    if min(x.shape[-2:]) > radius:
-        return F.pad(x, [radius] * 4, mode=padding)
-    for axis in (-2, -1):
+    if min(x.shape[2:]) > radius:
+        return F.pad(x, [radius] * 2 * (x.ndim - 2), mode=padding)
+    for axis in range(2, x.ndim):
         x = x.index_select(axis, padded_index(x.shape[axis], radius, padding).to(x.device))
     return x

@@ -136,14 +136,22 @@ class PredictingAutomaton(Automaton):
     head: AbstractNCAHead | None
     """What turns hidden channels into a prediction for the whole image, if there is one."""
 
-    def _read_out(self, state: Tensor, steps: int) -> Prediction:
-        """Make a prediction of a state."""
+    def read_out(self, state: Tensor, step: int) -> Prediction:
+        """Read a prediction out of states; :meth:`post_prediction` finishes it.
+
+        Args:
+            state: States, shape ``(B, C, W, H)``.
+            step: Number of steps that were taken.
+
+        Returns:
+            Prediction with raw logits.
+        """
         channels = self.channels
         if self.head is not None:
             scores: Tensor = self.head(state[:, channels.hidden])
-            return Prediction(self, steps, state, scores, scores)
+            return Prediction(self, step, state, scores, scores)
         logits = state[:, channels.output if self.num_output_channels else channels.image]
-        return Prediction(self, steps, state, logits)
+        return Prediction(self, step, state, logits)
 
     def post_prediction(self, prediction: Prediction) -> Prediction:
         """Finish a prediction of predict or record; never fed back into the rollout.

@@ -4,20 +4,17 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.described import DescribedModel
 from ncalab.core.files import PathLike, atomic_write, check_writable_folder, free_folder
 from ncalab.core.json_file import parse_json, read_json
 from ncalab.core.preparation import Preparation, read_preparation
 from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
-from ncalab.core.rule import AbstractNCARule
 from ncalab.core.tensor_file import encode_tensors, read_tensors
-
-if TYPE_CHECKING:
-    from ncalab.core.savable import SavableModel
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -38,8 +35,6 @@ __all__ = [
     "check_savable",
     "check_weights",
     "check_writable_folder",
-    "decode_config",
-    "encode_config",
     "free_folder",
     "is_ours",
     "load_weights",
@@ -51,70 +46,8 @@ __all__ = [
 ]
 
 
-def encode_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace rule and activation classes in constructor arguments by their names.
-
-    Raises:
-        TypeError: If what results cannot be written as JSON.
-
-    >>> encode_config({"rule_args": {"nonlinearity": nn.Tanh}, "training_timesteps": (3, 5)})
-    {'rule_args': {'nonlinearity': 'Tanh'}, 'training_timesteps': [3, 5]}
-    """
-    encoded = {key: _encode(value) for key, value in config.items()}
-    for key, value in encoded.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{key} must be data that JSON can hold, got {value!r}") from error
-    return encoded
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, type):
-        if _known_class(value.__name__) is not value:
-            raise TypeError(f"{value!r} must be a registered rule or one of torch's activations")
-        return value.__name__
-    if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_encode(item) for item in value]
-    return value
-
-
-def decode_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the names that :func:`encode_config` wrote back into classes, from known ones only.
-
-    Raises:
-        ValueError: If a name is none of a known class.
-    """
-    decoded = dict(config)
-    if isinstance(name := config.get("rule_type"), str):
-        decoded["rule_type"] = _require_class("rule_type", name)
-    rule_args = config.get("rule_args")
-    if isinstance(rule_args, Mapping) and isinstance(name := rule_args.get("nonlinearity"), str):
-        decoded["rule_args"] = {**rule_args, "nonlinearity": _require_class("nonlinearity", name)}
-    return decoded
-
-
-def _known_class(name: str) -> type | None:
-    """Find a class among registered rules and torch's activations."""
-    if name in torch.nn.modules.activation.__all__:
-        known: type = getattr(nn, name)
-        return known
-    return AbstractNCARule.registry.get(name)
-
-
-def _require_class(key: str, name: str) -> type:
-    if (known := _known_class(name)) is None:
-        raise ValueError(
-            f"{key} must be known, but {name!r:.80} is no registered rule and no activation of "
-            "torch; import the module that defines it first"
-        )
-    return known
-
-
 def save_weights(
-    model: "SavableModel", path: PathLike, *, weights: Mapping[str, Tensor] | None = None
+    model: DescribedModel, path: PathLike, *, weights: Mapping[str, Tensor] | None = None
 ) -> None:
     """Write parameters and configuration of a model to one safetensors file.
 
@@ -134,12 +67,12 @@ def save_weights(
     atomic_write(path, _encode_weights(model, weights))
 
 
-def _encode_weights(model: "SavableModel", weights: Mapping[str, Tensor] | None = None) -> bytes:
+def _encode_weights(model: DescribedModel, weights: Mapping[str, Tensor] | None = None) -> bytes:
     config = json.dumps(model.to_dict())
     return encode_tensors(to_stored(model, weights), {_CONFIG_KEY: config})
 
 
-def check_savable(model: "SavableModel") -> None:
+def check_savable(model: DescribedModel) -> None:
     """Raise unless a model can be saved, and loaded from what was saved; nothing is written.
 
     Args:
@@ -154,7 +87,7 @@ def check_savable(model: "SavableModel") -> None:
     check_weights(model, from_stored(model, to_stored(model)), type(model).__name__)
 
 
-def load_weights(model: "SavableModel", path: PathLike) -> None:
+def load_weights(model: DescribedModel, path: PathLike) -> None:
     """Copy the parameters in a safetensors file into a model; all of them or none.
 
     If the file tells how images were prepared for these weights, the model takes that over, too.
@@ -264,7 +197,7 @@ def is_ours(metadata: Mapping[str, str]) -> bool:
     return _CONFIG_KEY in metadata
 
 
-def save_pretrained(model: "SavableModel", folder: PathLike) -> None:
+def save_pretrained(model: DescribedModel, folder: PathLike) -> None:
     """Write ``model.safetensors`` and ``config.json`` into a folder, created if missing."""
     save_weights(model, Path(folder) / WEIGHTS_NAME)
     text = json.dumps(model.to_dict(), indent=2) + "\n"

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ncalab.core.padding import FilterPadding, pad_cells
+from ncalab.core.padding import FilterPadding
+from ncalab.core.perception.filters import filter_cells
 
 
 def perceive(
@@ -26,9 +26,7 @@ def perceive(
     >>> perceive(torch.ones(1, 2, 3, 3), torch.ones(1, 2, 3, 3), "zero")[0, :, 0, 0].tolist()
     [1.0, 1.0, 4.0, 4.0]
     """
-    padded = pad_cells(x, filters.shape[-1] // 2, padding)
-    kernels = filters.to(x.dtype)[:, :, None]  # (n, C, 1, k, k)
-    seen = [x, *(F.conv2d(padded, kernel, groups=x.shape[1]) for kernel in kernels)]
+    seen = [x, *filter_cells(x, filters, padding)]
     if time is not None:
         # A sum, not new_full: an exported model has the step as a tensor.
         seen.append(x.new_zeros(x.shape[0], 1, *x.shape[2:]) + time)

@@ -117,12 +117,12 @@ def pad_input(
         ValueError: If ``x`` is not 4-D or has any other number of channels, or the noise is not
             finite.
     """
-    check_batch("x", x)
+    check_model("nca", nca)
+    check_batch("x", x, nca.spatial_dims)
     check_flag("noise", noise)
     check_non_negative("std", std)
     if not math.isfinite(check_number("mean", mean)):
         raise ValueError(f"mean must be finite, got {mean}")
-    check_model("nca", nca)
     batch, channels, *grid = x.shape
     if channels == nca.num_channels:
         return x

@@ -14,7 +14,9 @@ from ncalab.tasks.depth import DepthDataset, DepthNCAModel
 from ncalab.tasks.growing import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.images import read_image, read_images, read_labels, read_mask
 from ncalab.tasks.losses import DiceBCELoss, DiceLoss, DiceScore, FocalLoss
+from ncalab.tasks.recommend import recommended_model
 from ncalab.tasks.segmentation import (
+    RandomPatches,
     SegmentationNCADataset,
     SegmentationNCAModel,
     SegmentationPrediction,
@@ -35,6 +37,7 @@ __all__ = [
     "GrowingNCAModel",
     "IDXDataset",
     "MedMNISTDataset",
+    "RandomPatches",
     "SegmentationNCADataset",
     "SegmentationNCAModel",
     "SegmentationPrediction",
@@ -44,4 +47,5 @@ __all__ = [
     "read_images",
     "read_labels",
     "read_mask",
+    "recommended_model",
 ]

@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def as_classes(x: Tensor, y: Tensor) -> Tensor | None:
-    """Return class indices ``(B, W, H)`` if that is what ``y`` holds, None if it is a mask."""
-    if x.ndim < 4 or x.shape[1] == 1 or y.shape == x.shape:
+    """Return class indices ``(B, *grid)`` if that is what ``y`` holds, None if it is a mask."""
+    if x.ndim < 3 or x.shape[1] == 1 or y.shape == x.shape:
         return None
     if y.ndim == x.ndim and y.shape[1] == 1:
         y = y[:, 0]
@@ -18,9 +18,9 @@ def _as_mask(x: Tensor, y: Tensor) -> Tensor:
     """Return a mask in the shape of ``x``, which may lack or have a channel axis of one."""
     if y.shape == x.shape:
         return y
-    if x.ndim >= 4 and x.shape[1] == 1 and y.shape == (x.shape[0], *x.shape[2:]):
+    if x.ndim >= 3 and x.shape[1] == 1 and y.shape == (x.shape[0], *x.shape[2:]):
         return y[:, None]
-    if y.ndim >= 4 and y.shape[1] == 1 and x.shape == (y.shape[0], *y.shape[2:]):
+    if y.ndim >= 3 and y.shape[1] == 1 and x.shape == (y.shape[0], *y.shape[2:]):
         return y[:, 0]
     raise ValueError(
         "y must have the shape of x, or that of x without its channels for class indices, "

@@ -9,11 +9,13 @@ from ncalab.train.kfold import KFoldCrossValidationTrainer
 from ncalab.train.optuna_study import OptunaObjective
 from ncalab.train.parameters import ParameterSet
 from ncalab.train.pool import Pool
+from ncalab.train.recipe import RECOMMENDED, Recipe
 from ncalab.train.search import ParameterSearch
 from ncalab.train.split import SplitDefinition
 from ncalab.train.trainer import BasicNCATrainer
 
 __all__ = [
+    "RECOMMENDED",
     "BasicNCATrainer",
     "CrossValidation",
     "CrossValidationError",
@@ -23,6 +25,7 @@ __all__ = [
     "ParameterSearch",
     "ParameterSet",
     "Pool",
+    "Recipe",
     "SplitDefinition",
     "TrainValRecord",
     "TrainingHistory",

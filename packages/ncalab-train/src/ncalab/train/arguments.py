@@ -15,6 +15,31 @@ def check_decays(name: str, values: Any) -> None:
             raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
+def check_betas(value: Any) -> None:
+    """Raise unless a value is a pair of factors, each in [0, 1)."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"adam_betas must be a pair of numbers, got {value!r}")
+    check_decays("adam_betas", value)
+
+
+def check_share(name: str, value: Any, *, is_open: bool = False) -> float:
+    """Return a share of at most 1 if it is one.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        is_open: Whether it must be above 0.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is out of range.
+    """
+    number = float(check_number(name, value))
+    if not 0 <= number <= 1 or (is_open and number == 0):
+        raise ValueError(f"{name} must be in {'(0' if is_open else '[0'}, 1], got {value}")
+    return number
+
+
 def check_arguments(
     name: str, function: Callable[..., Any], arguments: Mapping[str, Any], *first: Any
 ) -> None:

@@ -19,7 +19,7 @@ from ncalab.core.tensor_file import encode_tensors
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _KEY = "ncalab_checkpoint"
-_VERSION = 2
+_VERSION = 3
 # What JSON has no word for: a dict with one of these keys stands for it.
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 

@@ -1,13 +1,13 @@
 """Damage to states: circles cut out of them, so that repairing is learned."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 
-def circle_masks(
-    count: int, width: int, height: int, *, generator: torch.Generator | None = None
-) -> Tensor:
-    """Draw circles on a grid, each at a place and of a size of its own.
+def circle_masks(count: int, *grid: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw circles on a grid (balls in a volume), each at a place and of a size of its own.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
     doi:10.23915/distill.00023, experiment 3: centres in the middle half of the grid, radii of 0.1
@@ -16,22 +16,28 @@ def circle_masks(
 
     Args:
         count: Number of circles N.
-        width: Grid width W.
-        height: Grid height H.
+        *grid: Size of the grid along each axis.
         generator: CPU generator, torch's default one if None.
 
     Returns:
-        Masks, shape ``(N, 1, W, H)``, bool, true inside the circle.
+        Masks, shape ``(N, 1, *grid)``, bool, true inside the circle.
 
     >>> circle_masks(5, 9, 3).flatten(1).any(dim=1).all().item()
     True
     """
-    draws = torch.rand(3, count, 1, 1, 1, generator=generator)
-    along_w = torch.linspace(-1, 1, width)[:, None] if width > 1 else torch.zeros(1, 1)
-    along_h = torch.linspace(-1, 1, height)[None, :] if height > 1 else torch.zeros(1, 1)
-    radius = 0.1 + 0.3 * draws[2]
-    distance = torch.hypot(along_w - (draws[0] - 0.5), along_h - (draws[1] - 0.5))
-    return (distance < radius) | (distance == distance.amin(dim=(2, 3), keepdim=True))
+    dims = len(grid)
+    draws = torch.rand(dims + 1, count, 1, *[1] * dims, generator=generator)
+    away = [_places(size, axis, dims) - (draws[axis] - 0.5) for axis, size in enumerate(grid)]
+    radius = 0.1 + 0.3 * draws[-1]
+    distance = reduce(torch.hypot, away[1:], away[0].abs())
+    nearest = distance.amin(dim=tuple(range(2, 2 + dims)), keepdim=True)
+    return (distance < radius) | (distance == nearest)
+
+
+def _places(size: int, axis: int, dims: int) -> Tensor:
+    """Return where the cells of an axis stand, from -1 to 1, shape of a grid with that axis."""
+    along = torch.linspace(-1, 1, size) if size > 1 else torch.zeros(1)
+    return along.view([size if other == axis else 1 for other in range(dims)])
 
 
 def cut_circles(
@@ -45,7 +51,7 @@ def cut_circles(
     """Set circles of some samples to zero, in place.
 
     Args:
-        states: States, shape ``(B, C, W, H)``.
+        states: States, shape ``(B, C, *grid)``.
         places: Indices of the samples that may be damaged, shape ``(N,)``, int64.
         probability: Probability that each of them is damaged, in [0, 1].
         fixed_channels: Number of channels, the first ones, that are an input and stay whole.
@@ -58,8 +64,7 @@ def cut_circles(
     """
     # Indices from the CPU: a mask on the device would have to be read to know how many it hits.
     hit = (torch.rand(len(places), generator=generator) < probability).nonzero()[:, 0]
-    width, height = states.shape[2:]
-    holes = circle_masks(len(places), width, height, generator=generator)[hit]
+    holes = circle_masks(len(places), *states.shape[2:], generator=generator)[hit]
     damaged = places[hit.to(places.device)]
     mutable = states[damaged, fixed_channels:].masked_fill(holes.to(states.device), 0)
     states[damaged, fixed_channels:] = mutable

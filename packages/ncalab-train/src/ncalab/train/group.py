@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ncalab.core import Prediction, interpret_range_parameter, pad_input
 from ncalab.core.fire import draw_seed
+from ncalab.train.budget import shortened
 from ncalab.train.distributed import OneProcess, Part
 from ncalab.train.pool import Pool
 from ncalab.train.step import Step
@@ -76,7 +77,7 @@ class Group:
             batch = self._prepare(part)
             if not results:
                 # All batches of a group take the same steps, as if they were one.
-                steps = interpret_range_parameter(self.nca.training_timesteps)
+                steps = self._draw_steps()
                 seed = draw_seed() if self.step.weighted else None
             rollout: dict[str, Any] = {}
             if seed is not None:
@@ -90,6 +91,14 @@ class Group:
         if not self.step.finish(number):
             return None
         return [self._conclude(*result) for result in results]
+
+    def _draw_steps(self) -> int:
+        """Draw the number of steps of a rollout; short ones come first if the trainer says so."""
+        steps = interpret_range_parameter(self.nca.training_timesteps)
+        # A cascade takes at least a step at each of its scales.
+        fewest = len(getattr(self.nca, "scales", [1]))
+        progress, first = self.step.budget.progress, self.trainer.first_steps
+        return shortened(steps, progress, first, fewest=fewest)
 
     def _prepare(self, part: Part) -> Ready:
         nca, repeat, pool = self.nca, self.trainer.batch_repeat, self.trainer.pool

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_batch, check_flag, check_fraction, check_int, check_type
+from ncalab.core.checks import check_flag, check_fraction, check_grids, check_int, check_type
 from ncalab.train.damage import cut_circles
 from ncalab.train.sample_keys import sample_keys
 from ncalab.train.slots import STATE, Rows, Slots, where_rows
@@ -47,6 +47,9 @@ class Pool:
         num_damaged: How many of the best samples may be damaged, at least 0.
         fresh_fraction: Share of a batch, in [0, 1], that at least starts from the seed where
             samples differ.
+        rollouts: Number of rollouts in a row, at least 1, that a batch is drawn for: all but the
+            first continue from the states that the one before it has left. Longer growth is then
+            learned sooner, for no more memory.
         generator: CPU generator of all draws, torch's default one if None.
 
     Raises:
@@ -70,6 +73,7 @@ class Pool:
         size: int = 1024,
         num_damaged: int = _NUM_DAMAGED,
         fresh_fraction: float = 0.5,
+        rollouts: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
@@ -80,11 +84,15 @@ class Pool:
         self.num_damaged = check_int("num_damaged", num_damaged, minimum=0)
         check_fraction("fresh_fraction", fresh_fraction)
         self.fresh_fraction = fresh_fraction
+        self.rollouts = check_int("rollouts", rollouts, minimum=1)
         check_type("generator", generator, torch.Generator, optional=True)
         self.generator = generator
         self.batch: Tensor | None = None
         self._slots = Slots(size)
         self._drawn: _Drawn | None = None
+        # Slots of the batch that is drawn again, and how many times.
+        self._kept: Tensor | None = None
+        self._remaining = 0
 
     @property
     def states(self) -> list[Tensor | None]:
@@ -104,17 +112,23 @@ class Pool:
             size=self.size,
             num_damaged=self.num_damaged,
             fresh_fraction=self.fresh_fraction,
+            rollouts=self.rollouts,
             generator=generator,
         )
 
     def __repr__(self) -> str:
         arguments = f"n_seed={self.n_seed}, damage={self.damage}, p_damage={self.p_damage}"
         more = f"num_damaged={self.num_damaged}, fresh_fraction={self.fresh_fraction}"
+        if self.rollouts > 1:
+            more += f", rollouts={self.rollouts}"
         return f"Pool({arguments}, size={self.size}, {more})"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what all slots hold, without the last batch."""
-        return self._slots.state_dict()
+        """Return what all slots hold, and which of them are to be drawn again."""
+        state = self._slots.state_dict()
+        if self._remaining:
+            state |= {"kept": self._kept, "remaining": self._remaining}
+        return state
 
     def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
         """Fill the slots with what :meth:`state_dict` returned.
@@ -128,6 +142,7 @@ class Pool:
         """
         self._slots.load_state_dict(state, device=device)
         self.batch = self._drawn = None
+        self._kept, self._remaining = state.get("kept"), int(state.get("remaining", 0))
 
     def sample(self, seed: Tensor) -> Tensor:
         """Draw a batch of states, each in the place of the seed that it grew from.
@@ -146,9 +161,12 @@ class Pool:
         Raises:
             ValueError: If the seed is not 4-D, or of another shape than the states in the pool.
         """
-        check_batch("seed", seed)
+        check_grids("seed", seed)
         self._slots.check({STATE: seed})
         own = Rows({STATE: seed}, sample_keys(seed))
+        if (places := self._continued(len(seed))) is not None:
+            held = self._slots.get(places, own)
+            return self._note(places, where_rows(held.keys == own.keys, held, own))[0]
         places = self._choose(len(seed), own.keys.tolist())
         held = self._slots.get(places, own)
         return self._finish(places, where_rows(held.keys == own.keys, held, own), own)[0]
@@ -181,12 +199,21 @@ class Pool:
             ValueError: If the seed is not 4-D, or names and shapes are not those that the pool
                 holds.
         """
-        check_batch("seed", seed)
+        check_grids("seed", seed)
         values = {STATE: seed, **fields}
         self._slots.check(values)
         own = Rows(values, sample_keys(seed[:, :image_channels], *fields.values()))
+        if (places := self._continued(len(seed))) is not None:
+            return self._note(places, self._slots.get(places, own))
         places = self._choose(len(seed))
         return self._finish(places, self._slots.get(places, own), own, fixed_channels)
+
+    def _continued(self, count: int) -> Tensor | None:
+        """Return the slots of the last batch if its states are to continue, None otherwise."""
+        if self._remaining and self._kept is not None and len(self._kept) == count:
+            self._remaining -= 1
+            return self._kept
+        return None
 
     def _choose(self, count: int, keys: Sequence[int] | None = None) -> Tensor:
         """Choose slots at random; with keys, unused ones or those of the same key, if there are."""
@@ -198,14 +225,21 @@ class Pool:
     def _finish(
         self, places: Tensor, drawn: Rows, own: Rows, fixed_channels: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Damage the best samples of a batch, replace the worst by the seed, take note of it."""
+        """Damage the best samples of a batch and replace the worst by the seed."""
         ranks = self._worst_first(places)
         others = ranks[self.n_seed :]
         if self.damage and len(others):
             best = others[-self.num_damaged :] if self.num_damaged else others[:0]
             chance, generator = self.p_damage, self.generator
             cut_circles(drawn.states, best, chance, fixed_channels, generator=generator)
-        rows = where_rows(self._starts_anew(ranks, drawn.keys, own.keys), own, drawn)
+        anew = self._starts_anew(ranks, drawn.keys, own.keys)
+        # A seed is not cut: what has not grown could not be told from what cannot grow.
+        anew = anew | self._slots.losses[places.to(anew.device)].isinf()
+        self._kept, self._remaining = places, self.rollouts - 1
+        return self._note(places, where_rows(anew, own, drawn))
+
+    def _note(self, places: Tensor, rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        """Note which batch was drawn, and return its states and fields."""
         self.batch, self._drawn = rows.states, _Drawn(places, rows)
         return rows.states, {n: each.clone() for n, each in rows.values.items() if n != STATE}
 

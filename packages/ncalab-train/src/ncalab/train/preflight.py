@@ -1,19 +1,24 @@
 """What would end a training later on, found before its first batch."""
 
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_flag, check_int, check_type
-from ncalab.core.saving import check_savable
+from ncalab.core.recomputed import from_stored, to_stored
+from ncalab.core.saving import check_savable, check_weights
 from ncalab.train.visuals import Estimator, Visual, find_plot
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
 
 
 def check_folder_options(model_path: Path | None, *, overwrite: Any, resume: Any) -> None:
@@ -63,6 +68,26 @@ def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
         ) from error
     if saved:
         check_savable(nca)
+        if problem := why_not_rebuilt(nca):
+            logger.warning(
+                "nca.from_pretrained will not rebuild this model from what is saved (%s); its load "
+                "reads the weights into a model that was changed in the same way",
+                problem,
+            )
+
+
+def why_not_rebuilt(nca: AbstractNCAModel) -> str | None:
+    """Say why a saved model could not be rebuilt by its configuration alone; None if it can.
+
+    Parts that were added to a model or replaced after it was made are no part of its configuration.
+    """
+    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn
+        try:
+            rebuilt = type(nca).from_dict(nca.to_dict())
+            check_weights(rebuilt, from_stored(rebuilt, to_stored(nca)), "it")
+        except Exception as error:  # whatever a constructor raises
+            return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 def check_observers(

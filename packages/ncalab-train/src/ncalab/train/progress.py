@@ -13,14 +13,21 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _NAME = "progress display"
 
 
-def epoch_line(number: int, total: int, values: Mapping[str, float], seconds: float) -> str:
+def epoch_line(number: int, total: int | None, values: Mapping[str, float], seconds: float) -> str:
     """Write one epoch as a line.
+
+    Args:
+        number: The epoch, counted from 1.
+        total: Number of epochs; None if that is open.
+        values: What to show of it.
+        seconds: How long it took.
 
     >>> epoch_line(3, 20, {"loss": 0.25, "lr": 0.0016}, 2.04)
     'epoch 3/20  loss 0.25  lr 0.0016  2.0 s'
     """
     shown = "  ".join(f"{name} {value:.5g}" for name, value in values.items())
-    return f"epoch {number}/{total}  {shown}  {seconds:.1f} s"
+    place = str(number) if total is None else f"{number}/{total}"
+    return f"epoch {place}  {shown}  {seconds:.1f} s"
 
 
 class Progress:
@@ -30,7 +37,7 @@ class Progress:
 
     Args:
         enabled: Whether to show anything.
-        epochs: Number of epochs.
+        epochs: Number of epochs; None if that is open.
         done: Number of epochs done before.
         batches: Number of batches per epoch, None if unknown.
         guard: Tells of the display's first failure.
@@ -40,7 +47,7 @@ class Progress:
         self,
         *,
         enabled: bool,
-        epochs: int,
+        epochs: int | None,
         done: int,
         batches: int | None,
         guard: Guard | None = None,

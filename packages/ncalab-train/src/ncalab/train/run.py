@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,15 +14,17 @@ from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.fire import draw_seed
+from ncalab.train.budget import Budget
 from ncalab.train.distributed import OneProcess, Part
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.figures import Figures
 from ncalab.train.group import Group, Trained
 from ncalab.train.guard import Guard
+from ncalab.train.health import CellStatistics, HealthMonitor, measure_cells
 from ncalab.train.history import TrainingHistory
 from ncalab.train.interrupts import HeldInterrupts
 from ncalab.train.metrics import higher_is_better, single_metrics
-from ncalab.train.optimizers import check_plateau, warmup_factor
+from ncalab.train.optimizers import check_plateau
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import capture_random_state, find_generators, restore_random_state
 from ncalab.train.records import Records
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+"""What is called after an epoch: its number, from 1, and its values by name."""
+
 
 class Run:
     """One training: what the loop carries from step to step.
@@ -70,11 +75,13 @@ class Run:
         self.records = Records(writer if processes.is_main else None, self.guard)
         optimizer, head_optimizer, self.scheduler = trainer._make_optimizers()
         self.optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
-        self.step = Step(trainer, self.optimizers, processes)
+        self.budget = Budget(trainer.max_epochs, trainer.max_minutes)
+        self.step = Step(trainer, self.optimizers, processes, self.budget)
         self.group = Group(trainer, self.step, processes)
         self.average = self._make_average()
         self.figures: Figures | None = None
         self.progress: Progress | None = None
+        self.on_epoch: OnEpoch | None = None
         self.interrupts = HeldInterrupts()
         higher = val is not None and higher_is_better(self.nca)
         self.history = TrainingHistory(
@@ -88,17 +95,29 @@ class Run:
         self.settings = self._describe(optimizer)
         # Position: batches done in this epoch and overall, and by name the sums of their losses.
         self.batches = self.iterations = 0
+        self.lr = trainer.lr  # that of the epoch, when it began
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
         self.last_batch: Trained | None = None
+        self.health, self.cells = HealthMonitor(), CellStatistics(1.0, 1.0)
+        # Data sets that cannot tell how many they are do not tell how much of an epoch is done.
+        self._epoch_length = len(train) if hasattr(train.dataset, "__len__") else 0
         self.saver = Saver(self)
 
     def _make_average(self) -> AveragedModel | None:
         decay = self.trainer.ema_decay
         if decay is None:
             return None
-        return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        if not self.trainer.ema_warmup:
+            return AveragedModel(self.nca, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+        def warmed_up(averaged: Any, latest: Any, count: Tensor | int) -> None:
+            # Not of the count, which is on the device.
+            now = min(decay, (1 + self.step.taken) / (10 + self.step.taken))
+            get_ema_multi_avg_fn(now)(averaged, latest, count)
+
+        return AveragedModel(self.nca, multi_avg_fn=warmed_up)
 
     def _describe(self, optimizer: torch.optim.Optimizer) -> Settings:
         head = self.optimizers[1] if len(self.optimizers) > 1 else None
@@ -117,8 +136,9 @@ class Run:
     def epoch(self, number: int) -> None:
         """Train on all batches, validate, and take note."""
         start = time.perf_counter()
-        lr = self.optimizers[0].param_groups[0]["lr"]
-        lr *= warmup_factor(self.step.taken, self.trainer.warmup_steps)
+        if not self.batches:
+            self.measure_progress()
+            self.lr = self.optimizers[0].param_groups[0]["lr"] * self.step.lr_factor()
         self._train_on_all_batches(number)
         losses = self._mean_losses(number)
         metrics = self._validate()
@@ -131,9 +151,11 @@ class Run:
         ):
             self._step_schedule(value)
         seconds = time.perf_counter() - start
-        self.history.add_epoch(losses, lr=lr, seconds=seconds, metrics=metrics)
+        self.history.add_epoch(losses, lr=self.lr, seconds=seconds, metrics=metrics)
         averaged = None if self.average is None else self.averaged_model().state_dict()
         self._warn_if_stuck()
+        if self.processes.is_main:
+            self.health.see_epoch(self.history.loss, self.cells)
         self.history.update(number, self.nca, value, weights=averaged)
         self.history.average_weights = averaged
         if self.earlystopping is not None:
@@ -142,10 +164,13 @@ class Run:
         self.sums, self.counts = {}, {}
         self.epoch_start = self.moment = capture_random_state(self.generators)
         self.step.torn = False
-        self.records.epoch(number, lr=lr, metrics=metrics)
+        self.records.epoch(number, lr=self.lr, metrics=metrics)
         if self.progress is not None:
-            shown = {"loss": losses["total"], **metrics, "lr": lr}
+            shown = {"loss": losses["total"], **metrics, "lr": self.lr}
             self.progress.end_epoch(number, shown, seconds)
+        if self.on_epoch is not None:
+            with self.guard("on_epoch"):
+                self.on_epoch(number, {**losses, **metrics, "lr": self.lr})
         self.interrupts.release()
 
     def _warn_if_stuck(self, *, ended: bool = False) -> None:
@@ -186,6 +211,8 @@ class Run:
             self.progress.start_epoch(number, self.batches)
         parts = self._remaining_parts(number)
         while group := list(itertools.islice(parts, 1)):
+            if self.batches and self.is_out_of_time():
+                break
             self.interrupts.hold()
             group += itertools.islice(parts, self.trainer.accumulate - 1)
             self._train_on_group(group)
@@ -195,6 +222,20 @@ class Run:
             self.interrupts.release()
         if not self.batches:
             raise ValueError("dataloader_train must yield at least one batch, got none")
+
+    def measure_progress(self) -> None:
+        """Measure how much of the training is done; all processes agree on it."""
+        seconds = self.budget.seconds()
+        if self.processes.count > 1 and self.budget.minutes is not None:
+            shared = torch.tensor(seconds / self.processes.count, device=self.nca.device)
+            seconds = float(self.processes.sum(shared))
+        share = self.batches / self._epoch_length if self._epoch_length else 0.0
+        self.budget.measure(self.history.current_epoch + share, seconds)
+
+    def is_out_of_time(self) -> bool:
+        """Measure the progress, and return whether the minutes of the training are over."""
+        self.measure_progress()
+        return self.budget.is_spent()
 
     def _remaining_parts(self, number: int) -> Iterator[Part]:
         """Iterate over the batches of an epoch, from where it was left.
@@ -256,7 +297,9 @@ class Run:
             )
         sums = torch.stack([value.float() for value in self.sums.values()])
         report, weights = self.step.watch.report(), self.step.watch.weights_are_finite()
-        *numbers, finite = torch.cat([t.to(sums.device) for t in (sums, report, weights)]).tolist()
+        read = (sums, report, self._measure_last_batch(), weights)
+        *numbers, largest, living, finite = torch.cat([t.to(sums.device) for t in read]).tolist()
+        self.cells = CellStatistics(largest, living)
         problem = self.step.watch.problem(numbers[len(self.sums) :])
         totals = dict(zip(self.sums, numbers, strict=False))
         losses = {name: total / self.counts[name] for name, total in totals.items()}
@@ -269,6 +312,12 @@ class Run:
             self.records.flush()
             raise RuntimeError(f"{problem} in epoch {number}; {self.saver.last_good()}")
         return losses
+
+    def _measure_last_batch(self) -> Tensor:
+        """Return what cells of the last batch are like; those of none are well."""
+        if self.last_batch is None:
+            return torch.ones(2)
+        return measure_cells(self.nca, self.last_batch.prediction.output_image)
 
     def averaged_model(self) -> AbstractNCAModel:
         """Return the model with the averaged weights; the model itself if there is no average."""

@@ -53,6 +53,8 @@ class Saver:
             "iterations": run.iterations,
             "counts": dict(run.counts),
             "steps": run.step.taken,
+            "lr": run.lr,
+            "seconds": run.budget.seconds(),
             "sums": run.sums,
             "epoch_start": random_state_to_data(run.epoch_start),
             "random": random_state_to_data(run.moment),
@@ -130,6 +132,8 @@ class Saver:
             run.earlystopping.load_state_dict(state["early_stopping"])
         run.history.restore(state["history"], state["best"])
         run.batches, run.iterations = state["batches"], state["iterations"]
+        run.budget.restart(state["seconds"])
+        run.lr = state["lr"]
         run.step.taken, run.counts = state["steps"], dict(state["counts"])
         run.sums = {name: value.to(run.nca.device) for name, value in state["sums"].items()}
         run.epoch_start, run.moment = state["epoch_start"], state["random"]

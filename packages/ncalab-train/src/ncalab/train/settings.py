@@ -16,8 +16,11 @@ Settings = dict[str, Any]
 PARAMETERS = "model.parameters"
 """Setting that says of each parameter whether it is trained."""
 
-# How long, where and how visibly a training runs does not change what it computes.
-_FREE = frozenset({"nca", "model_path", "max_epochs", "progress", "accelerator"})
+# How long, where and how visibly a training runs does not change what it computes; a recipe does
+# by the other settings only.
+_FREE = frozenset(
+    {"nca", "model_path", "max_epochs", "max_minutes", "recipe", "progress", "accelerator"}
+)
 # Described through the objects that they become.
 _OBJECTS = frozenset({"pool", "lr_scheduler"})
 # What a scheduler counts, and what changes with it: its state, not its settings.

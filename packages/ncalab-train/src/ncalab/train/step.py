@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ncalab.core import Prediction
+from ncalab.train.budget import Budget, decay_factor
 from ncalab.train.distributed import OneProcess
 from ncalab.train.operation_threads import OperationThreads
 from ncalab.train.optimizers import normalize_gradients, scaled_lr, warmup_factor
@@ -27,6 +28,7 @@ class Step:
         trainer: Holds the settings.
         optimizers: Optimisers to step, each parameter in one of them at most.
         processes: Processes that share the work.
+        budget: Reports how much of the training is done.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Step:
         trainer: "BasicNCATrainer",
         optimizers: Sequence[Optimizer],
         processes: OneProcess | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.trainer, self.nca = trainer, trainer.nca
+        self.budget = budget or Budget(trainer.max_epochs, trainer.max_minutes)
         self.optimizers = list(optimizers)
         self.processes = processes or OneProcess()
         self.watch = FiniteWatch(self.nca)
@@ -110,11 +114,17 @@ class Step:
         if self.trainer.gradient_clipping:
             nn.utils.clip_grad_norm_(self.nca.parameters(), _MAX_GRADIENT_NORM)
         self.torn = True
-        with scaled_lr(self.optimizers, warmup_factor(self.taken, self.trainer.warmup_steps)):
+        with scaled_lr(self.optimizers, self.lr_factor()):
             for optimizer in self.optimizers:
                 optimizer.step()
         self.taken += 1
         return True
+
+    def lr_factor(self) -> float:
+        """Return the factor of the scheduler's learning rates: warm-up times decay."""
+        trainer = self.trainer
+        decay = decay_factor(self.budget.progress, trainer.decay, trainer.final_lr)
+        return warmup_factor(self.taken, trainer.warmup_steps) * decay
 
     def _average(self, loss: Tensor) -> Tensor:
         """Divide the sums of gradients and loss by the number of samples; return the mean loss."""

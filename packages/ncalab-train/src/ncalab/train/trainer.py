@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
 from ncalab.core.argument_types import check_path, check_positive
-from ncalab.core.checks import check_choice, check_flag, check_int, check_type
+from ncalab.core.checks import check_choice, check_flag, check_function, check_int, check_type
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
-from ncalab.train.arguments import check_decays
+from ncalab.train.arguments import check_betas, check_decays, check_share
+from ncalab.train.budget import DECAYS, Decay
 from ncalab.train.distributed import OneProcess, check_accelerator, find_processes
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.guard import Guard
@@ -39,8 +41,9 @@ from ncalab.train.preflight import (
 from ncalab.train.preparation import take_preparation
 from ncalab.train.progress import Progress
 from ncalab.train.random_state import find_generators
+from ncalab.train.recipe import Recipe, RecipeName, filled_by_recipe
 from ncalab.train.records import Records
-from ncalab.train.run import Run
+from ncalab.train.run import OnEpoch, Run
 from ncalab.train.run_folder import prepare_folder, tidied
 from ncalab.train.step import Step
 from ncalab.train.visuals import Estimator, Visual
@@ -72,7 +75,7 @@ class BasicNCATrainer:
         adam_betas: Averaging coefficients of Adam and AdamW.
         batch_repeat: How often each batch is repeated within itself: more rollouts of the same
             images, with other cells firing.
-        max_epochs: Number of epochs.
+        max_epochs: Number of epochs, unless ``max_minutes`` is given.
         optimizer_method: "adam", "adamw", "adagrad", "adafactor", "rmsprop", "sgd", or "muon":
             Muon for the weight matrices of update rules, Adam for all other parameters.
         pool: Sample pool that rollouts start from and return to.
@@ -89,18 +92,32 @@ class BasicNCATrainer:
         ema_decay: Decay, in [0, 1), of an exponential moving average of the weights. Where it is
             given, the average is what is validated, kept as the best model, and saved as
             ``average_model.safetensors``. None: no average.
+        ema_warmup: Whether the average begins with the latest weights, so that it suits short
+            trainings: after n steps, its decay is (1 + n) / (10 + n) at most.
         precision: "float32", or "bf16" to compute rollout and loss under autocast. Weights,
             gradients and states stay float32.
         accumulate: Number of batches per optimiser step. The gradient is that of one batch of all
             their samples, for a loss that is a mean over samples.
         checkpoint: What the backward pass keeps of a rollout's states: None for all, "auto" for
             memory that grows with the root of the number of steps, or every how many.
+        max_minutes: How long to train, validations and saves included; if given, it decides
+            instead of ``max_epochs``. What decays does so over these minutes, and a resumed
+            training has those that are left.
+        decay: How the learning rate falls in the course of the training: "cosine" or "linear",
+            from ``lr`` to ``final_lr`` times ``lr``, a little at every step; or "gamma", by
+            ``lr_gamma`` after each epoch or as the scheduler says.
+        final_lr: Share of the learning rate that is left at the end, unless the decay is "gamma".
+        first_steps: Share of a rollout's steps, in (0, 1], that is taken when the training
+            begins; it grows linearly, and is 1 from half of the training on.
         skip_nonfinite: Whether to skip a step whose loss or gradient is not finite, instead of
             ending the training. Costs a host synchronisation per step.
         adam_lr: With "muon", initial learning rate of the parameters that Adam trains; the
             schedule scales it like ``lr``.
         muon_momentum: With "muon", momentum of the matrices, in [0, 1).
         muon_iterations: With "muon", number of Newton-Schulz iterations, 1 to 99.
+        recipe: Where options come from that are not passed: "documented" for the defaults of this
+            signature, "recommended" for what was found to learn most in the same time for the
+            model's task, or a :class:`Recipe`. What is passed counts, whatever the recipe says.
         accelerator: Handle of Hugging Face Accelerate on the processes that share the training.
             None: made, if ``accelerate launch`` or ``torchrun`` started several.
 
@@ -109,6 +126,7 @@ class BasicNCATrainer:
         ValueError: If one is out of its range, or the scheduler is that of another model.
     """
 
+    @filled_by_recipe
     def __init__(
         self,
         nca: AbstractNCAModel,
@@ -128,13 +146,19 @@ class BasicNCATrainer:
         progress: bool = True,
         warmup_steps: int = 0,
         ema_decay: float | None = None,
+        ema_warmup: bool = False,
         precision: Literal["float32", "bf16"] = "float32",
         accumulate: int = 1,
         checkpoint: Checkpoint = None,
         skip_nonfinite: bool = False,
+        max_minutes: float | None = None,
+        decay: Decay = "gamma",
+        final_lr: float = 0.1,
+        first_steps: float = 1.0,
         adam_lr: float = 16e-4,
         muon_momentum: float = 0.9,
         muon_iterations: int = 5,
+        recipe: RecipeName | Recipe = "documented",
         accelerator: "Accelerator | None" = None,
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
@@ -145,9 +169,7 @@ class BasicNCATrainer:
         check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
         self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
         self.lr_gamma = check_positive("lr_gamma", lr_gamma)
-        if not isinstance(adam_betas, tuple | list) or len(adam_betas) != 2:
-            raise TypeError(f"adam_betas must be a pair of numbers, got {adam_betas!r}")
-        check_decays("adam_betas", adam_betas)
+        check_betas(adam_betas)
         self.adam_betas = adam_betas
         self.batch_repeat = check_int("batch_repeat", batch_repeat, minimum=1)
         self.max_epochs = check_int("max_epochs", max_epochs, minimum=1)
@@ -169,6 +191,7 @@ class BasicNCATrainer:
         if ema_decay is not None:
             check_decays("ema_decay", [ema_decay])
         self.ema_decay = ema_decay
+        self.ema_warmup = check_flag("ema_warmup", ema_warmup)
         check_choice("precision", precision, ("float32", "bf16"))
         self.precision = precision
         self.accumulate = check_int("accumulate", accumulate, minimum=1)
@@ -176,6 +199,15 @@ class BasicNCATrainer:
             check_int("checkpoint", checkpoint, minimum=1)
         self.checkpoint = checkpoint
         self.skip_nonfinite = check_flag("skip_nonfinite", skip_nonfinite)
+        self.max_minutes = (
+            None if max_minutes is None else check_positive("max_minutes", max_minutes)
+        )
+        check_choice("decay", decay, DECAYS)
+        if decay != "gamma" and lr_scheduler is not None:
+            raise ValueError(f"decay must be 'gamma' with an lr_scheduler, got {decay!r}")
+        self.decay: Decay = decay
+        self.final_lr = check_share("final_lr", final_lr)
+        self.first_steps = check_share("first_steps", first_steps, is_open=True)
         self.adam_lr = check_positive("adam_lr", adam_lr)
         check_decays("muon_momentum", [muon_momentum])
         self.muon_momentum = muon_momentum
@@ -184,6 +216,7 @@ class BasicNCATrainer:
             raise ValueError(
                 f"muon_iterations must be at most {_MOST_ITERATIONS}, got {muon_iterations}"
             )
+        self.recipe = recipe
         check_accelerator(accelerator)
         self.accelerator = accelerator
 
@@ -244,7 +277,8 @@ class BasicNCATrainer:
             optimizer = make_optimizer(
                 self.optimizer_method, self.nca, trained, self.lr, self.adam_betas, muon=muon
             )
-        return optimizer, head_optimizer, schedule(optimizer, self.lr_scheduler, self.lr_gamma)
+        gamma = self.lr_gamma if self.decay == "gamma" else 1.0
+        return optimizer, head_optimizer, schedule(optimizer, self.lr_scheduler, gamma)
 
     def _train_iteration(
         self,
@@ -293,6 +327,7 @@ class BasicNCATrainer:
         overwrite: bool = False,
         resume: bool = False,
         uncertainty: Estimator | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> TrainingHistory:
         """Train the model.
 
@@ -304,8 +339,9 @@ class BasicNCATrainer:
         in the log.
 
         Resuming continues as if the training had never stopped: on the CPU, to the bit. Only
-        ``max_epochs`` and the patience of early stopping may have changed. What random transforms
-        draw in workers that persist over epochs (``persistent_workers``) is not repeated.
+        ``max_epochs``, ``max_minutes`` and the patience of early stopping may have changed. What
+        random transforms draw in workers that persist over epochs (``persistent_workers``) is not
+        repeated.
 
         Where the training data tell how their images are prepared (``dataset.preparation``), the
         model takes that over, and it is saved with it.
@@ -327,6 +363,8 @@ class BasicNCATrainer:
             uncertainty: Estimator of the model's uncertainty (ncalab-uncertainty has some), whose
                 heat maps of the first validation batch go to TensorBoard along with the figures.
                 It changes nothing about the training. ncalab-viz draws them.
+            on_epoch: Called after each epoch with its number, from 1, and its values by name: loss
+                terms, metrics and learning rate. An error in it ends no training.
 
         Returns:
             History. The model has the last weights, ``history.best_model`` the best ones.
@@ -353,6 +391,8 @@ class BasicNCATrainer:
             visual=plot_function,
             uncertainty=uncertainty,
         )
+        if on_epoch is not None:
+            check_function("on_epoch", on_epoch)
         check_model(self.nca, saved=self.model_path is not None)
         processes = find_processes(self.accelerator, self.nca.device)
         if processes.device is not None:
@@ -361,6 +401,7 @@ class BasicNCATrainer:
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
         processes.start(self.nca, generators)
         run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
+        run.on_epoch = on_epoch if processes.is_main else None
         with tidied(self.model_path if processes.is_main else None):
             if self.model_path is not None:
                 going_on = prepare_folder(
@@ -403,12 +444,12 @@ class BasicNCATrainer:
         sized = hasattr(loader.dataset, "__len__")
         with Progress(
             enabled=self.progress and processes.is_main,
-            epochs=self.max_epochs,
+            epochs=self.max_epochs if self.max_minutes is None else None,
             done=done,
             batches=len(loader) if sized else None,
             guard=run.guard,
         ) as run.progress:
-            for epoch in range(done + 1, self.max_epochs + 1):
+            for epoch in self._epochs(run):
                 if run.earlystopping is not None and run.earlystopping.done():
                     logger.info("stopped early after epoch %d", epoch - 1)
                     break
@@ -417,6 +458,14 @@ class BasicNCATrainer:
                     run.saver.save()
                     if run.figures is not None:
                         run.figures.draw()
+
+    def _epochs(self, run: Run) -> Iterator[int]:
+        """Count the epochs that are left, from 1, up to the limit or while there is time."""
+        if self.max_minutes is None:
+            yield from range(run.history.current_epoch + 1, self.max_epochs + 1)
+            return
+        while not run.is_out_of_time():
+            yield run.history.current_epoch + 1
 
 
 _SHOWN = (
@@ -433,9 +482,15 @@ _SHOWN = (
     "lr_scheduler",
     "warmup_steps",
     "ema_decay",
+    "ema_warmup",
     "precision",
     "accumulate",
     "checkpoint",
+    "recipe",
+    "max_minutes",
+    "decay",
+    "final_lr",
+    "first_steps",
     "adam_lr",
     "muon_momentum",
     "muon_iterations",

@@ -82,7 +82,7 @@ class MCMC(SamplingEstimator):
             def watch(step: int, state: Tensor) -> None:
                 bar.update()
                 if step > count - self.N_last:
-                    visit(self.nca.post_prediction(self.nca._read_out(state, step)))
+                    visit(self.nca.post_prediction(self.nca.read_out(state, step)))
 
             nca, image = self.nca, run.image
             nca.predict(image, steps, seed=run.seed, samples=run.samples, on_step=watch)

@@ -73,7 +73,9 @@ def start_pass(
     samples: Sequence[int] | None,
 ) -> Start:
     """Return where a pass starts; pass 0 is ``nca.predict(image, steps, seed=seed)``."""
-    state, count, _ = nca._start(image, steps, pass_seed(seed, index))
+    state, count, _ = nca.start(image, steps, pass_seed(seed, index))
+    if isinstance(count, list):
+        raise TypeError(f"steps must be an integer or a tuple (min, max), got {steps!r}")
     return Start(state, count, pass_samples(samples, len(state), index))
 
 
@@ -118,8 +120,8 @@ def _run_batch(nca: AbstractNCAModel, group: list[Start], seed: int) -> Iterator
     samples = [sample for start in group for sample in start.samples]
     steps, taken = group[0].steps, group[0].taken
     if taken:
-        state = nca._go_on(state, steps, start=taken, seed=seed, samples=samples)
+        state = nca.continue_rollout(state, steps, start=taken, seed=seed, samples=samples)
     else:
         state = rollout(nca, state, steps, seed=seed, samples=samples)
     for part in state.split([len(start.state) for start in group]):
-        yield nca.post_prediction(nca._read_out(part, taken + steps))
+        yield nca.post_prediction(nca.read_out(part, taken + steps))

@@ -1,13 +1,12 @@
 """Animations of a rollout."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from matplotlib.animation import FFMpegWriter, FuncAnimation
+from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from PIL import Image
 from torch import Tensor
@@ -23,6 +22,7 @@ from ncalab.viz.reading import DepthReading
 from ncalab.viz.reel import Reel
 from ncalab.viz.stage import DPI, Stage
 from ncalab.viz.style import AnimatorStyle
+from ncalab.viz.video import SUFFIXES, FilmWriter, find_ffmpeg
 
 Array = np.ndarray
 
@@ -180,7 +180,7 @@ class Animator:
         self._painter.fit(self._reel[-1])
 
     def _keep(self, step: int, state: Tensor) -> None:
-        prediction = self.nca.post_prediction(self.nca._read_out(state, step))
+        prediction = self.nca.post_prediction(self.nca.read_out(state, step))
         self.steps.append(step)
         self._verdicts.append(self._painter.verdict(prediction))
         self._reel.append(self._painter.planes(prediction))
@@ -236,20 +236,22 @@ class Animator:
         """Write the animation; a file that was there is replaced when the new one is complete.
 
         Args:
-            path: File that ends in ".gif", or in ".mp4" where ffmpeg is installed.
+            path: File that ends in ".gif", ".mp4" or ".webm"; the last two need the program
+                ffmpeg, which comes with the extra ``video``.
 
         Raises:
             ValueError: If the name ends in anything else.
             RuntimeError: If ffmpeg is needed and missing.
         """
         path = Path(path)
-        writers = {".gif": self._write_gif, ".mp4": self._write_mp4}
-        if path.suffix.lower() not in writers:
-            raise ValueError(f"path must end in .gif or .mp4, got {path}")
+        suffix = path.suffix.lower()
+        if suffix not in (".gif", *SUFFIXES):
+            raise ValueError(f"path must end in .gif, .mp4 or .webm, got {path}")
+        write = self._write_gif if suffix == ".gif" else self._write_film
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".animation-") as folder:
             temporary = Path(folder) / path.name
-            writers[path.suffix.lower()](temporary)
+            write(temporary)
             temporary.replace(path)
 
     def _write_gif(self, path: Path) -> None:
@@ -259,10 +261,9 @@ class Animator:
         with path.open("wb") as file:
             write_gif(file, self.images(), times, repeat=self.repeat)
 
-    def _write_mp4(self, path: Path) -> None:
-        if shutil.which("ffmpeg") is None:
-            raise RuntimeError("an .mp4 needs the program ffmpeg; install it, or save a .gif")
-        writer = FFMpegWriter(fps=1000 / self.interval)  # type: ignore[arg-type]  # ffmpeg takes fractions
+    def _write_film(self, path: Path) -> None:
+        find_ffmpeg()
+        writer = FilmWriter(path, fps=1000 / self.interval)
         self.animation_fig.save(path, writer=writer, dpi=DPI)
 
 

@@ -1,8 +1,9 @@
 """What all estimators have in common: checked data, a seeded training, repeatable predictions."""
 
+import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -30,7 +31,12 @@ from ncalab.estimators.images import (
     read_image_shape,
 )
 from ncalab.estimators.training import Training, constructor_arguments, train
+from ncalab.tasks import CascadeNCA
+from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
+from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
+
+logger = logging.getLogger(__name__)
 
 # All images of a batch draw the same fire masks, so that none depends on its neighbours.
 _SAMPLE = 0
@@ -43,6 +49,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     """Base class of estimators; a subclass says what model it fits and what labels mean."""
 
     model_: AbstractNCAModel
+    recommendation_: Recommendation
     classes_: NDArray[Any]
     mean_: NDArray[np.float64]
     scale_: NDArray[np.float64]
@@ -64,6 +71,10 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _strata(self, labels: NDArray[Any]) -> NDArray[Any] | None:  # noqa: ARG002
         """Return what a validation split keeps the proportions of."""
+        return None
+
+    def _patch_size(self) -> int | None:
+        """Return the side of the patches to train on; None for whole images."""
         return None
 
     # Data
@@ -163,7 +174,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             preparation, statistics = learn_preparation(
                 images, self.normalize, standardize=self.standardize
             )
-            model = self._make_model(shape, classes, labels)
+            self.recommendation_ = self._recommend(shape, labels)
+            model = self._in_scales(self._make_model(shape, classes, labels))
             model.preparation = preparation
         else:
             statistics = Standardization(self.mean_, self.scale_)
@@ -173,6 +185,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             torch.from_numpy(labels.astype(np.int64)),
             Training(
                 epochs=self.epochs,
+                minutes=self.max_minutes,
+                recipe=self.recipe,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 validation_fraction=self.validation_fraction if self.early_stopping else None,
@@ -180,6 +194,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 progress=bool(self.verbose),
             ),
             strata=self._strata(labels),
+            patch_size=self._patch_size(),
         )
         self.model_ = result.model.eval()
         self.classes_ = classes
@@ -210,9 +225,15 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             check_int(name, getattr(self, name), minimum=1)
         for name in ("early_stopping", "standardize", "warm_start"):
             check_flag(name, getattr(self, name))
-        check_timesteps("steps", self.steps)
+        if not _is_auto(self.steps):
+            check_timesteps("steps", self.steps)
+        if not _is_auto(self.scales):
+            check_scales(self.scales)
+        find_recipe(self.recipe, self._model_class.task)
         check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
-        check_positive("learning_rate", self.learning_rate)
+        for name in ("max_minutes", "learning_rate"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
         check_number("validation_fraction", self.validation_fraction)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
@@ -246,9 +267,46 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             ) from error
         return int(generator.randint(2**31 - 1))
 
+    def _recommend(self, shape: ImageShape, labels: NDArray[Any]) -> Recommendation:
+        """Choose scales and steps for the training images, as far as they are left open."""
+        counts = np.bincount(labels.reshape(-1))
+        shares = tuple((counts / counts.sum()).tolist())
+        size = (shape.width, shape.height)
+        summary = DataSummary(size, shape.channels, shares, len(labels))
+        chosen = recommend(self._model_class.task, summary)
+        if not _is_auto(self.scales):
+            chosen = overridden(chosen, scales=self.scales)
+        elif not _is_auto(self.steps):
+            # A step for each scale at least; the coarse scales go first.
+            fewest = self.steps if isinstance(self.steps, int) else self.steps[0]
+            chosen = overridden(chosen, scales=chosen.scales[-fewest:])
+        for reason in chosen.reasons:
+            logger.info("%s: %s", type(self).__name__, reason)
+        return chosen
+
+    def _steps(self) -> int | tuple[int, int]:
+        """Return the number of steps of a rollout, or their range."""
+        if _is_auto(self.steps):
+            return sum(self.recommendation_.steps)
+        return check_timesteps("steps", self.steps)
+
+    def _in_scales(self, model: AbstractNCAModel) -> AbstractNCAModel:
+        """Return a model that runs at all scales."""
+        chosen = self.recommendation_
+        if chosen.scales == (1,):
+            return model
+        return CascadeNCA(
+            model,
+            chosen.scales,
+            chosen.steps,
+            single_model=False,
+            training_timesteps=None if _is_auto(self.steps) else model.training_timesteps,
+            inference_timesteps=None if _is_auto(self.steps) else model.inference_timesteps,
+        )
+
     def _model_arguments(self) -> dict[str, Any]:
         """Return the model's arguments that all tasks share."""
-        steps = check_timesteps("steps", self.steps)
+        steps = self._steps()
         return {
             "num_hidden_channels": self.num_hidden_channels,
             "fire_rate": self.fire_rate,
@@ -330,3 +388,23 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+
+def _is_auto(value: Any) -> bool:
+    """Return whether a parameter is left open; others may be arrays, which compare item by item."""
+    return isinstance(value, str) and value == "auto"
+
+
+def check_scales(scales: Any) -> None:
+    """Raise unless scales are sizes of cells in pixels, one at least.
+
+    Raises:
+        TypeError: If they are not a sequence of integers.
+        ValueError: If there are none, or one is below 1.
+    """
+    if not isinstance(scales, Sequence) or isinstance(scales, str | bytes):
+        raise TypeError(f"scales must be 'auto' or sizes of cells, got {scales!r:.80}")
+    if not scales:
+        raise ValueError("scales must hold at least one size of cells, got none")
+    for size in scales:
+        check_int("scales", size, minimum=1)

@@ -1,5 +1,6 @@
 """The estimator that classifies images."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
 from ncalab.estimators.images import ImageShape
 from ncalab.tasks import ClassificationNCAModel
+from ncalab.train import Recipe
+from ncalab.train.recipe import RecipeName
 
 
 class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no types
@@ -33,8 +36,11 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         image_shape: ``(W, H)`` or ``(W, H, C)`` of flat images.
         num_hidden_channels: Number of hidden channels of a cell.
         hidden_size: Number of hidden neurons of the rule.
-        steps: Number of steps of a rollout; or a range (min, max) without max that trainings draw
-            it from, and predictions take the largest of.
+        scales: Sizes of a cell in pixels, from coarse to fine, each with weights of its own; "auto"
+            chooses them for the size of the training images.
+        steps: Number of steps of a rollout, over all scales; or a range (min, max) without max that
+            trainings draw it from, and predictions take the largest of; or "auto" for what goes
+            with the scales.
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         kernel_size: Size of learned filters, odd.
@@ -43,9 +49,12 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         avg_pool_size: Side of the grid that the final state is pooled to, at most a side of the
             image.
         class_weight: Weight of each class in the loss: a dict by class, "balanced", or None for 1.
-        epochs: Number of epochs, at most.
+        epochs: Number of epochs, at most; not with ``max_minutes``.
+        max_minutes: How long to train, instead of ``epochs``.
+        recipe: How to train: "recommended", "documented" for the defaults of
+            :class:`ncalab.train.BasicNCATrainer`, or a :class:`ncalab.train.Recipe`.
         batch_size: Number of images of an optimiser step, and of a batch of predictions.
-        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        learning_rate: Initial learning rate of the recipe's optimiser; None for the recipe's.
         early_stopping: Whether to hold out a part of the data, stop when the accuracy on it no
             longer improves, and keep the best weights.
         validation_fraction: Share to hold out, in (0, 1).
@@ -69,6 +78,8 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
         mean_: What is subtracted from each channel, shape ``(C,)``.
         scale_: What it is divided by, shape ``(C,)``.
+        recommendation_: What was chosen for the images and why, as of
+            :func:`ncalab.tasks.recommended_model`; it is logged, too.
         n_iter_: Number of epochs that the last ``fit`` took.
         loss_curve_: Mean loss of each of them.
         validation_scores_: Accuracy on what was held out after each; None without.
@@ -89,7 +100,8 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         *,
         num_hidden_channels: int = 16,
         hidden_size: int = 64,
-        steps: int | tuple[int, int] = 8,
+        scales: Sequence[int] | Literal["auto"] = "auto",
+        steps: int | tuple[int, int] | Literal["auto"] = "auto",
         fire_rate: float = 0.8,
         num_learned_filters: int = 2,
         kernel_size: int = 3,
@@ -97,8 +109,10 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         avg_pool_size: int = 4,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         epochs: int = 20,
+        max_minutes: float | None = None,
+        recipe: RecipeName | Recipe = "recommended",
         batch_size: int = 32,
-        learning_rate: float = 4e-3,
+        learning_rate: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -113,6 +127,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         self.image_shape = image_shape
         self.num_hidden_channels = num_hidden_channels
         self.hidden_size = hidden_size
+        self.scales = scales
         self.steps = steps
         self.fire_rate = fire_rate
         self.num_learned_filters = num_learned_filters
@@ -121,6 +136,8 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         self.avg_pool_size = avg_pool_size
         self.class_weight = class_weight
         self.epochs = epochs
+        self.max_minutes = max_minutes
+        self.recipe = recipe
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.early_stopping = early_stopping

@@ -12,6 +12,7 @@ import numpy as np
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
 from ncalab.core.json_file import COUNT, OBJECT, TEXT, Rule, check_fields, read_json
 from ncalab.core.saving import atomic_write
+from ncalab.tasks import CascadeNCA
 
 if TYPE_CHECKING:
     from ncalab.estimators.base import NCAEstimator
@@ -148,7 +149,8 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
 def _check_model(path: Path, estimator: "NCAEstimator") -> None:
     """Raise unless the model in the folder is one that the estimator could have fitted."""
     model, channels = estimator.model_, estimator.image_shape_[-1]
-    if not isinstance(model, estimator._model_class) or model.num_image_channels != channels:
+    wrapped = model.wrapped if isinstance(model, CascadeNCA) else model
+    if not isinstance(wrapped, estimator._model_class) or model.num_image_channels != channels:
         raise ValueError(
             f"{path} must describe the {type(model).__name__} of {model.num_image_channels} "
             f"channels beside it, got image_shape {estimator.image_shape_} of a "

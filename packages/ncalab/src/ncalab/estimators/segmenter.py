@@ -1,6 +1,7 @@
 """The estimator that gives every cell of an image a class."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,14 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length
 from torch import Tensor
 
 from ncalab.core import get_compute_device
+from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
 from ncalab.estimators.images import ImageShape, number_of_axes
 from ncalab.tasks import SegmentationNCAModel
+from ncalab.train import Recipe
+from ncalab.train.recipe import RecipeName
 
 
 class NCASegmenter(NCAEstimator):
@@ -35,17 +39,24 @@ class NCASegmenter(NCAEstimator):
         image_shape: ``(W, H)`` or ``(W, H, C)`` of flat images.
         num_hidden_channels: Number of hidden channels of a cell.
         hidden_size: Number of hidden neurons of the rule.
-        steps: Number of steps of a rollout; or a range (min, max) without max that trainings draw
-            it from, and predictions take the largest of. A cell sees one more ring of neighbours
-            with every step.
+        scales: Sizes of a cell in pixels, from coarse to fine, each with weights of its own; "auto"
+            chooses them for the size of the training images.
+        steps: Number of steps of a rollout, over all scales; or a range (min, max) without max that
+            trainings draw it from, and predictions take the largest of; or "auto" for what goes
+            with the scales. A cell sees one more ring of neighbours with every step.
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         kernel_size: Size of learned filters, odd.
         filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
             "circular".
-        epochs: Number of epochs, at most.
+        patch_size: Side of the patches to train on, half of them around a pixel of a class that is
+            not the most common one; None for whole images; "auto" for what suits their size.
+        epochs: Number of epochs, at most; not with ``max_minutes``.
+        max_minutes: How long to train, instead of ``epochs``.
+        recipe: How to train: "recommended", "documented" for the defaults of
+            :class:`ncalab.train.BasicNCATrainer`, or a :class:`ncalab.train.Recipe`.
         batch_size: Number of images of an optimiser step, and of a batch of predictions.
-        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        learning_rate: Initial learning rate of the recipe's optimiser; None for the recipe's.
         early_stopping: Whether to hold out a part of the images, stop when the Dice score on them
             no longer improves, and keep the best weights.
         validation_fraction: Share to hold out, in (0, 1).
@@ -62,13 +73,16 @@ class NCASegmenter(NCAEstimator):
         verbose: Whether to show a progress bar.
 
     Attributes:
-        model_: The fitted :class:`ncalab.tasks.SegmentationNCAModel`. It takes what
+        model_: The fitted :class:`ncalab.tasks.SegmentationNCAModel`, in a
+            :class:`ncalab.tasks.CascadeNCA` if there are several scales. It takes what
             :meth:`as_tensor` returns, and knows of it as ``model_.preparation``.
         classes_: The classes, sorted, shape ``(K,)``.
         n_features_in_: Number of values of an image.
         image_shape_: ``(W, H, C)`` of the training images. Others may have another W and H.
         mean_: What is subtracted from each channel, shape ``(C,)``.
         scale_: What it is divided by, shape ``(C,)``.
+        recommendation_: What was chosen for the images and why, as of
+            :func:`ncalab.tasks.recommended_model`; it is logged, too.
         n_iter_: Number of epochs that the last ``fit`` took.
         loss_curve_: Mean loss of each of them.
         validation_scores_: Dice score on what was held out after each; None without.
@@ -90,14 +104,18 @@ class NCASegmenter(NCAEstimator):
         *,
         num_hidden_channels: int = 16,
         hidden_size: int = 64,
-        steps: int | tuple[int, int] = 16,
+        scales: Sequence[int] | Literal["auto"] = "auto",
+        steps: int | tuple[int, int] | Literal["auto"] = "auto",
         fire_rate: float = 0.8,
         num_learned_filters: int = 2,
         kernel_size: int = 3,
         filter_padding: FilterPadding = "reflect",
+        patch_size: int | Literal["auto"] | None = "auto",
         epochs: int = 50,
+        max_minutes: float | None = None,
+        recipe: RecipeName | Recipe = "recommended",
         batch_size: int = 8,
-        learning_rate: float = 4e-3,
+        learning_rate: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -112,12 +130,16 @@ class NCASegmenter(NCAEstimator):
         self.image_shape = image_shape
         self.num_hidden_channels = num_hidden_channels
         self.hidden_size = hidden_size
+        self.scales = scales
         self.steps = steps
         self.fire_rate = fire_rate
         self.num_learned_filters = num_learned_filters
         self.kernel_size = kernel_size
         self.filter_padding = filter_padding
+        self.patch_size = patch_size
         self.epochs = epochs
+        self.max_minutes = max_minutes
+        self.recipe = recipe
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.early_stopping = early_stopping
@@ -136,6 +158,14 @@ class NCASegmenter(NCAEstimator):
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels.reshape(-1))
         return _as_masks(labels, images.shape[:3])
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not (self.patch_size is None or self.patch_size == "auto"):
+            check_int("patch_size", self.patch_size, minimum=1)
+
+    def _patch_size(self) -> int | None:
+        return self.recommendation_.patch_size if self.patch_size == "auto" else self.patch_size
 
     def _make_model(
         self,

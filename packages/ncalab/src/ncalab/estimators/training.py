@@ -2,18 +2,18 @@
 
 import inspect
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncalab.core import AbstractNCAModel
-from ncalab.train import BasicNCATrainer, EarlyStopping
+from ncalab.tasks import RandomPatches
+from ncalab.train import BasicNCATrainer, EarlyStopping, Recipe, TrainingHistory
+from ncalab.train.recipe import RecipeName
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,21 @@ class Training:
     """How to train.
 
     Attributes:
-        epochs: Number of epochs, at most.
+        epochs: Number of epochs, at most, unless there are minutes.
+        minutes: Minutes to train; None for epochs.
+        recipe: Recipe of the trainer.
         batch_size: Images per optimiser step, at most.
-        learning_rate: Initial learning rate of Adam; it falls to 0 along half a cosine.
+        learning_rate: Initial learning rate; None for that of the recipe.
         validation_fraction: Share of the images to stop early on; None to train to the end.
         patience: Number of epochs without improvement after which to stop.
         progress: Whether to show a progress bar.
     """
 
     epochs: int
+    minutes: float | None
+    recipe: RecipeName | Recipe
     batch_size: int
-    learning_rate: float
+    learning_rate: float | None
     validation_fraction: float | None
     patience: int
     progress: bool
@@ -71,6 +75,7 @@ def train(
     training: Training,
     *,
     strata: NDArray[Any] | None,
+    patch_size: int | None = None,
 ) -> Trained:
     """Train a model; what is random is drawn from the default generators.
 
@@ -80,37 +85,49 @@ def train(
         labels: As the model's loss takes them, N of them.
         training: How.
         strata: What a validation split keeps the proportions of, N labels; None for nothing.
+        patch_size: Side of the patches to train on, of labels ``(N, W, H)``; None for whole images.
 
     Returns:
         The model with its last weights; with a validation, a copy with the best ones.
     """
+    rate: dict[str, Any] = {} if training.learning_rate is None else {"lr": training.learning_rate}
     trainer = BasicNCATrainer(
         model,
         None,
-        gradient_clipping=True,
-        lr=training.learning_rate,
-        batch_repeat=1,
         max_epochs=training.epochs,
-        lr_scheduler=partial(CosineAnnealingLR, T_max=training.epochs),
+        max_minutes=training.minutes,
+        recipe=training.recipe,
         progress=training.progress,
+        **rate,
     )
     size = training.batch_size
     if training.validation_fraction is None:
-        history = trainer.train(_loader(images, labels, size, shuffle=True))
-        return Trained(model, history.loss, None)
+        history = trainer.train(_training_loader(images, labels, size, patch_size))
+        return Trained(_averaged(model, history), history.loss, None)
     kept, held = _split(len(images), training.validation_fraction, strata)
     history = trainer.train(
-        _loader(images[kept], labels[kept], size, shuffle=True),
-        _loader(images[held], labels[held], size, shuffle=False),
+        _training_loader(images[kept], labels[kept], size, patch_size),
+        DataLoader(TensorDataset(images[held], labels[held]), min(size, len(held))),
         earlystopping=EarlyStopping(training.patience),
     )
     scores = history.metric_curves[str(model.validation_metric)]
     return Trained(history.best_model or model, history.loss, scores)
 
 
-def _loader(images: Tensor, labels: Tensor, size: int, *, shuffle: bool) -> DataLoader[Any]:
-    data = TensorDataset(images, labels)
-    return DataLoader(data, batch_size=min(size, len(images)), shuffle=shuffle)
+def _averaged(model: AbstractNCAModel, history: TrainingHistory) -> AbstractNCAModel:
+    """Give a model the averaged weights of its training, if there are any."""
+    if history.average_weights is not None:
+        model.load_state_dict(history.average_weights)
+    return model
+
+
+def _training_loader(
+    images: Tensor, labels: Tensor, size: int, patch_size: int | None
+) -> DataLoader[Any]:
+    data: Any = TensorDataset(images, labels)
+    if patch_size is not None:
+        data = RandomPatches(images, labels, patch_size)
+    return DataLoader(data, batch_size=min(size, len(data)), shuffle=True)
 
 
 def _split(

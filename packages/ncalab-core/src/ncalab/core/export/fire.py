@@ -1,6 +1,8 @@
 """The fire masks of a seed that is known only when an exported model runs."""
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -77,16 +79,17 @@ class TracedClock(FireClock):
     seed_input: Tensor | None = None
     batch: int = 1
 
-    def mask(self, step: Any, width: int, height: int) -> Tensor:
-        """Return the fire mask of ``step``, shape ``(B, 1, width, height)``, bool.
+    def mask(self, step: Any, width: int, *others: int) -> Tensor:
+        """Return the fire mask of ``step``, shape ``(B, 1, width, *others)``, bool.
 
-        Where every cell fires, or none, it is the same for all: shape ``(1, 1, 1, 1)``.
+        Where every cell fires, or none, it is the same for all: shape ``(1, 1, 1, ...)``.
         """
         threshold = fire_threshold(self.fire_rate)
         if self.seed_input is None:
-            return torch.full((1, 1, 1, 1), threshold > 0, device=self.device)
+            return torch.full((1,) * (3 + len(others)), threshold > 0, device=self.device)
         low, high = traced_keys(self.seed_input, step, self.batch)
-        cells = torch.arange(width * height, dtype=torch.int64, device=self.device)
+        count = reduce(operator.mul, others, width)
+        cells = torch.arange(count, dtype=torch.int64, device=self.device)
         # The first 24 of 32 bits decide.
         fires = traced_hash(cells, low, high) < (threshold << 8)
-        return fires.view(-1, 1, width, height)
+        return fires.view(-1, 1, width, *others)

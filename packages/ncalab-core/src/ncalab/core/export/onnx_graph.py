@@ -7,7 +7,7 @@ import numpy as np
 
 from ncalab.core.extras import require
 
-AXES = {0: "batch", 2: "width", 3: "height"}
+AXES = {0: "batch", 2: "width", 3: "height", 4: "depth"}
 
 
 def tidy(model: Any) -> None:
@@ -33,7 +33,8 @@ def name_axes(graph: Any) -> None:
     """
     ir = require("onnx_ir", "onnx")
     image = next(value for value in graph.inputs if value.name == "image")
-    known = {str(image.shape[axis]): name for axis, name in AXES.items()}
+    axes = {axis: name for axis, name in AXES.items() if axis < len(image.shape)}
+    known = {str(image.shape[axis]): name for axis, name in axes.items()}
     symbol = re.compile("|".join(rf"\b{re.escape(old)}\b" for old in known))
     bodies = [v for n in graph.all_nodes() for a in n.attributes.values() for v in _inputs(a)]
     outside = [*graph.inputs, *graph.outputs, *bodies]

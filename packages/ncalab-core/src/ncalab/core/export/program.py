@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 
 from ncalab.core.checks import check_choice, check_flag, check_fraction, check_int
 from ncalab.core.export.rollout import ExportedRollout
-from ncalab.core.export.steps import BATCH, HEIGHT, WIDTH
+from ncalab.core.export.steps import BATCH, GRID
 from ncalab.core.model import AbstractNCAModel
 
 # The first that was seen to record loops over grids of any size.
@@ -124,7 +124,7 @@ def example_inputs(rollout: ExportedRollout, start: Start) -> dict[str, torch.Te
     """Return inputs of the shapes that a program takes."""
     model = rollout.model
     channels = model.num_image_channels if start == "image" else model.num_channels
-    image = torch.zeros(BATCH, channels, WIDTH, HEIGHT)
+    image = torch.zeros(BATCH, channels, *GRID[: model.spatial_dims])
     inputs = {"image": image.to(model.device, model.dtype)}
     if rollout.counts is None:
         inputs["steps"] = torch.tensor(len(rollout.steps), device=model.device)

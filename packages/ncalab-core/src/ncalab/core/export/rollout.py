@@ -10,7 +10,13 @@ from torch.export import ExportedProgram
 
 from ncalab.core.export.steps import RecordedStep, Step, record
 from ncalab.core.model import AbstractNCAModel
+from ncalab.core.runner import ExportPlan
 from ncalab.core.tracing import tracing
+
+
+def export_plan(model: AbstractNCAModel) -> ExportPlan:
+    """Return in which order a model takes its steps, and what happens between them."""
+    return ExportPlan([model]) if model.runner is None else model.runner.export_plan()
 
 
 class ExportedRollout(nn.Module):
@@ -31,7 +37,7 @@ class ExportedRollout(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.plan = model._export_plan()
+        self.plan = export_plan(model)
         rates = [m.fire_rate if fire_rate is None else fire_rate for m in self.plan.models]
         self.is_random = any(0 < rate < 1 for rate in rates)
         # Modules, so that their weights are found; typed as what they are beside.
@@ -71,9 +77,9 @@ class ExportedRollout(nn.Module):
             "logits", "state" and what the model's ``export_outputs`` adds.
         """
         with tracing():
-            x = self.model._first_state(image, None)
+            x = self.model.start_state(image)
             state = self.plan.leave(self._run(x, steps, seed), x)
-            prediction = self.model._read_out(state, sum(self.counts or [0]))
+            prediction = self.model.read_out(state, sum(self.counts or [0]))
             prediction = self.model.post_prediction(prediction)
             outputs = {"logits": prediction.logits, "state": prediction.output_image}
             return {**outputs, **self.model.export_outputs(prediction)}

@@ -19,12 +19,12 @@ from ncalab.core.export.fire import TracedClock
 from ncalab.core.tracing import tracing
 
 # Sizes of the example that is recorded: no two alike, and none that a scale divides.
-BATCH, WIDTH, HEIGHT = 3, 37, 41
+BATCH, GRID = 3, (37, 41, 29)
 
 
-def open_sizes() -> dict[int, Any]:
-    """Say that batch, width and height of a tensor are open."""
-    return {0: Dim.DYNAMIC(min=1), 2: Dim.DYNAMIC(min=1), 3: Dim.DYNAMIC(min=1)}
+def open_sizes(axes: int) -> dict[int, Any]:
+    """Say that batch and grid of a tensor of so many axes are open; of a number, nothing is."""
+    return {axis: Dim.DYNAMIC(min=1) for axis in range(axes) if axis != 1}
 
 
 @contextmanager
@@ -44,12 +44,12 @@ def quietly() -> Iterator[None]:
 
 
 def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -> ExportedProgram:
-    """Record a module, for any batch, width and height of the inputs that are grids.
+    """Record a module, for any batch and any size of the inputs that are grids.
 
     Args:
         module: Module to record.
         inputs: Examples of its arguments.
-        smallest: Width and height from which on all sizes must take the same way through it.
+        smallest: Size along each axis from which on all sizes must take the same way through it.
 
     Returns:
         Program without conditions on sizes.
@@ -57,7 +57,7 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
     Raises:
         ValueError: If what it does depends on values in a way that cannot be recorded.
     """
-    shapes = {name: open_sizes() if x.ndim == 4 else {} for name, x in inputs.items()}
+    shapes = {name: open_sizes(x.ndim) for name, x in inputs.items()}
     # Oblivious to sizes: a grid of one cell is no special case.
     settings: Any = torch.fx.experimental._config
     oblivious = settings.patch(backed_size_oblivious=True)
@@ -70,7 +70,7 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
             "for on values, the size of the grid or the number of the step (for the latter, give "
             f"steps and unroll=True), got: {error}"
         ) from error
-    _drop_conditions(program, smallest)
+    _drop_conditions(program, smallest, max(x.ndim for x in inputs.values()) - 2)
     for part in program.graph_module.modules():
         if isinstance(part, torch.fx.GraphModule):
             _spell_out_sums(part)
@@ -79,7 +79,7 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
     return program
 
 
-def _drop_conditions(program: ExportedProgram, smallest: int) -> None:
+def _drop_conditions(program: ExportedProgram, smallest: int, spatial_dims: int) -> None:
     """Remove what torch asks of sizes, after a check that it does so for the smallest ones only.
 
     It notes each question that it asked itself, such as whether memory is contiguous, which has
@@ -90,9 +90,8 @@ def _drop_conditions(program: ExportedProgram, smallest: int) -> None:
     """
     sizes = [smallest, smallest + 1, 2 * smallest + 3, 37 * smallest, 1024 * smallest]
     for condition in program._guards_code:
-        for width, height in [*itertools.product(sizes, sizes)]:
-            names = ("image", "x")
-            grids = {name: torch.empty(2, 1, width, height, device="meta") for name in names}
+        for grid in itertools.product(sizes, repeat=spatial_dims):
+            grids = {name: torch.empty(2, 1, *grid, device="meta") for name in ("image", "x")}
             # Written by torch, in terms of L['image'].size() alone.
             if "size()" in condition and not eval(condition, {"L": grids}):
                 raise ValueError(
@@ -159,7 +158,7 @@ class RecordedStep(nn.Module):
     def __init__(self, step: Step, *, is_random: bool) -> None:
         super().__init__()
         model = step.model
-        size = (BATCH, model.num_channels, WIDTH, HEIGHT)
+        size = (BATCH, model.num_channels, *GRID[: model.spatial_dims])
         number = torch.zeros((), dtype=torch.int64, device=model.device)
         inputs = {"x": torch.zeros(size, device=model.device, dtype=model.dtype), "step": number}
         if is_random:

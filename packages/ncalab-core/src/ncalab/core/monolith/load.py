@@ -161,7 +161,7 @@ def _convert(
         state[_FILTERS] = saved
         converted.append(f"{_FILTERS}: {len(saved)} learned filters, in one tensor now")
     elif model.num_learned_filters > 0:
-        own = model.perception.filters.detach().clone()
+        own = model.perception.get_parameter("filters").detach().clone()
         state[_FILTERS] = own if filters is None else filters
         origin = "those that the model had" if filters is None else "those given as filters="
         given.append(f"{_FILTERS}: {origin}")

@@ -21,7 +21,7 @@ from ncalab.core.checks import (
 )
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
-from ncalab.core.options import Checkpoint, Engine, OnStep, StageOptions
+from ncalab.core.options import Checkpoint, Engine, OnStep, RolloutOptions, total_steps
 from ncalab.core.rollout.choice import run, why_not_fused
 from ncalab.core.rollout.cpu.threads import ThreadUse, one_thread_for_operations
 from ncalab.core.rollout.cuda.graph import clear_cuda_graphs, without_cuda_graphs
@@ -31,7 +31,7 @@ __all__ = [
     "Checkpoint",
     "Engine",
     "OnStep",
-    "StageOptions",
+    "RolloutOptions",
     "ThreadUse",
     "clear_cuda_graphs",
     "one_thread_for_operations",
@@ -46,7 +46,7 @@ __all__ = [
 def rollout(
     model: Automaton,
     x: Tensor,
-    steps: int,
+    steps: int | list[int],
     *,
     start: int = 0,
     seed: int | None = None,
@@ -62,7 +62,8 @@ def rollout(
     Args:
         model: Model whose rule all cells follow.
         x: States, shape ``(B, C, W, H)``, with all channels of the model; not changed.
-        steps: Number of steps, at least 1.
+        steps: Number of steps, at least 1; of a cascade in all, or a list with the number at each
+            scale.
         start: Number of steps that were taken before.
         seed: Decides which cells fire, in ``[0, 2**63)``. Drawn from torch's default CPU
             generator if None.
@@ -80,32 +81,34 @@ def rollout(
         States after the last step, shape ``(B, C, W, H)``; differentiable.
 
     Raises:
-        TypeError: If ``x`` is no floating-point tensor or ``steps`` no integer, or another
+        TypeError: If ``x`` is not a floating-point tensor or ``steps`` not an integer, or another
             argument is of another type.
         ValueError: If ``x`` is no state of the model, ``steps`` is below 1, or ``samples``, the
             seed, the engine or ``checkpoint`` is not as described.
     """
     check_model("model", model)
-    check_state("x", x, model.num_channels)
-    check_int("steps", steps, minimum=1)
+    check_state("x", x, model.num_channels, model.spatial_dims)
+    if model.runner is None:
+        check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))
     samples = check_samples(samples, x.shape[0])
     seed = draw_seed() if seed is None else check_seed(seed)
     if on_step is not None:
         check_function("on_step", on_step)
-    segment = segment_length(checkpoint, steps)
-    options = StageOptions(
-        start=start,
-        seed=seed,
-        samples=samples,
-        engine=engine,
-        on_step=on_step,
-        checkpoint=checkpoint,
-    )
-    if (chained := model._run_stages(x, steps, options)) is not None:
-        return chained
-    clock = FireClock(seed, model.fire_rate, samples, start, steps, x.device)
+    if model.runner is not None:
+        options = RolloutOptions(
+            start=start,
+            seed=seed,
+            samples=samples,
+            engine=engine,
+            on_step=on_step,
+            checkpoint=checkpoint,
+        )
+        return model.runner.run(x, steps, options)
+    count = total_steps(steps)
+    segment = segment_length(checkpoint, count)
+    clock = FireClock(seed, model.fire_rate, samples, start, count, x.device)
     return run(model, x, clock, engine, on_step, segment)
 
 

@@ -1,5 +1,6 @@
 """Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.options import Engine, OnStep
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
-from ncalab.core.rollout.cpu.operations import stepper
+from ncalab.core.rollout.cpu.operations import engine as operations
 from ncalab.core.rollout.cpu.threads import note_operations
 from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.core.rollout.standard import why_not_standard, why_unknown_step
@@ -47,8 +48,9 @@ def run(
     reason = why_not_fused(model, x, on_step)
     if model.use_alive_mask and len(clock.stretches) > 1:
         reason = reason or "the alive mask ends at the border that the columns go around"
-    # The kernels count cells on from the first one.
-    counted = clock.without_columns(x.shape[3]) if x.is_cuda else clock
+    # The kernels, and lines of a grid of one axis, count cells on from the first one.
+    counts_on = x.is_cuda or x.ndim == 3
+    counted = clock.without_columns(math.prod(x.shape[3:])) if counts_on else clock
     if counted is None:
         reason = reason or "the columns go around the border of the grid"
     if counted is not None and reason is None:
@@ -65,7 +67,7 @@ def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
         return cuda.run
     if compiled.why_not_compiled(model, x):
         note_operations()
-        return stepper.run
+        return operations.run
     return compiled.run
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_state
+from ncalab.core.checks import AXIS_NAMES, check_state
 
 StateArray = Tensor | np.memmap
 
@@ -74,18 +74,19 @@ def grid_of(states: StateArray, sample: int) -> Grid:
     return FileGrid(states, sample)
 
 
-def check_states(name: str, x: Any, channels: int) -> None:
+def check_states(name: str, x: Any, channels: int, spatial_dims: int) -> None:
     """Raise unless ``x`` is a tensor, or a whole memory-mapped file, of states.
 
     Raises:
         TypeError: If it is neither, or not floating point.
-        ValueError: If its shape is not ``(B, channels, W, H)``, or it is a view of a file.
+        ValueError: If its shape is not ``(B, channels, *grid)``, or it is a view of a file.
     """
     if not isinstance(x, np.memmap):
-        check_state(name, x, channels)
+        check_state(name, x, channels, spatial_dims)
         return
-    if x.ndim != 4 or 0 in x.shape or x.shape[1] != channels:
-        raise ValueError(f"{name} must have shape (B, {channels}, W, H), got {x.shape}")
+    if x.ndim != 2 + spatial_dims or 0 in x.shape or x.shape[1] != channels:
+        axes = ", ".join(("B", str(channels), *AXIS_NAMES[:spatial_dims]))
+        raise ValueError(f"{name} must have shape ({axes}), got {x.shape}")
     if x.dtype not in (np.float16, np.float32, np.float64):
         raise TypeError(f"{name} must be floating point, got {x.dtype}")
     if not isinstance(x.base, mmap.mmap) or not x.flags.c_contiguous:
@@ -107,6 +108,6 @@ def check_out(out: Any, x: StateArray) -> None:
         want, got = (f"{tuple(a.shape)}, {a.dtype}" for a in (x, out))
         raise ValueError(f"out must have the shape and dtype of x ({want}), got {got}")
     if isinstance(out, np.memmap):
-        check_states("out", out, x.shape[1])
+        check_states("out", out, x.shape[1], x.ndim - 2)
         if out.mode not in ("r+", "w+"):
             raise ValueError(f"out must be mapped with mode r+ or w+, got {out.mode}")

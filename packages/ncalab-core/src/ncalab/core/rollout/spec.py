@@ -51,12 +51,18 @@ class RolloutSpec:
 
 def parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return filters, first layer's weight and bias, and last layer's weight times ``dt``."""
+    filters: Any = model.perception.filters
+    return filters, *rule_parameters_of(model)
+
+
+def rule_parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor]:
+    """Return first layer's weight and bias, and last layer's weight times ``dt``."""
     # Not get_parameter: torch.func.functional_call puts tensors in the place of parameters.
     part = model.rule.get_submodule
     first, last = part("network.0"), part("network.2")
-    found: Any = (model.perception.filters, first.weight, first.bias, last.weight)
-    filters, weight, bias, out = found
-    return filters, weight, bias, out if model.dt == 1 else model.dt * out
+    found: Any = (first.weight, first.bias, last.weight)
+    weight, bias, out = found
+    return weight, bias, out if model.dt == 1 else model.dt * out
 
 
 @dataclass(frozen=True)

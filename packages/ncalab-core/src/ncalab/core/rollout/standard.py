@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from ncalab.core.automaton import Automaton
-from ncalab.core.perception import BasicNCAPerception
+from ncalab.core.perception import (
+    AbstractNCAPerception,
+    BasicNCAPerception,
+    View,
+    ViewsNCAPerception,
+)
 from ncalab.core.rule import MLPNCARule, why_not_pointwise
 from ncalab.core.rule.cell_layers import is_matrix
 
@@ -37,6 +42,7 @@ ELEMENTWISE = (
 # What a subclass may override, or an instance or a test replace, to change the dynamics.
 _STEP_METHODS = (
     "_update",
+    "_apply_rule",
     "_forward_step",
     "_post_forward_step",
     "_alive",
@@ -64,7 +70,7 @@ def why_not_standard(
 
 def why_not_standard_parts(model: Automaton) -> str | None:
     """Say which part of a model's step is not the standard one; None if all of them are."""
-    return _why_other_parts(model, why_not_perceptron(model.rule))
+    return _why_other_parts(model, _other_filters(model) or why_not_perceptron(model.rule))
 
 
 def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
@@ -75,6 +81,14 @@ def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
         x: States, shape ``(B, C, W, H)``.
     """
     return _why_other_parts(model) or _other_mode(model, x, None)
+
+
+def reach_of(model: Automaton) -> int | None:
+    """Return how many cells away a step reads, in every direction; None if that is not known."""
+    if why_reach_unknown(model) is not None:
+        return None
+    # The second alive mask looks at the updates of the cells next to a cell.
+    return model.perception.radius + int(model.use_alive_mask)
 
 
 def why_reach_unknown(model: Automaton) -> str | None:
@@ -89,6 +103,8 @@ def _why_other_parts(model: Automaton, of_rule: str | None = None) -> str | None
 
 
 def _overridden(model: Automaton) -> str | None:
+    if model.runner is not None:
+        return f"{type(model).__name__} runs several automata"
     for name in _STEP_METHODS:
         if getattr(type(model), name) is not getattr(Automaton, name):
             return f"{type(model).__name__} overrides {name}"
@@ -114,11 +130,21 @@ def _is_known(thing: Any) -> bool:
 
 
 def _other_perception(model: Automaton) -> str | None:
+    perception = model.perception
+    if type(perception) not in (BasicNCAPerception, ViewsNCAPerception):
+        return f"the perception is a {type(perception).__name__}"
+    if perception.nca is not model:
+        return "the perception is that of another model"
+    for view in perception.modules():
+        if isinstance(view, View) and type(view).forward is not View.forward:
+            return f"{type(view).__name__} overrides forward"
+    return None
+
+
+def _other_filters(model: Automaton) -> str | None:
     if type(model.perception) is not BasicNCAPerception:
         return f"the perception is a {type(model.perception).__name__}"
-    if model.perception.nca is not model:
-        return "the perception is that of another model"
-    return None
+    return None if model.spatial_dims == 2 else f"the grid has {model.spatial_dims} axes"
 
 
 def why_not_perceptron(rule: nn.Module) -> str | None:
@@ -141,7 +167,7 @@ def why_not_perceptron(rule: nn.Module) -> str | None:
 def _hooked(model: Automaton) -> str | None:
     if torch.nn.modules.module._has_any_global_hook():
         return "there is a hook for all modules"
-    for part in (model.perception, *model.rule.modules()):
+    for part in (*model.perception.modules(), *model.rule.modules()):
         hooks = (part._forward_hooks, part._forward_pre_hooks)
         if any(hooks) or part._backward_hooks or part._backward_pre_hooks:
             return f"{type(part).__name__} has a hook"
@@ -157,12 +183,13 @@ def _replaced(part: nn.Module) -> str | None:
             return name
     if not _is_known(type(part)):
         return None  # a class of the user's own is called, whatever it does
-    methods = _PERCEPTION_METHODS if isinstance(part, BasicNCAPerception) else ("forward",)
+    methods = _PERCEPTION_METHODS if isinstance(part, AbstractNCAPerception) else ("forward",)
     return next((name for name in methods if not _is_original(type(part), name)), None)
 
 
 def _other_mode(model: Automaton, x: Tensor, autocast_to: torch.dtype | None) -> str | None:
-    parameters = [model.perception.filters, *model.rule.parameters()]
+    filters = [bank.filters for bank in model.perception.filter_banks() or []]
+    parameters = [*filters, *model.perception.parameters(), *model.rule.parameters()]
     if any(p.dtype != x.dtype or p.device != x.device for p in parameters):
         return "states and parameters differ in dtype or device"
     kind = x.device.type

@@ -23,7 +23,7 @@ from ncalab.core.options import Engine
 from ncalab.core.progress import progress_bar
 from ncalab.core.rollout.choice import run
 from ncalab.core.rollout.grid_store import Grid, StateArray, check_out, check_states, grid_of
-from ncalab.core.rollout.standard import why_reach_unknown
+from ncalab.core.rollout.standard import reach_of, why_reach_unknown
 
 # Working memory of a band, in bytes, and how many copies of its states a rollout holds.
 WORKING_MEMORY = 512 * 2**20
@@ -52,23 +52,18 @@ class Tiling(NamedTuple):
         cls, model: Automaton, shape: Sequence[int], tile: int | None, reach: int | None
     ) -> "Tiling":
         """Choose, unless given, how wide bands are and how many steps they take at once."""
-        _, channels, width, height = shape
+        _, channels, width, *others = shape
         if reach is None:
-            reach = _reach_of(model)
+            reach = reach_of(model)
+        if reach is None:
+            raise ValueError(f"reach must be given for this model: {why_reach_unknown(model)}")
         check_int("reach", reach, minimum=0)
         if tile is None:
-            column = channels * height * model.dtype.itemsize
+            column = channels * math.prod(others) * model.dtype.itemsize
             tile = max(int(WORKING_MEMORY / (COPIES * (1 + OVERLAP) * column)), 1)
         tile = min(max(check_int("tile", tile, minimum=1), reach), width)
         steps = int(tile * OVERLAP / (2 * reach)) if reach else sys.maxsize
         return cls(tile, max(steps, 1), reach)
-
-
-def _reach_of(model: Automaton) -> int:
-    if reason := why_reach_unknown(model):
-        raise ValueError(f"reach must be given for this model: {reason}")
-    # The second alive mask looks at the updates of the cells next to a cell.
-    return model.perception.radius + int(model.use_alive_mask)
 
 
 @outside_of_graphs
@@ -116,7 +111,7 @@ def tiled_rollout(
         ValueError: If a value is not as described, or ``reach`` is not known.
     """
     check_model("model", model)
-    check_states("x", x, model.num_channels)
+    check_states("x", x, model.num_channels, model.spatial_dims)
     check_int("steps", steps, minimum=1)
     check_int("start", start, minimum=0)
     check_choice("engine", engine, get_args(Engine))

@@ -33,30 +33,47 @@ def why_not_pointwise(rule: nn.Module, dtype: torch.dtype = torch.float32) -> st
     name = type(rule).__name__
     if not isinstance(rule, AbstractNCARule) or not rule.pointwise:
         return f"the rule is a {name}, which does not declare pointwise = True"
-    known = _tested.setdefault(rule, {})
-    key = (rule.training, dtype)
+    fault = find_fault(rule, rule.input_size, rule.output_size, dtype, part=rule)
+    return None if fault is None else f"the rule is a {name}, {fault}"
+
+
+def find_fault(
+    function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype, *, part: nn.Module
+) -> str | None:
+    """Say why a function of cells does not treat each cell by itself; None if it does.
+
+    Args:
+        function: Maps ``(B, inputs, W, H)`` to ``(B, outputs, W, H)``.
+        inputs: Numbers that it gets for every cell.
+        outputs: Numbers that it gives.
+        dtype: Floating-point type of its parameters.
+        part: What it is a function of; what is found is kept as long as that lives.
+    """
+    known = _tested.setdefault(part, {})
+    key = (function.training, dtype)
     if key not in known:
-        fault = _find_fault(rule, dtype)
-        known[key] = None if fault is None else f"the rule is a {name}, {fault}"
+        known[key] = _test(function, inputs, outputs, dtype)
     found: str | None = known[key]
     return found
 
 
-def _find_fault(rule: AbstractNCARule, dtype: torch.dtype) -> str | None:
+def _test(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype) -> str | None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, rule.input_size, *GRID, generator=generator, dtype=dtype).to(rule.device)
-    awake = {name: _awake(value, generator) for name, value in rule.named_parameters()}
-    before = dict(rule.named_buffers())
+    tensors = [*function.parameters(), *function.buffers()]
+    device = tensors[0].device if tensors else None
+    x = torch.randn(1, inputs, *GRID, generator=generator, dtype=dtype).to(device)
+    awake = {name: _awake(value, generator) for name, value in function.named_parameters()}
+    before = dict(function.named_buffers())
     buffers = {name: value.clone() for name, value in before.items()}
 
     def call(x: Tensor) -> Tensor:
-        updates: Tensor = functional_call(rule, {**awake, **buffers}, (x,))
+        updates: Tensor = functional_call(function, {**awake, **buffers}, (x,))
         return updates
 
     with _random_state_kept():
         with torch.enable_grad():
             whole = call(x)
-        if whole.shape != (1, rule.output_size, *GRID):
+        if whole.shape != (1, outputs, *GRID):
             return f"whose updates of a grid have the shape {tuple(whole.shape)}"
         if whole.requires_grad:
             return "whose updates depend on trained tensors that are not its parameters"

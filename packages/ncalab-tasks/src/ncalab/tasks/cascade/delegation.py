@@ -1,6 +1,5 @@
-"""How a model comes to stand for another one."""
+"""What a model that wraps another one leaves to that one."""
 
-from types import MethodType
 from typing import Any
 
 import torch
@@ -8,40 +7,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ncalab.core import AbstractNCAModel, Prediction, Preparation
+from ncalab.tasks.cascade.front import at_all_scales
 
 # Read at the full size, by the wrapped model alone.
 _READ_OUT = frozenset({"head", "metrics"})
-
-
-class Guise:
-    """A model that wraps another one, in the guise of that one.
-
-    It is the ``self`` of methods that only the wrapped class defines, such as ``classify`` or
-    ``grow``: what they call is the wrapping model's, so that they predict with it, while
-    ``super()`` and ``isinstance`` take it for an instance of the wrapped class.
-
-    Args:
-        model: The wrapping model, which attributes are read from and written to.
-    """
-
-    _model: "Delegation"
-
-    def __init__(self, model: "Delegation") -> None:
-        object.__setattr__(self, "_model", model)
-
-    @property  # type: ignore[misc]  # what super() asks for, as for any proxy
-    def __class__(self) -> type[nn.Module]:  # type: ignore[override]
-        return type(self._model.wrapped)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._model, name, value)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the wrapping model."""
-        return self._model(*args, **kwargs)
 
 
 class Delegation(nn.Module):
@@ -90,15 +59,16 @@ class Delegation(nn.Module):
             # A half-made model (while it is copied or unpickled) has nothing to ask.
             if name.startswith("__") or not self._is_complete():
                 raise
-        value = getattr(self.wrapped, name)
-        if isinstance(value, MethodType) and value.__self__ is self.wrapped:
-            return MethodType(value.__func__, Guise(self))
-        return value
+        return getattr(at_all_scales(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not self._is_complete() or self._is_own(name) or not hasattr(self.wrapped, name):
             super().__setattr__(name, value)
             return
+        self._set_on_models(name, value)
+
+    def _set_on_models(self, name: str, value: Any) -> None:
+        """Set an attribute of the wrapped model at all scales; what is read out, at the last."""
         for model in [self.wrapped] if name in _READ_OUT else self._all_models():
             setattr(model, name, value)
 
@@ -165,9 +135,14 @@ class Delegation(nn.Module):
             ValueError: If the loader is empty.
         """
         # Its loop, whatever it does, must predict with this model.
-        validate: Any = MethodType(type(self.wrapped).validate, Guise(self))
-        measured: tuple[dict[str, float], list[Prediction]] = validate(dataloader, steps, **options)
+        measured: tuple[dict[str, float], list[Prediction]]
+        measured = at_all_scales(self).validate(dataloader, steps, **options)
         return measured
+
+    @property
+    def time_scale(self) -> int:
+        """Number of steps T of the temporal encoding: the wrapped model's."""
+        return self.wrapped.time_scale
 
     def _alive(self, x: Tensor) -> Tensor:
         return self.wrapped._alive(x)
@@ -178,7 +153,8 @@ class Delegation(nn.Module):
     def _post_forward_step(self, x: Tensor) -> Tensor:
         return self.wrapped._post_forward_step(x)
 
-    def _read_out(self, state: Tensor, steps: int) -> Prediction:
-        prediction = self.wrapped._read_out(state, steps)
+    def read_out(self, state: Tensor, step: int) -> Prediction:
+        """Read a prediction out of states as the wrapped model does."""
+        prediction = self.wrapped.read_out(state, step)
         prediction.model = self  # type: ignore[assignment]  # it is one by its other base class
         return prediction

@@ -7,20 +7,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.checks import check_flag, check_int, check_state, check_timesteps
-from ncalab.core.evaluation import evaluating
-from ncalab.core.export_plan import ExportPlan
-from ncalab.core.fire import draw_seed
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.checks import check_flag, check_int, check_positive_integers, check_timesteps
+from ncalab.core.multiscale import MultiScale
+from ncalab.core.options import Checkpoint, Engine, Steps, total_steps
 from ncalab.core.preparation import PREPARATION_KEY
-from ncalab.core.rollout import Checkpoint, Engine, OnStep, StageOptions
+from ncalab.core.rollout import rollout
 from ncalab.tasks.cascade.delegation import Delegation
-from ncalab.tasks.cascade.export import cascade_plan
-from ncalab.tasks.cascade.grids import share_steps
-from ncalab.tasks.cascade.stages import Stage, Tile, run_stages
-
-Steps = int | tuple[int, int] | list[int] | None
-"""Steps of a cascade: in all, a range of that, per scale, or those it was made with."""
 
 # How far the number of steps of a training rollout may be off, to both sides.
 _JITTER = 0.2
@@ -87,8 +80,8 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             raise TypeError(
                 f"wrapped must be an AbstractNCAModel and no cascade, got {type(wrapped).__name__}"
             )
-        self.scales = _positive_integers("scales", scales)
-        self.steps = _positive_integers("steps", steps)
+        self.scales = check_positive_integers("scales", scales)
+        self.steps = check_positive_integers("steps", steps)
         if len(self.steps) != len(self.scales):
             raise ValueError(
                 f"steps must hold one number for each of the scales {self.scales}, got {self.steps}"
@@ -149,42 +142,10 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
 
     # How it is run
 
-    def _plan(self, steps: Steps, generator: torch.Generator | None = None) -> list[int]:
-        """Return the number of steps at each scale."""
-        if isinstance(steps, list):
-            plan = _positive_integers("steps", steps)
-            if len(plan) != len(self.scales):
-                raise ValueError(
-                    f"steps must hold one number for each of the scales {self.scales}, got {steps}"
-                )
-            return plan
-        if steps is None:
-            steps = self.training_timesteps if self.training else self.inference_timesteps
-        return share_steps(interpret_range_parameter(steps, generator=generator), self.steps)
-
-    def _run_stages(self, x: Tensor, steps: int, options: StageOptions) -> Tensor:
-        if options["start"] != 0:
-            raise ValueError(f"start must be 0 for a cascade, got {options['start']}")
-        return self._run(x, self._plan(steps), options)[0]
-
-    def _run(
-        self, x: Tensor, plan: list[int], options: StageOptions, tile: Tile = None
-    ) -> tuple[Tensor, int]:
-        """Run the steps of a plan; return the states at full size and the steps taken."""
-        stages = [Stage(*stage) for stage in zip(self.models, self.scales, plan, strict=True)]
-        return run_stages(x, stages, self._num_fixed_channels, options, tile)
-
     @property
-    def _num_fixed_channels(self) -> int:
-        return self.num_image_channels if self.immutable_image_channels else 0
-
-    def _go_on(
-        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int]
-    ) -> Tensor:
-        stage = Stage(self.models[-1], self.scales[-1], steps)
-        options = _options(x, seed, samples, "auto")
-        options["start"] = start
-        return run_stages(x, [stage], self._num_fixed_channels, options)[0]
+    def runner(self) -> MultiScale:
+        """What runs the steps at all scales."""
+        return MultiScale(self.models, self.scales, self.steps, self.num_fixed_channels)
 
     def _forward_step(
         self,
@@ -196,16 +157,10 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             "or a step of one of its models"
         )
 
-    def _coarse_steps(self, steps: int) -> int:
-        return sum(self._plan(steps)[:-1])
-
-    def _export_plan(self) -> ExportPlan:
-        return cascade_plan(self.models, self.scales, self.steps, self._num_fixed_channels)
-
     def forward(
         self,
         x: Tensor,
-        steps: Steps = None,
+        steps: Steps | None = None,
         *,
         seed: int | None = None,
         samples: Sequence[int] | None = None,
@@ -234,87 +189,14 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             TypeError: If ``x`` is no floating-point tensor, or ``steps`` of another type.
             ValueError: If ``x`` has other than C channels, or a scale would have no step.
         """
+        if steps is None:
+            steps = self.training_timesteps if self.training else self.inference_timesteps
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        plan = self._plan(steps, generator)
-        check_state("x", x, self.num_channels)
-        options = _options(x, seed, samples, engine, checkpoint=checkpoint)
-        state, taken = self._run(x, plan, options)
-        return self._read_out(state, taken)
-
-    def predict(
-        self,
-        image: Tensor,
-        steps: Steps = None,
-        *,
-        seed: int | None = None,
-        samples: Sequence[int] | None = None,
-        engine: Engine = "auto",
-        on_step: OnStep | None = None,
-        tile: Tile = None,
-    ) -> Prediction:
-        """Predict from images at all scales, without gradients and in evaluation mode.
-
-        Args:
-            image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)`` of any size,
-                floating point, on any device; not changed.
-            steps: As in :meth:`forward`; ``inference_timesteps`` if None.
-            seed: Seed of padding noise, number of steps and fire masks. None: all are drawn from
-                torch's default CPU generator.
-            samples: As in :meth:`forward`.
-            engine: As in :meth:`forward`.
-            on_step: Called after every step with (steps taken so far, state at full size); true
-                ends the prediction, also at a coarse scale.
-            tile: For images whose rollout does not fit into memory: how many columns of each
-                grid to run at a time, or "auto"; see :func:`ncalab.core.rollout.tiled_rollout`.
-
-        Returns:
-            Prediction after the last step taken, of the size of the image.
-
-        Raises:
-            TypeError: If ``image`` is no floating-point tensor, or ``steps`` of another type.
-            ValueError: If ``image`` is not 4-D or has a wrong number of channels, a scale would
-                have no step, or ``on_step`` and ``tile`` are both given.
-        """
-        if tile is not None and on_step is not None:
-            raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
-        with torch.no_grad(), evaluating(self):
-            generator = None if seed is None else torch.Generator().manual_seed(seed)
-            plan = self._plan(self.inference_timesteps if steps is None else steps, generator)
-            x = self._first_state(image, generator)
-            options = _options(x, seed, samples, engine, on_step=on_step)
-            state, taken = self._run(x, plan, options, tile)
-            return self.post_prediction(self._read_out(state, taken))
-
-    def record(
-        self,
-        image: Tensor,
-        steps: Steps = None,
-        *,
-        seed: int | None = None,
-        samples: Sequence[int] | None = None,
-        engine: Engine = "auto",
-    ) -> list[Prediction]:
-        """Predict, and keep the prediction after every step at every scale.
-
-        Args:
-            image: As in :meth:`predict`.
-            steps: As in :meth:`predict`.
-            seed: As in :meth:`predict`.
-            samples: As in :meth:`predict`.
-            engine: As in :meth:`predict`.
-
-        Returns:
-            As many predictions as steps, all of the size of the image: what the prediction would
-            be if it ended there. The last one equals :meth:`predict` for the same seed.
-        """
-        record: list[Prediction] = []
-
-        def keep(step: int, state: Tensor) -> bool:
-            record.append(self.post_prediction(self._read_out(state, step)))
-            return False
-
-        self.predict(image, steps, seed=seed, samples=samples, engine=engine, on_step=keep)
-        return record
+        count = self._draw_steps(steps, generator)
+        state = rollout(
+            self, x, count, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
+        )
+        return self.read_out(state, total_steps(count))
 
     # How it is saved
 
@@ -345,37 +227,9 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             raise ValueError(f"d must hold arguments of {cls.__name__}: {error}") from error
 
 
-def _positive_integers(name: str, values: Any) -> list[int]:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise TypeError(f"{name} must be a list of integers, got {values!r}")
-    if not values:
-        raise ValueError(f"{name} must hold at least one number, got {values!r}")
-    return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
-
-
 def _copy_rule(model: AbstractNCAModel) -> AbstractNCAModel:
     """Copy a model without what is read out at full size only: it would never be trained."""
     left_out: dict[int, Any] = {id(model.metrics): nn.ModuleDict()}
     if model.head is not None:
         left_out[id(model.head)] = None
     return deepcopy(model, left_out)
-
-
-def _options(
-    x: Tensor,
-    seed: int | None,
-    samples: Sequence[int] | None,
-    engine: Engine,
-    *,
-    on_step: OnStep | None = None,
-    checkpoint: Checkpoint = None,
-) -> StageOptions:
-    """Collect what the rollouts of all scales have in common, with one seed for them all."""
-    return StageOptions(
-        start=0,
-        seed=draw_seed() if seed is None else seed,
-        samples=range(len(x)) if samples is None else samples,
-        engine=engine,
-        on_step=on_step,
-        checkpoint=checkpoint,
-    )

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from ncalab.core import AbstractNCAHead
 from ncalab.core.checks import check_device, check_int
 
+_POOLS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+
 
 class ClassificationNCAHead(AbstractNCAHead):
     """Pool the hidden channels to a small grid, then classify it with a two-layer perceptron.
@@ -19,10 +21,11 @@ class ClassificationNCAHead(AbstractNCAHead):
         device: Where parameters are created.
         avg_pool_size: Side of the pooled grid, at least 1.
         hidden_size: Number of hidden neurons, at least 1.
+        spatial_dims: Number of axes of the grid: 1, 2 or 3.
 
     Raises:
         TypeError: If a size is no integer.
-        ValueError: If one is too small.
+        ValueError: If one is out of its range.
 
     >>> head = ClassificationNCAHead(8, 3, torch.device("cpu"), avg_pool_size=2)
     >>> head(torch.rand(5, 8, 28, 21)).shape
@@ -36,16 +39,20 @@ class ClassificationNCAHead(AbstractNCAHead):
         device: torch.device,
         avg_pool_size: int,
         hidden_size: int = 32,
+        *,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=1)
         self.num_classes = check_int("num_classes", num_classes, minimum=2)
         self.avg_pool_size = check_int("avg_pool_size", avg_pool_size, minimum=1)
         self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
+        if check_int("spatial_dims", spatial_dims, minimum=1) not in _POOLS:
+            raise ValueError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims}")
         self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(avg_pool_size),
+            _POOLS[spatial_dims](avg_pool_size),
             nn.Flatten(),
-            nn.Linear(num_hidden_channels * avg_pool_size**2, hidden_size),
+            nn.Linear(num_hidden_channels * avg_pool_size**spatial_dims, hidden_size),
             nn.ReLU(),
             nn.Linear(hidden_size, num_classes),
         ).to(check_device("device", device))
@@ -59,7 +66,7 @@ class ClassificationNCAHead(AbstractNCAHead):
         """Classify images.
 
         Args:
-            x: Hidden channels, shape ``(B, hidden channels, W, H)``.
+            x: Hidden channels, shape ``(B, hidden channels, *grid)``.
 
         Returns:
             Logits, shape ``(B, K)``.

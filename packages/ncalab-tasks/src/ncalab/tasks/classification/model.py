@@ -176,7 +176,9 @@ class ClassificationNCAModel(AbstractNCAModel):
         self._define_losses()
         if has_head:
             sizes = (avg_pool_size, head_hidden_size)
-            self.head = ClassificationNCAHead(num_hidden_channels, num_classes, device, *sizes)
+            self.head = ClassificationNCAHead(
+                num_hidden_channels, num_classes, device, *sizes, spatial_dims=self.spatial_dims
+            )
         self.metrics = make_metrics(num_classes, pixel_wise=pixel_wise_loss)
         self.to(device)
 
@@ -211,7 +213,7 @@ class ClassificationNCAModel(AbstractNCAModel):
     def _pooled(self, prediction: Prediction) -> Tensor:
         """Return logits for whole images, ``(B, K)``."""
         logits = prediction.logits
-        return logits if logits.ndim == 2 else logits.mean(dim=(2, 3))
+        return logits if logits.ndim == 2 else logits.mean(dim=tuple(range(2, logits.ndim)))
 
     def interpret(self, prediction: Prediction) -> Tensor:
         """Return the probability of each class.

@@ -37,17 +37,16 @@ def living_cells(image: Tensor, mask: Tensor | None = None) -> Tensor:
         living = image[:, -1:] > LIVING_THRESHOLD
     else:
         living = torch.ones_like(image[:, :1], dtype=torch.bool)
-    return living | ~living.flatten(1).any(dim=1).view(-1, 1, 1, 1)
+    return living | ~living.flatten(1).any(dim=1).view(-1, *[1] * (image.ndim - 1))
 
 
 def _as_channel(mask: Tensor, image: Tensor) -> Tensor:
-    batch, _, width, height = image.shape
-    if mask.shape not in ((batch, width, height), (batch, 1, width, height)):
+    batch, _, *grid = image.shape
+    if mask.shape not in ((batch, *grid), (batch, 1, *grid)):
         raise ValueError(
-            f"mask must have shape {(batch, width, height)} or {(batch, 1, width, height)}, "
-            f"got {tuple(mask.shape)}"
+            f"mask must have shape {(batch, *grid)} or {(batch, 1, *grid)}, got {tuple(mask.shape)}"
         )
-    return mask.reshape(batch, 1, width, height)
+    return mask.reshape(batch, 1, *grid)
 
 
 def mean_over_cells(values: Tensor, living: Tensor) -> Tensor:
@@ -64,8 +63,8 @@ def mean_over_cells(values: Tensor, living: Tensor) -> Tensor:
     >>> mean_over_cells(values, torch.tensor([[[[True, True, False]]]])).tolist()
     [[1.5]]
     """
-    total = torch.where(living, values, 0).sum(dim=(2, 3))
-    return total / living.sum(dim=(2, 3))
+    total = torch.where(living, values, 0).flatten(2).sum(dim=2)
+    return total / living.flatten(2).sum(dim=2)
 
 
 def count_votes(logits: Tensor, living: Tensor) -> Tensor:

@@ -86,6 +86,10 @@ class DepthNCAModel(AbstractNCAModel):
         from ncalab.tasks.depth.metrics import depth_metrics
 
         kwargs.setdefault("validation_metric", "ssim")
+        if kwargs.get("spatial_dims", 2) != 2:
+            raise ValueError(
+                f"spatial_dims must be 2 for a depth map, got {kwargs['spatial_dims']}"
+            )
         super().__init__(
             device,
             num_image_channels,

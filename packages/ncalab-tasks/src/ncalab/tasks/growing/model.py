@@ -11,17 +11,16 @@ from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int, check_non_negative
 
 
-def seed_state(num_channels: int, num_image_channels: int, width: int, height: int) -> Tensor:
+def seed_state(num_channels: int, num_image_channels: int, *grid: int) -> Tensor:
     """Return a grid that is empty but for one living cell in its middle.
 
     Args:
         num_channels: Number of channels of a cell.
         num_image_channels: Number of them that are the image's.
-        width: Grid width W.
-        height: Grid height H.
+        *grid: Size of the grid along each axis.
 
     Returns:
-        State, shape ``(num_channels, W, H)``, float32: opacity (channel 3, if the image has one)
+        State, shape ``(num_channels, *grid)``, float32: opacity (channel 3, if the image has one)
         and hidden channels of the middle cell are 1, all else 0.
 
     Raises:
@@ -30,11 +29,14 @@ def seed_state(num_channels: int, num_image_channels: int, width: int, height: i
     >>> seed_state(6, 4, 3, 3)[:, 1, 1].tolist()
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
-    for name, size in (("width", width), ("height", height)):
+    for name, size in zip(("width", "height", "depth"), grid, strict=False):
         check_int(name, size, minimum=1)
     check_int("num_channels", num_channels, minimum=num_image_channels)
-    state = torch.zeros(num_channels, width, height)
-    state[min(3, num_image_channels) :, width // 2, height // 2] = 1
+    state = torch.zeros(num_channels, *grid)
+    middle = state[min(3, num_image_channels) :]
+    for size in grid:
+        middle = middle[:, size // 2]
+    middle.fill_(1)
     return state
 
 
@@ -127,20 +129,26 @@ class GrowingNCAModel(AbstractNCAModel):
         for metric in self.named_metrics().values():
             metric.update(prediction.image_channels.contiguous(), label)
 
-    def make_seed(self, width: int, height: int) -> Tensor:
+    def make_seed(self, width: int, height: int, *others: int) -> Tensor:
         """Return a state with one living cell in the middle.
 
         Args:
             width: Grid width W, at least 1.
             height: Grid height H, at least 1.
+            *others: Depth D of a volume (``spatial_dims=3``), at least 1.
 
         Returns:
-            State, shape ``(1, C, width, height)``, on the model's device.
+            State, shape ``(1, C, width, height, *others)``, on the model's device.
 
         Raises:
-            ValueError: If a size is below 1.
+            ValueError: If a size is below 1, or the grid has another number of axes.
         """
-        state = seed_state(self.num_channels, self.num_image_channels, width, height)
+        grid = (width, height, *others)
+        if len(grid) != self.spatial_dims:
+            raise ValueError(
+                f"make_seed must be given the sizes of {self.spatial_dims} axes, got {grid}"
+            )
+        state = seed_state(self.num_channels, self.num_image_channels, *grid)
         return state[None].to(self.device, self.dtype)
 
     def grow(
@@ -160,13 +168,13 @@ class GrowingNCAModel(AbstractNCAModel):
         Raises:
             ValueError: If ``seed`` is not a batch of one or does not fit the model.
         """
-        if seed.ndim == 4 and seed.shape[0] != 1:
+        if seed.ndim == 2 + self.spatial_dims and seed.shape[0] != 1:
             raise ValueError(f"seed must be a batch of one, got {seed.shape[0]} samples")
         images: list[np.ndarray] = []
 
         def keep(_step: int, state: Tensor) -> bool:
             image = state[0, : self.num_image_channels].clamp(0, 1)
-            images.append(image.permute(1, 2, 0).cpu().numpy())
+            images.append(image.movedim(0, -1).cpu().numpy())
             return False
 
         self.predict(seed, steps, seed=rollout_seed, on_step=keep)

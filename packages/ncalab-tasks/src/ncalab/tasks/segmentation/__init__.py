@@ -2,6 +2,12 @@
 
 from ncalab.tasks.segmentation.data import SegmentationNCADataset
 from ncalab.tasks.segmentation.model import SegmentationNCAModel
+from ncalab.tasks.segmentation.patches import RandomPatches
 from ncalab.tasks.segmentation.prediction import SegmentationPrediction
 
-__all__ = ["SegmentationNCADataset", "SegmentationNCAModel", "SegmentationPrediction"]
+__all__ = [
+    "RandomPatches",
+    "SegmentationNCADataset",
+    "SegmentationNCAModel",
+    "SegmentationPrediction",
+]

@@ -153,18 +153,14 @@ class SegmentationNCAModel(AbstractNCAModel):
         for metric in self.named_metrics().values():
             metric.update(mask, target.long())
 
-    def _read_out(self, state: Tensor, steps: int) -> Prediction:
-        return self.post_prediction(super()._read_out(state, steps))
-
-    def post_prediction(self, prediction: Prediction) -> Prediction:
-        """Return the prediction as one that has a ``mask``, shape ``(B, W, H)``, int64.
+    def read_out(self, state: Tensor, step: int) -> SegmentationPrediction:
+        """Read a prediction that has a ``mask``, shape ``(B, W, H)``, int64, out of states.
 
         Args:
-            prediction: Prediction of this model, or of a cascade of it.
+            state: States, shape ``(B, C, W, H)``.
+            step: Number of steps that were taken.
         """
-        if isinstance(prediction, SegmentationPrediction):
-            return prediction
-        p = prediction
+        p = super().read_out(state, step)
         return SegmentationPrediction(p.model, p.steps, p.output_image, p.logits, p.head_prediction)
 
     def interpret(self, prediction: Prediction) -> Tensor:

@@ -15,6 +15,8 @@ from ncalab.viz.colors import class_colors
 from ncalab.viz.figure import SMALL, new_figure, shrink_text
 
 Array = np.ndarray
+# Curves by name, by the title of the panel that shows them.
+_Panels = dict[str, dict[str, Sequence[float | None]]]
 
 _STYLES = ["-", "--", "-.", ":"]
 # Of more curves, a legend would hide some.
@@ -26,9 +28,11 @@ _MOST_WITH_MARKERS = 30
 def plot_history(history: Any) -> Figure:
     """Plot losses, validation metrics and learning rate over the epochs, and mark the best epoch.
 
+    Of several runs, the total loss and each validation metric are compared.
+
     Args:
         history: ``TrainingHistory``, what its ``to_dict`` returns, a ``history.json``, or the
-            folder of a training run.
+            folder of a training run; or a list of these, or a mapping from names to these.
 
     Returns:
         Figure; not registered with pyplot.
@@ -37,21 +41,58 @@ def plot_history(history: Any) -> Figure:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no training curves.
     """
-    data = _load(history)
-    curves = data["curves"]
-    panels = {"loss": curves.get("losses", {}), "validation": curves.get("metrics", {})}
-    panels["learning rate"] = {"lr": curves["lr"]} if curves.get("lr") else {}
+    runs = _runs(history)
+    lengths: dict[str, int] = {}
+    if runs is None:
+        data = _load(history)
+        panels = _panels_of_one(data["curves"])
+        best = data.get("best_epoch") or 0
+    else:
+        panels = _panels_of_several({name: _load(run)["curves"] for name, run in runs.items()})
+        lengths = {name: len(loss) for name, loss in panels["loss"].items()}
+        best = 0
     panels = {title: named for title, named in panels.items() if any(map(len, named.values()))}
     if not panels:
         raise ValueError("history must hold at least one epoch, got none")
-    epochs = max(len(values) for named in panels.values() for values in named.values())
+    return _figure(panels, best, lengths)
+
+
+def _runs(history: Any) -> Mapping[str, Any] | None:
+    """Return several runs by name; None if there is one."""
+    if isinstance(history, Mapping) and history and "curves" not in history:
+        return history
+    if isinstance(history, list | tuple) and history:
+        return {f"run {number}": run for number, run in enumerate(history, start=1)}
+    return None
+
+
+def _panels_of_one(curves: Mapping[str, Any]) -> _Panels:
+    """Return the curves of a run, by the panel that shows them."""
+    panels = {"loss": curves.get("losses", {}), "validation": curves.get("metrics", {})}
+    panels["learning rate"] = {"lr": curves["lr"]} if curves.get("lr") else {}
+    return panels
+
+
+def _panels_of_several(runs: Mapping[str, Mapping[str, Any]]) -> _Panels:
+    """Return the total loss of each run, and each metric of those that have it."""
+    losses = {name: curves.get("losses", {}).get("total", []) for name, curves in runs.items()}
+    panels: _Panels = {"loss": losses}
+    for name, curves in runs.items():
+        for metric, curve in curves.get("metrics", {}).items():
+            panels.setdefault(f"validation {metric}", {})[name] = curve
+    return panels
+
+
+def _figure(panels: _Panels, best: int, lengths: Mapping[str, int]) -> Figure:
+    """Draw each panel, and mark the best epoch unless it is 0; runs have so many epochs by name."""
+    longest_curve = max(len(values) for named in panels.values() for values in named.values())
+    epochs = {name: lengths.get(name, longest_curve) for named in panels.values() for name in named}
     longest = max(map(len, panels.values()))
     figure = new_figure(3.1 * len(panels), 2.6 + (0.09 * longest if longest > _MOST_INSIDE else 0))
-    best = data.get("best_epoch") or 0
     for axes, (title, named) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        _draw(axes, title, named, epochs, logarithmic=title != "validation")
+        _draw(axes, title, named, epochs, logarithmic=not title.startswith("validation"))
         if best and title != "learning rate":
             axes.axvline(best, color="0.6", lw=1, ls=":", zorder=1)
             axes.set_title(f"best: epoch {best}", fontsize=SMALL)
@@ -70,7 +111,7 @@ def _load(history: Any) -> Mapping[str, Any]:
         history = history.to_dict()
     if not isinstance(history, Mapping) or not isinstance(history.get("curves"), Mapping):
         raise ValueError(
-            f"{where} must be a TrainingHistory, its data, its file or its folder, "
+            f"{where} must be a TrainingHistory, its data, its file or its folder, or several, "
             f"got {type(history).__name__} without curves"
         )
     check_history(where, history, needed=())
@@ -81,7 +122,7 @@ def _draw(
     axes: Axes,
     title: str,
     named: Mapping[str, Sequence[float | None]],
-    epochs: int,
+    epochs: Mapping[str, int],
     *,
     logarithmic: bool,
 ) -> None:
@@ -92,9 +133,9 @@ def _draw(
         curve = np.array([np.nan if value is None else value for value in values], dtype=float)
         positive &= bool((curve[np.isfinite(curve)] > 0).all())
         # A value between two gaps has no line to be seen by.
-        marker = "." if epochs <= _MOST_WITH_MARKERS or np.isnan(curve).any() else None
+        marker = "." if epochs[name] <= _MOST_WITH_MARKERS or np.isnan(curve).any() else None
         axes.plot(
-            _epochs(len(curve), epochs),
+            _epochs(len(curve), epochs[name]),
             curve,
             color=colors[(place + 4) % len(colors)],
             ls=_STYLES[place % 4],

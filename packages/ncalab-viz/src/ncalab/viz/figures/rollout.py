@@ -58,7 +58,7 @@ def plot_rollout(
     reels = [Reel(painter.shape) for painter in painters]
 
     def keep(step: int, state: Tensor) -> bool:
-        prediction = nca.post_prediction(nca._read_out(state, step))
+        prediction = nca.post_prediction(nca.read_out(state, step))
         for sample, (painter, reel) in enumerate(zip(painters, reels, strict=True)):
             reel.append(painter.planes(prediction[sample]))
         return False

@@ -34,7 +34,7 @@ def check_exportable(model: AbstractNCAModel) -> None:
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
-    if type(model)._run_stages is not AbstractNCAModel._run_stages:
+    if model.runner is not None:
         return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
     if (reason := why_not_standard_parts(model)) is not None:
         return reason
@@ -71,7 +71,7 @@ def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
         "fixed": model.num_image_channels if model.immutable_image_channels else 0,
         "aliveAbove": ALIVE_THRESHOLD if model.use_alive_mask else None,
         "fireThreshold": fire_threshold(model.fire_rate),
-        "filters": model.perception.num_filters,
+        "filters": len(model.perception.filters),
         "kernelSize": model.perception.filters.shape[-1],
         "padding": model.filter_padding,
         "hiddenSize": rule.first_layer.out_channels,
@@ -85,7 +85,7 @@ def _describe_weights(model: AbstractNCAModel, rule: MLPNCARule) -> dict[str, st
     first, bias, last = rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight
     if bias is None:
         raise ValueError("rule must have a bias in its first layer, got None")
-    inputs = model.num_channels * (1 + model.perception.num_filters)
+    inputs = model.num_channels * (1 + len(model.perception.filters))
     time = first[:, inputs] if model.use_temporal_encoding else first.new_zeros(len(first))
     weights = {
         "filters": model.perception.filters,  # (n, C, k, k)

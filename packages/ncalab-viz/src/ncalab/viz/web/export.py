@@ -168,7 +168,7 @@ def _first_state(
     if len(image) != 1:
         raise ValueError(f"image must be a batch of one, got {len(image)} samples")
     with torch.no_grad(), evaluating(model):
-        state = model._first_state(image, torch.Generator().manual_seed(seed))[0]
+        state = model.start_state(image, torch.Generator().manual_seed(seed))[0]
     if not state.isfinite().all():
         raise ValueError("image must hold finite values, got NaN or infinity")
     return state.float().cpu()

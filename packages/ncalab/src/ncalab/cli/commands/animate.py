@@ -23,7 +23,9 @@ from ncalab.cli.options import (
 @click.command(short_help="Show a model at work, as a GIF.")
 @weights_argument
 @click.argument("image", type=FILE, required=False)
-@click.option("--output", type=ANY_FILE, required=True, help="File that ends in .gif or .mp4.")
+@click.option(
+    "--output", type=ANY_FILE, required=True, help="File that ends in .gif, .mp4 or .webm."
+)
 @size_option
 @page_option
 @max_pixels_option

@@ -3,17 +3,20 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import Dataset
 
 from ncalab.cli.config.sections import FILLED, Checked
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
-from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
+from ncalab.tasks.recommend import RECOMMENDED_TASKS, recommend, summarize_data
+from ncalab.train import RECOMMENDED, BasicNCATrainer, EarlyStopping, Pool
 
 # Share of a one-cycle schedule's steps in which the rate rises, unless a setting says so.
 _RISE = 0.3
@@ -32,6 +35,40 @@ def build_model(checked: Checked, device: torch.device) -> AbstractNCAModel:
         return model
     with _placed("cascade"):
         return CascadeNCA(model, **checked.cascade)
+
+
+def build_recommended(
+    checked: Checked, model: AbstractNCAModel, data: Dataset[Any], device: torch.device
+) -> tuple[AbstractNCAModel, Checked, tuple[str, ...]]:
+    """Fill in what the settings leave open, from the training data.
+
+    Args:
+        checked: The settings.
+        model: The model as they alone describe it.
+        data: What is to be trained on.
+        device: Where to make the model.
+
+    Returns:
+        The model, the settings with what was filled in, and the reasons.
+    """
+    task = str(model.task)
+    if not checked.top.recommend or task not in RECOMMENDED_TASKS:
+        return model, checked, ()
+    chosen = recommend(task, summarize_data(task, data))
+    arguments = {**chosen.model, **checked.model}
+    cascade, reasons = checked.cascade, chosen.reasons
+    if cascade is not None or "training_timesteps" in checked.model:
+        reasons = reasons[1:]  # scales and steps are given
+    elif len(chosen.scales) > 1:
+        cascade = {"scales": chosen.scales, "steps": chosen.steps, "single_model": False}
+    else:
+        arguments = {**chosen.timesteps(), **arguments}
+    filled = replace(checked, model=arguments, cascade=cascade)
+    if "recipe" not in checked.trainer:
+        filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
+        reasons = (*reasons, f"trained by the recommended recipe: {RECOMMENDED[task]}")
+    with _placed("recommend"):
+        return build_model(filled, device), filled, reasons
 
 
 def build_trainer(
@@ -82,7 +119,13 @@ def _schedule(
     arguments = {key: value for key, value in settings.items() if key != "class"}
     per_epoch = math.ceil(batches / trainer.accumulate)
     length = trainer.max_epochs * (per_epoch if trainer.scheduler_interval == "batch" else 1)
-    if name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys():
+    is_open = name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys()
+    if is_open and trainer.max_minutes is not None:
+        raise ValueError(
+            f"scheduler.{FILLED[name]} must be given with trainer.max_minutes, got nothing; "
+            'trainer.decay = "cosine" follows the minutes'
+        )
+    if is_open:
         shortest = _shortest_cycle(arguments) if name == "OneCycleLR" else 1
         arguments[FILLED[name]] = max(length, shortest)
 

@@ -112,11 +112,12 @@ class Loader:
 
 @dataclass(frozen=True)
 class TopLevel:
-    """What stands above all sections."""
+    """What stands above all sections; ``recommend`` lets the data decide what they leave open."""
 
     seed: int = DEFAULT_RANDOM_SEED
     device: str = "auto"
     output: str | None = None
+    recommend: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

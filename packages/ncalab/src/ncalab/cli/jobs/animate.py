@@ -1,6 +1,5 @@
 """Animate a model."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.viz import Animator
+from ncalab.viz.video import SUFFIXES as FILMS
+from ncalab.viz.video import find_ffmpeg
 
-SUFFIXES = (".gif", ".mp4")
+SUFFIXES = (".gif", *FILMS)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ def start_of(
     return Given(seed[0])
 
 
+def _check_ffmpeg(output: Path) -> None:
+    """Raise unless there is what writes films."""
+    try:
+        find_ffmpeg()
+    except RuntimeError as error:
+        raise ValueError(f"--output must be a .gif, got {output}: {error}") from None
+
+
 def animate_model(
     weights: Path, image: Path | None, output: Path, settings: AnimateSettings, *, force: bool
 ) -> None:
@@ -82,8 +91,8 @@ def animate_model(
         force: Whether to replace the file.
     """
     check_output_file(output, SUFFIXES, force=force)
-    if output.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
-        raise ValueError(f"--output must be a .gif without the program ffmpeg, got {output}")
+    if output.suffix.lower() in FILMS:
+        _check_ffmpeg(output)
     model = load_model(weights, settings.device)
     given = start_of(
         model,

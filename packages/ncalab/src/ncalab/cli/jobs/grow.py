@@ -1,4 +1,4 @@
-"""Train a model that grows a picture, with the settings of the growing example."""
+"""Train a model that grows a picture, with the recipe of ``ncalab.tasks.growing``."""
 
 import hashlib
 import json
@@ -21,6 +21,17 @@ from ncalab.core.json_file import NUMBER_OR_NULL, OBJECT, TEXT, check_fields, re
 from ncalab.core.run_record import read_history_file
 from ncalab.core.saving import atomic_write, free_folder
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
+from ncalab.tasks.growing import (
+    GrowingPreset,
+    GrowthReport,
+    GrowthWatch,
+    Quality,
+    describe_error,
+    duration,
+    growing_preset,
+    measure_growth,
+    seconds_per_epoch,
+)
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.guard import Guard
@@ -28,11 +39,10 @@ from ncalab.train.history import HISTORY_NAME
 from ncalab.viz import Animator, export_html
 
 EVAL_ROLLOUTS = 8
-# Of the steps of a rollout: long enough to see whether it lasts.
+# Of the steps in which a picture is grown: long enough to see whether it lasts.
 ANIMATION_LENGTH = 1.5
-SAVE_EVERY = 100
-# Seeds in each batch; the rest comes from the pool.
-SEEDS = 2
+SAVE_EVERY = 200
+GROWTH_FILE = "growth.json"
 # Where a run may go on for longer or elsewhere than it was started for.
 _FREE = frozenset({"epochs", "device"})
 
@@ -43,14 +53,20 @@ class GrowSettings:
 
     size: int
     padding: int
-    epochs: int
+    quality: Quality
+    epochs: int | None
     batch_size: int
     damage: bool
     hidden: int
     lr: float
-    max_steps: int
+    max_steps: int | None
     device: str
     seed: int
+
+    @property
+    def preset(self) -> GrowingPreset:
+        """The recipe, for a grid of this size and as many epochs."""
+        return growing_preset(self.quality, self.size + 2 * self.padding, epochs=self.epochs)
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,26 @@ class _Run:
     settings: GrowSettings
     # The schedule ends where the run was first meant to end.
     lr_gamma: float
+
+    @classmethod
+    def new(cls, image: Path, folder: Path, target: np.ndarray, asked: GrowSettings) -> "_Run":
+        """Return a run with all settings that were left open filled from the recipe."""
+        preset = asked.preset
+        longest = asked.max_steps or preset.model["training_timesteps"][1] - 1
+        _check_reach(target, longest, "--max-steps")
+        settings = replace(asked, epochs=preset.epochs, max_steps=longest)
+        return cls(image, folder, target, settings, preset.trainer["lr_gamma"])
+
+    def lasting(self, epochs: int, *, done: int) -> "_Run":
+        """Return the run with another number of epochs; its schedule too, unless it has begun."""
+        settings = replace(self.settings, epochs=epochs)
+        lr_gamma = self.lr_gamma if done else settings.preset.trainer["lr_gamma"]
+        return replace(self, settings=settings, lr_gamma=lr_gamma)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return self.settings.preset.epochs
 
     def write(self) -> None:
         """Keep in the run folder what it was started with."""
@@ -86,10 +122,11 @@ def grow_picture(
     resume: bool,
     force: bool,
     tensorboard: bool,
+    minutes: float | None = None,
     page: int | None = None,
     max_pixels: int | None = None,
 ) -> bool:
-    """Train, write the run folder and print the error of what is grown.
+    """Train, write the run folder and print how good what is grown is.
 
     Args:
         image: Picture.
@@ -99,12 +136,15 @@ def grow_picture(
         resume: Whether to go on with the run in the folder.
         force: Whether to replace that run.
         tensorboard: Whether to write a TensorBoard log.
+        minutes: How long to train, in place of a number of epochs.
         page: Page or frame of a picture with several, from 0.
         max_pixels: Pixels that the picture may have at most; None for the reader's own limit.
 
     Returns:
         Whether it went to its end, and was not stopped by Ctrl-C.
     """
+    if minutes is not None and "epochs" in given:
+        raise ValueError(f"--minutes must be left out where --epochs is given, got {minutes:g}")
     read = partial(load_target, image, page=page, max_pixels=max_pixels or MAX_PIXELS)
     wanted = Path("runs") / _name_of(image)
     # Never one that is there already, unless told so.
@@ -115,18 +155,26 @@ def grow_picture(
         run = _continued(image, read, folder, settings, given)
     else:
         target = read(settings.size, settings.padding)
+        run = _Run.new(image, folder, target, settings)
         check_run_folder(folder, resume=False, force=force)
-        run = _Run(image, folder, target, settings, 0.1 ** (1 / settings.epochs))
     fix_random_seed(run.settings.seed)
     nca = _make_model(device, run.settings)
     data = GrowingNCADataset(run.target, nca.num_channels, run.settings.batch_size)
+    done = _epochs_done(folder) if resume else 0
+    run = _timed(run, nca, data.image, minutes, done)
     trainer = _make_trainer(nca, run)
     if not resume:
         run.write()
     loader = DataLoader(data, run.settings.batch_size)
-    with tensorboard_log(folder, enabled=tensorboard) as writer:
+    watch = GrowthWatch(nca, data.image, folder, epochs=run.epochs, done=done)
+    with tensorboard_log(folder, enabled=tensorboard) as writer, watch:
         history = trainer.train(
-            loader, save_every=SAVE_EVERY, summary_writer=writer, resume=resume, overwrite=force
+            loader,
+            save_every=SAVE_EVERY,
+            summary_writer=writer,
+            resume=resume,
+            overwrite=force,
+            on_epoch=watch,
         )
     # Of a run that goes on, only now: it has been found to be that of these settings.
     run.write()
@@ -139,37 +187,80 @@ def grow_picture(
         return False
     click.echo(f"weights: {folder / PRETRAINED}")
     save_curves(history, folder)
-    _show(nca, run)
+    report = _report(nca, data.image, folder)
+    _show(nca, run, report)
     click.echo(f"mse_from_seed={mse_from_seed(nca, data.image):.6f}")
     return True
 
 
-def _make_model(device: Any, settings: GrowSettings) -> GrowingNCAModel:
-    return GrowingNCAModel(
-        device,
-        num_hidden_channels=settings.hidden,
-        use_alive_mask=True,
-        training_timesteps=(settings.max_steps * 3 // 4, settings.max_steps + 1),
-        inference_timesteps=settings.max_steps,
+def _timed(
+    run: _Run, nca: GrowingNCAModel, target: Tensor, minutes: float | None, done: int
+) -> _Run:
+    """Say how long the training takes on this machine, and fit it into the minutes, if given."""
+    seconds = seconds_per_epoch(nca, target, run.settings.batch_size)
+    if minutes is not None:
+        run = run.lasting(done + max(1, round(60 * minutes / seconds)), done=done)
+    height, width = run.target.shape[:2]
+    steps = run.epochs - done
+    click.echo(
+        f"growing {run.image.name} on {height} x {width} cells: {steps:,} optimiser steps, "
+        f"about {duration(steps * seconds)} on this machine",
+        err=True,
     )
+    return run
+
+
+def _check_reach(target: np.ndarray, steps: int, option: str) -> None:
+    """Raise a ValueError if a rollout is too short for life to get to the edge of a picture."""
+    rows, columns = np.nonzero(target[..., 3])
+    height, width = target.shape[:2]
+    reach = max(abs(rows - height // 2).max(), abs(columns - width // 2).max())
+    if steps < reach:
+        raise ValueError(
+            f"{option} must be at least {reach} for this picture, as life spreads by one cell a "
+            f"step at most, got {steps}"
+        )
+
+
+def _make_model(device: Any, settings: GrowSettings) -> GrowingNCAModel:
+    arguments = settings.preset.model
+    longest = settings.max_steps or arguments["training_timesteps"][1] - 1
+    steps = {
+        "training_timesteps": (max(1, longest // 2), longest + 1),
+        "inference_timesteps": max(arguments["inference_timesteps"], longest),
+    }
+    return GrowingNCAModel(device, **{**arguments, **steps, "num_hidden_channels": settings.hidden})
 
 
 def _make_trainer(nca: GrowingNCAModel, run: _Run) -> BasicNCATrainer:
-    settings = run.settings
-    seeds = min(SEEDS, settings.batch_size)
-    # Half of what is not grown anew, as in the batches of eight of the paper.
-    damaged = max(1, (settings.batch_size - seeds) // 2) if settings.damage else 0
+    settings, preset = run.settings, run.settings.preset
+    seeds = min(preset.pool["n_seed"], settings.batch_size)
+    damaged = settings.batch_size - seeds if settings.damage else 0
+    pool = {"n_seed": seeds, "damage": damaged > 0, "num_damaged": damaged}
+    chosen = {"lr": settings.lr, "lr_gamma": run.lr_gamma}
     return BasicNCATrainer(
         nca,
         run.folder,
-        lr=settings.lr,
-        lr_gamma=run.lr_gamma,
-        adam_betas=(0.9, 0.999),
-        batch_repeat=1,
-        max_epochs=settings.epochs,
-        pool=Pool(seeds, damage=settings.damage, p_damage=1.0, num_damaged=damaged),
-        gradient_normalization=True,
+        pool=Pool(**{**preset.pool, **pool}),
+        progress=False,
+        **{**preset.trainer, **chosen},
     )
+
+
+def _report(nca: GrowingNCAModel, target: Tensor, folder: Path) -> GrowthReport:
+    """Measure what was learned, write it beside the weights, and print it."""
+    report = measure_growth(nca, target)
+    data = json.dumps(report.to_dict(), indent=2) + "\n"
+    atomic_write(folder / PRETRAINED / GROWTH_FILE, data.encode())
+    for step, error in report.errors.items():
+        click.echo(f"after {step:,} steps: mean squared error {error:.5f}, {describe_error(error)}")
+    for cut in report.cuts:
+        click.echo(
+            f"cut at {cut.place[0]}, {cut.place[1]}: {cut.before:.5f} before, {cut.after:.5f} "
+            f"after, {cut.healed:.5f} when it has healed for 150 steps"
+        )
+    click.echo(report.verdict())
+    return report
 
 
 def _continued(
@@ -205,13 +296,17 @@ def _continued(
     if _digest(target) != digest:
         raise ValueError(f"IMAGE must be the picture of the run in {folder}, got another: {image}")
     free = {name: getattr(asked, name) for name in _FREE & set(given)}
-    history = folder / HISTORY_NAME
-    done = read_history_file(history)["current_epoch"] if history.is_file() else 0
+    done = _epochs_done(folder)
     if free.get("epochs", done) < done:
         raise ValueError(
             f"--epochs must be at least the {done} that {folder} has had, got {free['epochs']}"
         )
     return _Run(image, folder, target, replace(settings, **free), lr_gamma)
+
+
+def _epochs_done(folder: Path) -> int:
+    history = folder / HISTORY_NAME
+    return int(read_history_file(history)["current_epoch"]) if history.is_file() else 0
 
 
 def _name_of(image: Path) -> str:
@@ -223,18 +318,19 @@ def _digest(target: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(target).tobytes()).hexdigest()
 
 
-def _show(nca: GrowingNCAModel, run: _Run) -> None:
+def _show(nca: GrowingNCAModel, run: _Run, report: GrowthReport) -> None:
     """Write the animation and the page, and say where everything is."""
     grid = run.target.shape[:2]
     animation = run.folder / f"{_name_of(run.image)}.gif"
-    steps = round(ANIMATION_LENGTH * run.settings.max_steps)
+    steps = round(ANIMATION_LENGTH * report.arrival)
     guard = Guard(SAVED)
     with guard("animation"):
         Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
         click.echo(f"animation: {animation}")
     page = animation.with_suffix(".html")
     with guard("web page"):
-        export_html(nca, page, size=grid, title=f"Growing {run.image.stem}")
+        title = f"Growing {run.image.stem}: {report.verdict()}"
+        export_html(nca, page, size=grid, title=title, pause_after=report.pause_after)
         click.echo(f"web page: {page}")
 
 

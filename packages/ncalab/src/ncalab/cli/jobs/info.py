@@ -11,7 +11,6 @@ from ncalab.cli.jobs.weights import find_weights, load_model
 from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.json_file import read_json
 from ncalab.core.preparation import PREPARATION_KEY
-from ncalab.core.rollout.standard import why_reach_unknown
 from ncalab.core.run_record import read_history_file
 from ncalab.tasks import CascadeNCA
 from ncalab.train.history import HISTORY_NAME
@@ -31,15 +30,14 @@ def receptive_field(model: AbstractNCAModel) -> int | None:
         Number of pixels, for the largest number of steps of a prediction; for a cascade, about.
         None if a step may look anywhere.
     """
-    inner = model.wrapped if isinstance(model, CascadeNCA) else model
-    if why_reach_unknown(inner):
+    reach = (model.wrapped if isinstance(model, CascadeNCA) else model).reach
+    if reach is None:
         return None
-    # The second alive mask looks at the updates of the cells next to a cell.
-    reach = inner.perception.radius + int(inner.use_alive_mask)
+    most = _largest(model.inference_timesteps)
     if isinstance(model, CascadeNCA):
-        pairs = zip(model.scales, model._plan(_largest(model.inference_timesteps)), strict=True)
+        pairs = zip(model.scales, model.runner.share(most), strict=True)
         return 2 * reach * sum(scale * steps for scale, steps in pairs) + 1
-    return 2 * reach * _largest(model.inference_timesteps) + 1
+    return 2 * reach * most + 1
 
 
 def _largest(steps: int | tuple[int, int]) -> int:

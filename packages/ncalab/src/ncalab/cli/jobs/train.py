@@ -7,7 +7,12 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from ncalab.cli.config.build import build_early_stopping, build_model, build_trainer
+from ncalab.cli.config.build import (
+    build_early_stopping,
+    build_model,
+    build_recommended,
+    build_trainer,
+)
 from ncalab.cli.config.data import Parts, read_parts
 from ncalab.cli.config.read import override, parse_override, read_config
 from ncalab.cli.config.sections import Checked, check_config
@@ -83,6 +88,9 @@ def _train(
     fix_random_seed(checked.top.seed)
     model = build_model(checked, get_compute_device(device))
     parts = read_parts(checked, model)
+    model, checked, reasons = build_recommended(checked, model, parts.train, model.device)
+    for reason in reasons:
+        click.echo(f"chosen from the data: {reason}")
     _say_what_trains(model, parts)
     if samples is not None:
         parts = parts.shortened(samples)
@@ -119,7 +127,7 @@ def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
 
 def _try_out(checked: Checked) -> bool:
     """Train on a few batches, in a folder that is deleted then."""
-    trainer = {**checked.trainer, "max_epochs": 1}
+    trainer = {**checked.trainer, "max_epochs": 1, "max_minutes": None}
     short = Checked(**{**vars(checked), "trainer": trainer})
     with TemporaryDirectory(prefix="ncalab-") as folder:
         samples = _SHORT_BATCHES * checked.loader.batch_size

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncalab.core.rollout.cuda.engine import Precision, on_device
 from ncalab.core.rollout.cuda.launch import LaunchPlan
+from ncalab.core.rollout.cuda.precision import Precision, on_device
 from ncalab.core.rollout.cuda.reverse import Reverse
 from ncalab.core.rollout.cuda.step import Stepper, times_of
 from ncalab.core.rollout.double_backward import must_replay, replay_backward

@@ -6,9 +6,7 @@ both matrix products, fire mask and alive mask happen in registers. This module 
 engine can serve, without needing Triton; what needs it is imported when it runs.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +15,13 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.options import OnStep
 from ncalab.core.rollout.cuda.activations import activation_of
+from ncalab.core.rollout.cuda.precision import AMPERE, Precision, on_device, precision_of
 from ncalab.core.rollout.spec import RolloutSpec, parameters_of
 from ncalab.core.rollout.standard import why_not_standard
 
-Precision = Literal["float32", "tf32x3", "tf32", "bfloat16"]
-
 _LEAST_TRITON = (3, 3)
-# What Triton runs on, and what multiplies bfloat16 and TF32.
-_VOLTA, _AMPERE = (7, 0), (8, 0)
+# What Triton runs on.
+_VOLTA = (7, 0)
 # A program holds whole cells and what they perceive; more would not fit into shared memory.
 _MOST_CHANNELS, _MOST_SEEN = 128, 256
 # Rows are numbered in 32 bits.
@@ -49,7 +46,7 @@ def why_no_kernel(model: Automaton, x: Tensor) -> str | None:
         name = type(model.rule.get_submodule("network.1")).__name__
         return f"the CUDA engine does not know {name} with these arguments"
     channels = model.num_channels
-    seen = channels * model.perception.num_filters
+    seen = channels * len(parameters_of(model)[0])
     if channels > _MOST_CHANNELS or seen > _MOST_SEEN:
         most = f"{_MOST_CHANNELS} and {_MOST_SEEN}"
         return f"a cell has {channels} channels and {seen} filtered values, the most are {most}"
@@ -79,31 +76,10 @@ def _other_hardware(x: Tensor) -> str | None:
     if x.dtype not in (torch.float32, torch.bfloat16):
         return f"the CUDA engine computes float32 and bfloat16 states, not {x.dtype}"
     capability = torch.cuda.get_device_capability(x.device)
-    least = _AMPERE if precision_of(x) == "bfloat16" else _VOLTA
+    least = AMPERE if precision_of(x) == "bfloat16" else _VOLTA
     if capability < least:
         return f"it needs compute capability {least}, this device has {capability}"
     return None
-
-
-def precision_of(x: Tensor) -> Precision:
-    """Return how exactly matrix products are to be computed, as torch's settings ask for.
-
-    Full float32 is the default. TF32 is used if torch's own matrix products may use it
-    (``torch.set_float32_matmul_precision("high")``), bfloat16 factors under ``torch.autocast`` to
-    bfloat16 and for bfloat16 states. Sums are float32 in each case.
-    """
-    if x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type):
-        return "bfloat16"
-    can_tf32 = not x.is_cuda or torch.cuda.get_device_capability(x.device) >= _AMPERE
-    return "tf32" if can_tf32 and _torch_uses_tf32() else "float32"
-
-
-def _torch_uses_tf32() -> bool:
-    settings = torch.backends.cuda.matmul
-    # torch before 2.9 has only the latter, a newer one may refuse it.
-    if hasattr(settings, "fp32_precision"):
-        return bool(settings.fp32_precision == "tf32")
-    return bool(settings.allow_tf32)
 
 
 def run(
@@ -145,8 +121,3 @@ def run(
             if on_step is None:
                 return finish(spec, precision, x, parameters)
             return watch(spec, precision, x, parameters, on_step)
-
-
-def on_device(x: Tensor) -> AbstractContextManager[object]:
-    """Make the device of ``x`` the current one, where Triton launches."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -12,7 +12,7 @@ from torch import Tensor
 from ncalab.core.alive import ALPHA_CHANNEL
 from ncalab.core.fire import fire_threshold
 from ncalab.core.rollout.cuda.activations import activation_of
-from ncalab.core.rollout.cuda.engine import Precision
+from ncalab.core.rollout.cuda.precision import Precision
 from ncalab.core.rollout.spec import RolloutSpec
 
 # The smallest side of a matrix product on tensor cores.

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ncalab.core.options import OnStep
 from ncalab.core.rollout.cuda import graph
-from ncalab.core.rollout.cuda.engine import Precision
 from ncalab.core.rollout.cuda.launch import LaunchPlan
+from ncalab.core.rollout.cuda.precision import Precision
 from ncalab.core.rollout.cuda.tables import Packed, Tables, tables
 from ncalab.core.rollout.cuda.triton_step import clear_kernel, step_kernel
 from ncalab.core.rollout.spec import RolloutSpec

@@ -1,7 +1,7 @@
 """The compiled CPU engine: whole rollouts in C++ (``packages/ncalab-core/native``).
 
 What makes it fast, beside what the engine of PyTorch operations does
-(:mod:`ncalab.core.rollout.cpu.operations.stepper`):
+(:mod:`ncalab.core.rollout.cpu.operations.engine`):
 
 - a block of cells is perceived, goes through both products, and is updated while all that it
   needs is in the cache;

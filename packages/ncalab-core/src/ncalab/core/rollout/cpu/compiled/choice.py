@@ -1,12 +1,14 @@
 """Which models the compiled engine serves."""
 
+import math
+
 from torch import Tensor
 
 from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
+from ncalab.core.rollout.cpu.compiled.row_rule import nonlinear_views, why_no_rows
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
 from ncalab.core.rollout.standard import why_not_perceptron
-from ncalab.core.rule import why_not_pointwise
 
 # Cells of the batch with their frames are counted in 32 bits.
 MOST_CELLS = 2**31
@@ -27,15 +29,20 @@ def why_not_compiled(model: Automaton, x: Tensor) -> str | None:
     if model.immutable_image_channels and model.num_channels == model.num_image_channels:
         return "no channel may change"
     radius = model.perception.radius
-    cells = (x.shape[2] + 2 * radius) * (x.shape[3] + 2 * radius)
-    if max(cells, x.shape[0] * x.shape[2] * x.shape[3]) >= MOST_CELLS:
+    cells = math.prod(size + 2 * radius for size in x.shape[2:])
+    if max(cells, x.shape[0] * math.prod(x.shape[2:])) >= MOST_CELLS:
         return f"there are {MOST_CELLS} cells or more"
     return None
 
 
+def is_perceptron(model: Automaton) -> bool:
+    """Return whether cells have linear views and the rule of two layers: all of it is compiled."""
+    return why_not_perceptron(model.rule) is None and not nonlinear_views(model)
+
+
 def _why_other_rule(model: Automaton, x: Tensor) -> str | None:
-    if why_not_perceptron(model.rule) is not None:
-        return why_not_pointwise(model.rule, x.dtype)
+    if not is_perceptron(model):
+        return why_no_rows(model, x.dtype)
     activation = model.rule.get_submodule("network.1")
     if type(activation) not in ACTIVATIONS:
         return f"it does not know {type(activation).__name__}"

@@ -12,11 +12,11 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.options import OnStep
 from ncalab.core.rollout.cpu.compiled.batch import Batch, Cells
+from ncalab.core.rollout.cpu.compiled.choice import is_perceptron
 from ncalab.core.rollout.cpu.compiled.parameters import read_model
 from ncalab.core.rollout.cpu.compiled.perceptron import PerceptronCells
 from ncalab.core.rollout.cpu.compiled.rows import read_rows
 from ncalab.core.rollout.double_backward import must_replay, replay_backward
-from ncalab.core.rollout.standard import why_not_perceptron
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
     Returns:
         States after the last step, shape ``(B, C, W, H)``.
     """
-    if why_not_perceptron(model.rule):
+    if not is_perceptron(model):
         return run_cells(*read_rows(model, clock), x, on_step, segment)
     spec, parameters = read_model(model, clock)
     return run_cells(PerceptronCells(spec), parameters, x, on_step, segment)

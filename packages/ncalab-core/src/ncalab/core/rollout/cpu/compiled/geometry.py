@@ -58,17 +58,18 @@ class Geometry(NamedTuple):
         _, second, third = self.framed
         return (steps[0] * second + steps[1]) * third + steps[2]
 
-    def line_starts(self, columns: Sequence[int] | None, first_cell: int) -> Tensor:
+    def line_starts(self, columns: Sequence[int] | None) -> Tensor:
         """Return the number, in the fire masks, of the first cell of every line, int32.
 
         Args:
             columns: The place that each column (along W) has in the whole grid, if it is a part.
-            first_cell: Added to all numbers.
         """
+        if self.dims == 1:  # all columns are one line
+            return torch.tensor([0], dtype=torch.int32)
         width, of_column, last = self.width, prod(self.cells[1 - self.dims :]), self.cells[-1]
         whole = torch.arange(width) if columns is None else torch.tensor(list(columns))
         starts = (whole * of_column)[:, None] + torch.arange(0, of_column, last)
-        return (starts.flatten() + first_cell).to(torch.int32)
+        return starts.flatten().to(torch.int32)
 
 
 @lru_cache(maxsize=64)

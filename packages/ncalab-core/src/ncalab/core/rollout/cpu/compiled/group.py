@@ -48,7 +48,7 @@ class Group:
         self.cells = x[0, 0].numel()
         self._like = x
         self._tables = [
-            self.geometry.line_starts(spec.clock.columns, spec.clock.first_cell),
+            self.geometry.line_starts(spec.clock.columns),
             torch.tensor(spec.views.taps),
             torch.tensor([self.geometry.offset(place) for place in spec.views.places] or [0]),
             spec.keys,

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
+from ncalab.core.perception import FilterBank
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
-from ncalab.core.rollout.spec import parameters_of
+from ncalab.core.rollout.spec import rule_parameters_of
 
 
 class Parameters(NamedTuple):
@@ -33,7 +34,7 @@ class Parameters(NamedTuple):
 
 def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]:
     """Collect what a rollout of a standard model needs, differentiably."""
-    _, first, bias, last = parameters_of(model)
+    first, bias, last = rule_parameters_of(model)
     spec, factors = read_cells(model, clock)
     into = first.flatten(1)
     biases = bias[None, None]
@@ -47,16 +48,18 @@ def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]
 
 def read_cells(model: Automaton, clock: FireClock) -> tuple[TapSpec, Tensor]:
     """Collect what a rollout needs besides the rule; return it, and the factors of the taps."""
-    views, factors = _taps(model.perception.filters, fixed=model.num_learned_filters == 0)
+    banks = model.perception.filter_banks() or []
+    views, factors = zip(*(_taps(bank) for bank in banks), strict=True) if banks else ((), ())
     spec = TapSpec(
         clock=clock,
-        views=views,
+        views=Views.joined(views),
         radius=model.perception.radius,
         padding=model.filter_padding,
         first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
         use_alive_mask=model.use_alive_mask,
     )
-    return spec, factors
+    empty = torch.empty(0, model.num_channels, dtype=model.dtype)
+    return spec, torch.cat(factors) if factors else empty
 
 
 def times_of(model: Automaton, clock: FireClock) -> Tensor | None:
@@ -72,26 +75,29 @@ def _slope(activation: nn.Module) -> float:
     return float(getattr(activation, SLOPES.get(type(activation), ""), 0))
 
 
-def _taps(filters: Tensor, *, fixed: bool) -> tuple[Views, Tensor]:
+def _taps(bank: FilterBank) -> tuple[Views, Tensor]:
     """Return depthwise filters ``(n, C, k, ...)`` as taps; of fixed ones, those that are not 0."""
+    filters, dilation, is_learned = bank
     rows = filters.flatten(2).transpose(1, 2)
-    if not fixed:
+    sizes = len(rows), filters.shape[2:], dilation
+    if is_learned:
         used = (True,) * (rows.shape[0] * rows.shape[1])
-        return _views(used, len(rows), filters.shape[2:]), rows.flatten(0, 1)
+        return _views(used, *sizes), rows.flatten(0, 1)
     mask = (rows != 0).any(2)
-    return _views(tuple(mask.flatten().tolist()), len(rows), filters.shape[2:]), rows[mask]
+    return _views(tuple(mask.flatten().tolist()), *sizes), rows[mask]
 
 
 @lru_cache(maxsize=64)
-def _views(used: tuple[bool, ...], count: int, size: tuple[int, ...]) -> Views:
+def _views(used: tuple[bool, ...], count: int, size: tuple[int, ...], dilation: int) -> Views:
     """Return views of whose taps some are used.
 
     Args:
         used: Of every tap of every view, whether it is used.
         count: Number of views.
         size: Size of the filters along each axis.
+        dilation: Distance between neighbouring taps.
     """
-    every = list(product(*(range(-(n // 2), n // 2 + 1) for n in size)))
+    every = list(product(*([dilation * (i - n // 2) for i in range(n)] for n in size)))
     masks = [used[n * len(every) : (n + 1) * len(every)] for n in range(count)]
     places = [list(compress(every, mask)) for mask in masks]
     starts = accumulate(map(len, places), initial=0)

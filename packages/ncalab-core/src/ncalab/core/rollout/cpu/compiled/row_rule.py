@@ -1,13 +1,81 @@
-"""A pointwise rule as a function of rows of cells."""
+"""What a cell does about what its filters give it, as a function of rows of cells."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ncalab.core.automaton import Automaton
+from ncalab.core.perception import View, ViewsNCAPerception
 from ncalab.core.rule.cell_layers import is_matrix
+from ncalab.core.rule.pointwise import find_fault, why_not_pointwise
+
+
+class Combination(nn.Module):
+    """A view as a function of the state and of what its filters give, one after the other."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.view = view
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Compute what is perceived, shape ``(B, output_size, N, 1)``."""
+        flat = cells.flatten(2)[..., None]
+        channels = self.view.channels
+        seen = self.view.combine(flat[:, :channels], flat[:, channels:])
+        return seen.view(cells.shape[0], -1, *cells.shape[2:])
+
+
+class ViewedRule(nn.Module):
+    """A rule as a function of the state and of what the filters of all views give.
+
+    Args:
+        views: The views; what cells perceive besides comes last.
+        rule: The rule.
+    """
+
+    def __init__(self, views: Sequence[View], rule: nn.Module) -> None:
+        super().__init__()
+        self.sizes = [view.filters.shape[0] * view.channels for view in views]
+        self.channels = views[0].channels
+        # Of linear views, filters are no part of this function.
+        self.views = nn.ModuleList(nn.Identity() if v.is_linear else v for v in views)
+        self.rule = rule
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Compute updates, shape ``(B, C, N, 1)``."""
+        rest = cells.shape[1] - self.channels - sum(self.sizes)
+        state, *filtered, others = cells.split([self.channels, *self.sizes, rest], dim=1)
+        pairs = zip(self.views, filtered, strict=True)
+        seen = [v.combine(state, part) if isinstance(v, View) else part for v, part in pairs]
+        updates: Tensor = self.rule(torch.cat([state, *seen, others], dim=1))
+        return updates
+
+
+def nonlinear_views(model: Automaton) -> list[View]:
+    """Return the views of a model that make something else of what their filters give."""
+    perception = model.perception
+    listed = perception.listed if isinstance(perception, ViewsNCAPerception) else []
+    return [view for view in listed if not view.is_linear]
+
+
+def function_of_cells(model: Automaton) -> nn.Module:
+    """Return what a model computes from states and what its filters give."""
+    if nonlinear_views(model) and isinstance(model.perception, ViewsNCAPerception):
+        return ViewedRule(model.perception.listed, model.rule)
+    return model.rule
+
+
+def why_no_rows(model: Automaton, dtype: torch.dtype) -> str | None:
+    """Say why views and rule may not be computed for any set of cells; None if they may."""
+    for view in nonlinear_views(model):
+        inputs = view.channels * (1 + view.filters.shape[0])
+        if fault := find_fault(Combination(view), inputs, view.output_size, dtype, part=view):
+            return f"the perception has a {type(view).__name__}, {fault}"
+    return why_not_pointwise(model.rule, dtype)
 
 
 def tensors_of(rule: nn.Module) -> list[Tensor]:

@@ -22,7 +22,12 @@ from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack, read_cells, times_of
 from ncalab.core.rollout.cpu.compiled.replay import replay
-from ncalab.core.rollout.cpu.compiled.row_rule import call_on_rows, copy_for_rows, tensors_of
+from ncalab.core.rollout.cpu.compiled.row_rule import (
+    call_on_rows,
+    copy_for_rows,
+    function_of_cells,
+    tensors_of,
+)
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
@@ -38,7 +43,7 @@ def read_rows(model: Automaton, clock: FireClock) -> tuple["RowCells", list[Tens
     spec, factors = read_cells(model, clock)
     times = times_of(model, clock)
     context = factors.new_zeros(1, 1, 0) if times is None else times[:, None, None]
-    cells = RowCells(spec, model.rule, model.dt)
+    cells = RowCells(spec, function_of_cells(model), model.dt)
     return cells, [factors, context, *tensors_of(cells.rule)]
 
 
@@ -50,7 +55,7 @@ class RowCells(Cells):
 
     Args:
         spec: The rollout.
-        rule: The rule, for which :func:`ncalab.core.rule.why_not_pointwise` has no objection.
+        rule: Rule and views as :func:`function_of_cells` returns them.
         dt: What its updates are multiplied by.
     """
 

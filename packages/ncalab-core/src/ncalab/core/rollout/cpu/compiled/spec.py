@@ -1,5 +1,6 @@
 """What a compiled rollout is told besides its tensors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -35,6 +36,16 @@ class Views:
 
     taps: tuple[int, ...]
     places: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def joined(cls, parts: Iterable["Views"]) -> "Views":
+        """Return views one after the other."""
+        taps: list[int] = [0]
+        places: list[tuple[int, ...]] = []
+        for part in parts:
+            taps += [taps[-1] + tap for tap in part.taps[1:]]
+            places += part.places
+        return cls(tuple(taps), tuple(places))
 
     @property
     def count(self) -> int:

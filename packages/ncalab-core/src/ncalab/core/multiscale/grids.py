@@ -1,45 +1,56 @@
 """Grids of several scales: how large they are, and how cells get from one to another."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
+# By number of axes.
+_LINEAR: dict[int, Literal["linear", "bilinear", "trilinear"]] = {
+    1: "linear",
+    2: "bilinear",
+    3: "trilinear",
+}
 
 
 def coarse_size(size: Sequence[int], scale: int) -> Size:
-    """Return the size of a grid whose cells are at most ``scale`` pixels wide and high.
+    """Return the size of a grid whose cells are at most ``scale`` pixels long, along each axis.
 
     >>> coarse_size((31, 3), 4)
     (8, 1)
     """
     # Not -(-length // scale): an exported model divides positive numbers only.
-    width, height = ((length + scale - 1) // scale for length in size)
-    return width, height
+    return tuple((length + scale - 1) // scale for length in size)
 
 
 def resize(x: Tensor, size: Size) -> Tensor:
     """Bring an image, or cells, to another size without aliasing.
 
     Args:
-        x: Shape ``(B, C, W, H)``, floating point.
-        size: Width and height to bring it to.
+        x: Shape ``(B, C, *grid)``, floating point.
+        size: Size along each axis to bring it to.
 
     Returns:
         Shape ``(B, C, *size)``: the mean over the area of each new cell if any axis gets shorter,
-        bilinear interpolation otherwise; ``x`` itself if it has that size.
+        linear interpolation otherwise; ``x`` itself if it has that size.
 
     >>> resize(torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]]), (1, 2)).tolist()
     [[[[0.5, 0.5]]]]
     """
-    old = (x.shape[2], x.shape[3])
+    old = tuple(x.shape[2:])
     if old == size or x.shape[1] == 0:
         return x if old == size else x.new_zeros(*x.shape[:2], *size)
-    if size[0] < old[0] or size[1] < old[1]:
+    if any(new < length for new, length in zip(size, old, strict=True)):
         return F.interpolate(x, size=size, mode="area")
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(x, size=size, mode=linear_mode(x), align_corners=False)
+
+
+def linear_mode(x: Tensor) -> Literal["linear", "bilinear", "trilinear"]:
+    """Return what torch calls linear interpolation of ``(B, C, *grid)``."""
+    return _LINEAR[x.ndim - 2]
 
 
 def _blocks(length: int, count: int, longest: int) -> Tensor:
@@ -68,8 +79,8 @@ def sample_cells(x: Tensor, size: Size) -> Tensor:
     single living cell as alive as it is.
 
     Args:
-        x: Cells, shape ``(B, C, W, H)``.
-        size: Number of blocks along W and H, at most as many as cells.
+        x: Cells, shape ``(B, C, *grid)``.
+        size: Number of blocks along each axis, at most as many as cells.
 
     Returns:
         Cells, shape ``(B, C, *size)``: of each block the one nearest to its middle that is not
@@ -80,7 +91,7 @@ def sample_cells(x: Tensor, size: Size) -> Tensor:
     >>> sample_cells(seed, (2, 2))[0, 0].tolist()
     [[0.0, 0.0], [0.0, 1.0]]
     """
-    if (x.shape[2], x.shape[3]) == size:
+    if tuple(x.shape[2:]) == size:
         return x
     longest = max(-(-old // new) for old, new in zip(x.shape[2:], size, strict=True))
     return sample_blocks(x, size, longest)
@@ -90,22 +101,22 @@ def sample_blocks(x: Tensor, size: Size, longest: int) -> Tensor:
     """Do what :func:`sample_cells` does where the sizes of both grids are open.
 
     Args:
-        x: Cells, shape ``(B, C, W, H)``.
-        size: Number of blocks along W and H.
-        longest: Number of cells along either axis that no block exceeds.
+        x: Cells, shape ``(B, C, *grid)``.
+        size: Number of blocks along each axis.
+        longest: Number of cells along any axis that no block exceeds.
 
     Returns:
         Cells, shape ``(B, C, *size)``.
     """
-    width, height = x.shape[2:]
-    along_w = _blocks(width, size[0], longest).to(x.device)[:, None, :, None]
-    along_h = _blocks(height, size[1], longest).to(x.device)[None, :, None, :]
-    # Indices of the cells of each block, (w * h, cells per block): from its middle outwards.
-    cells = (along_w * height + along_h).flatten(2).flatten(0, 1)
-    is_empty = (x.detach() == 0).all(dim=1).flatten(1)  # (B, W * H)
+    # Indices of the cells of each block, (blocks, cells per block): from its middle outwards.
+    cells = torch.zeros(1, 1, dtype=torch.int64, device=x.device)
+    for length, count in zip(x.shape[2:], size, strict=True):
+        along = _blocks(length, count, longest).to(x.device)[None, :, None, :]
+        cells = (cells[:, None, :, None] * length + along).flatten(2).flatten(0, 1)
+    is_empty = (x.detach() == 0).all(dim=1).flatten(1)  # (B, cells)
     # The first of equals wins, so a block that is empty gives its middle.
     chosen = (~is_empty[:, cells]).to(torch.uint8).argmax(dim=2, keepdim=True)
-    index = cells.expand(x.shape[0], -1, -1).gather(2, chosen)[:, None, :, 0]  # (B, 1, w * h)
+    index = cells.expand(x.shape[0], -1, -1).gather(2, chosen)[:, None, :, 0]  # (B, 1, blocks)
     picked = x.flatten(2).gather(2, index.expand(-1, x.shape[1], -1))
     return picked.view(*x.shape[:2], *size)
 

@@ -1,7 +1,7 @@
 """Print how the code is built: modules in import circles, longest classes, lengths of functions.
 
-`python checks/structure.py` prints a table with one row for each part. With `--strict` it fails
-if any modules import each other in a circle, imports for typing included.
+`python packaging-checks/structure.py` prints a table with one row for each part. With `--strict` it
+fails if any modules import each other in a circle, imports for typing included.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ncalab.tasks.cascade.grids import coarse_size, resize, sample_cells, share_steps
+from ncalab.core.multiscale.grids import coarse_size, resize, sample_cells, share_steps
 
 
 @pytest.mark.parametrize(

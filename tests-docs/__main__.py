@@ -1,4 +1,4 @@
-"""Run every code block of the pages of this repository: `python blocks [--long] [PAGE ...]`."""
+"""Run every code block of the pages of this repository: `python tests-docs [--long] [PAGE ...]`."""
 
 import sys
 from pathlib import Path
@@ -17,5 +17,5 @@ def pages() -> list[str]:
 
 arguments = sys.argv[1:]
 named = [argument for argument in arguments if Path(argument.partition("::")[0]).exists()]
-options = ["-c", str(ROOT / "blocks/pytest.ini"), "--rootdir", str(ROOT), "-p", "plugin"]
+options = ["-c", str(ROOT / "tests-docs/pytest.ini"), "--rootdir", str(ROOT), "-p", "plugin"]
 sys.exit(pytest.main([*options, *arguments, *([] if named else pages())]))

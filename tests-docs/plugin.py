@@ -1,4 +1,4 @@
-"""Collects the code blocks of pages as tests: `python blocks` runs them."""
+"""Collects the code blocks of pages as tests: `python tests-docs` runs them."""
 
 import contextlib
 import json

@@ -1,9 +1,9 @@
 """Record what models compute, and compare it after a change that must not alter it.
 
-`python checks/behaviour.py record FILE` writes states, gradients, losses and trained weights of
-small models of every task, plain and as cascades, and of a training that is resumed.
-`python checks/behaviour.py compare FILE` computes them anew. On the machine that recorded a file,
-`--exact` asks for equality to the bit; elsewhere, sums of floats differ by their order.
+`python packaging-checks/behaviour.py record FILE` writes states, gradients, losses and trained
+weights of small models of every task, plain and as cascades, and of a training that is resumed.
+`python packaging-checks/behaviour.py compare FILE` computes them anew. On the machine that recorded
+a file, `--exact` asks for equality to the bit; elsewhere, sums of floats differ by their order.
 """
 
 import argparse

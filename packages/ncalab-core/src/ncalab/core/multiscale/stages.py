@@ -6,30 +6,29 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel
-from ncalab.core.rollout import StageOptions, rollout, tiled_rollout
-from ncalab.tasks.cascade.grids import Size, coarse_size, resize, sample_cells
-
-Tile = int | Literal["auto"] | None
+from ncalab.core.automaton import Automaton
+from ncalab.core.multiscale.grids import Size, coarse_size, resize, sample_cells
+from ncalab.core.options import RolloutOptions, Tile
+from ncalab.core.rollout import rollout, tiled_rollout
 
 
 class Stage(NamedTuple):
     """The steps at one scale.
 
     Attributes:
-        model: Model that takes them.
+        automaton: Automaton that takes them.
         scale: Size of a cell in pixels.
         steps: Number of steps.
     """
 
-    model: AbstractNCAModel
+    automaton: Automaton
     scale: int
     steps: int
 
 
 def run_stages(
-    x: Tensor, stages: Sequence[Stage], fixed: int, options: StageOptions, tile: Tile = None
-) -> tuple[Tensor, int]:
+    x: Tensor, stages: Sequence[Stage], fixed: int, options: RolloutOptions, tile: Tile = None
+) -> Tensor:
     """Run scale after scale, each from where the last one ended.
 
     Args:
@@ -42,45 +41,44 @@ def run_stages(
             choice with gradients or ``on_step``.
 
     Returns:
-        States at full size, shape ``(B, C, W, H)``, and the number of steps taken.
+        States at full size, shape ``(B, C, W, H)``.
     """
-    size = (x.shape[2], x.shape[3])
+    size = tuple(x.shape[2:])
     on_step = options["on_step"]
     state, taken, ended = x, options["start"], False
 
     def watch(step: int, state: Tensor) -> bool:
-        nonlocal taken, ended
-        taken = step
+        nonlocal ended
         ended = on_step is not None and bool(on_step(step, rescale(state, x, size, fixed)))
         return ended
 
-    for place, (model, scale, steps) in enumerate(stages):
+    for place, (automaton, scale, steps) in enumerate(stages):
         bring = first_cells if place == 0 else rescale
         state = bring(state, x, coarse_size(size, scale), fixed)
         # One seed and one count of steps for all: no step fires the cells of another one.
-        here: StageOptions = {**options, "start": taken, "on_step": on_step and watch}
+        here: RolloutOptions = {**options, "start": taken, "on_step": on_step and watch}
         taken += steps
         if tile is None:
-            state = rollout(model, state, steps, **here)
+            state = rollout(automaton, state, steps, **here)
         else:
-            state = _run_tiled(model, state, steps, here, tile, is_own=state is not x)
+            state = _run_tiled(automaton, state, steps, here, tile, is_own=state is not x)
         if ended:
             break
-    return rescale(state, x, size, fixed), taken
+    return rescale(state, x, size, fixed)
 
 
 def _run_tiled(
-    model: AbstractNCAModel,
+    automaton: Automaton,
     state: Tensor,
     steps: int,
-    options: StageOptions,
+    options: RolloutOptions,
     tile: int | Literal["auto"],
     *,
     is_own: bool,
 ) -> Tensor:
     """Run the steps at one scale band by band, in place if the states are our own."""
     return tiled_rollout(
-        model,
+        automaton,
         state,
         steps,
         start=options["start"],

@@ -1,7 +1,4 @@
-"""Tests of one's own parts: each raises an AssertionError that says what is wrong.
-
-They are for the test suite of whoever writes a rule; they need no test framework.
-"""
+"""The check of a rule of one's own."""
 
 import json
 from collections.abc import Callable
@@ -10,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ncalab.core.config import decode_config, encode_config
 from ncalab.core.rule import AbstractNCARule, why_not_pointwise
-from ncalab.core.saving import decode_config, encode_config
-
-__all__ = ["check_rule"]
 
 _SHAPE = (2, 4, 3)
 

@@ -1,4 +1,4 @@
-"""A cascade as an exported model runs it: sizes of grids and numbers of steps are open."""
+"""Several scales as an exported model runs them: sizes of grids and numbers of steps are open."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,26 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel
-from ncalab.core.export_plan import ExportPlan
-from ncalab.tasks.cascade.grids import Size, coarse_size, sample_blocks
+from ncalab.core.automaton import Automaton
+from ncalab.core.multiscale.grids import Size, coarse_size, linear_mode, sample_blocks
+from ncalab.core.runner import ExportPlan
+
+Mode = Literal["area", "linear", "bilinear", "trilinear"]
 
 
-def cascade_plan(
-    models: Sequence[AbstractNCAModel], scales: Sequence[int], steps: Sequence[int], fixed: int
+def multiscale_plan(
+    automata: Sequence[Automaton], scales: Sequence[int], steps: Sequence[int], fixed: int
 ) -> ExportPlan:
-    """Return how :func:`ncalab.tasks.cascade.stages.run_stages` goes from scale to scale.
+    """Return how :func:`ncalab.core.multiscale.stages.run_stages` goes from scale to scale.
 
     Where that one looks at the sizes of grids, this one looks at the scales that they come from.
 
     Args:
-        models: Model of each scale.
+        automata: Automaton of each scale.
         scales: Size of a cell in pixels at each scale.
         steps: Number of steps of each scale when nothing else is asked for.
         fixed: Number of channels, the first ones, that steps leave as they are.
     """
     return ExportPlan(
-        models,
+        automata,
         enter=partial(_enter, tuple(scales), fixed),
         leave=partial(_move, scales[-1], 1, fixed),
         share=partial(share_open_steps, weights=tuple(steps)),
@@ -51,11 +53,11 @@ def _move(before: int, after: int, fixed: int, state: Tensor, x: Tensor) -> Tens
         return state
     size = coarse_size(x.shape[2:], after)
     image = x[:, :fixed] if after == 1 else _resize(x[:, :fixed], size, "area")
-    mode: Literal["area", "bilinear"] = "area" if after > before else "bilinear"
+    mode: Mode = "area" if after > before else linear_mode(state)
     return torch.cat([image, _resize(state[:, fixed:], size, mode)], dim=1)
 
 
-def _resize(x: Tensor, size: Size, mode: Literal["area", "bilinear"]) -> Tensor:
+def _resize(x: Tensor, size: Size, mode: Mode) -> Tensor:
     if x.shape[1] == 0:
         return x.new_zeros(x.shape[0], 0, *size)
     # To the size that it has, both modes are the identity.
@@ -63,7 +65,7 @@ def _resize(x: Tensor, size: Size, mode: Literal["area", "bilinear"]) -> Tensor:
 
 
 def share_open_steps(total: Tensor, weights: Sequence[int]) -> list[Tensor]:
-    """Share steps out as :func:`ncalab.tasks.cascade.grids.share_steps`, whatever their number.
+    """Share steps out as :func:`ncalab.core.multiscale.grids.share_steps`, whatever their number.
 
     Args:
         total: Number of steps, shape ``()``, int64. Where there are fewer than scales, one for

@@ -1,0 +1,41 @@
+"""Pages in which pretrained models live, written anew for every build."""
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from ncalab.tasks import GrowingNCAModel, SegmentationNCAModel
+from ncalab.viz import export_html
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write the pages into the folder of static files."""
+    folder = Path(app.srcdir) / "_static" / "living"
+    _write_lizard(folder / "lizard.html")
+    _write_nuclei(folder / "nuclei.html")
+
+
+def _write_lizard(path: Path) -> None:
+    lizard = GrowingNCAModel.from_pretrained(EXAMPLES / "growing_emoji" / "pretrained")
+    export_html(lizard, path, size=(64, 64), title="A lizard")
+
+
+def _write_nuclei(path: Path) -> None:
+    sys.path.append(str(EXAMPLES / "segmentation_nuclei"))
+    from nuclei import load_nuclei
+
+    model = SegmentationNCAModel.from_pretrained(
+        EXAMPLES / "segmentation_nuclei" / "pretrained" / "border"
+    )
+    # A part of the half of the picture that the model was not trained on.
+    image = load_nuclei(classes=3)[2][0][None, :, 128:224, 64:160]
+    names = ["background", "interior", "border"]
+    export_html(model, path, image, title="Nuclei under a microscope", class_names=names)
+
+
+def setup(app: Sphinx) -> None:
+    """Do so at the start of a build."""
+    app.connect("builder-inited", write_pages)

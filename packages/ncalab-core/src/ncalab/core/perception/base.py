@@ -1,0 +1,127 @@
+"""What every perception has: its length, its reach, and a name under which it is saved."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ncalab.core.checks import check_model
+from ncalab.core.padding import FilterPadding
+from ncalab.core.tracing import stands_for_module
+
+
+class PerceivingCells(Protocol):
+    """What a perception reads of the automaton whose cells perceive."""
+
+    num_channels: int
+    num_learned_filters: int
+    kernel_size: int
+    filter_padding: FilterPadding
+    use_laplace: bool
+    use_temporal_encoding: bool
+    spatial_dims: int
+
+    @property
+    def time_scale(self) -> int:
+        """Number of steps T of the temporal encoding."""
+
+
+class FilterBank(NamedTuple):
+    """Depthwise filters of one size.
+
+    Attributes:
+        filters: n filters of odd size, shape ``(n, C, k, ...)``.
+        dilation: Distance between the cells that neighbouring weights act on.
+        is_learned: Whether weights that are zero may become something else.
+    """
+
+    filters: Tensor
+    dilation: int
+    is_learned: bool
+
+
+class AbstractNCAPerception(nn.Module, ABC):
+    """Base class of perceptions: states of a grid in, perception vectors out.
+
+    Every subclass is registered under its class name, so that a saved model can name it. What a
+    cell perceives begins with its own state and, with temporal encoding, ends with t/T.
+
+    Args:
+        nca: Automaton whose cells perceive; its channels, padding and axes are read here.
+
+    Raises:
+        TypeError: If it is no automaton.
+    """
+
+    registry: ClassVar[dict[str, type["AbstractNCAPerception"]]] = {}
+
+    nca: PerceivingCells
+    filters: Tensor
+    """Filters of :class:`BasicNCAPerception`; :meth:`filter_banks` are those of any perception."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not stands_for_module(cls):
+            AbstractNCAPerception.registry[cls.__name__] = cls
+
+    def __init__(self, nca: PerceivingCells) -> None:
+        super().__init__()
+        check_model("nca", nca)
+        # Past nn.Module, which would register the model as a part of its own part.
+        object.__setattr__(self, "nca", nca)
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """Length of the perception vector of a cell."""
+
+    @property
+    @abstractmethod
+    def radius(self) -> int:
+        """How many cells away a cell sees, along every axis."""
+
+    def filter_banks(self) -> list[FilterBank] | None:
+        """Return the filters of all views; None if what cells perceive is computed otherwise."""
+        return None
+
+    def time(self, step: int) -> float:
+        """Return t/T, where T is the (largest) number of training steps."""
+        return step / self.nca.time_scale
+
+    def with_time(self, seen: list[Tensor], step: int) -> Tensor:
+        """Return what cells perceive, with t/T if they perceive it.
+
+        Args:
+            seen: Parts of the perception vectors, each of shape ``(B, parts, *grid)``.
+            step: Current step, 0 for the first.
+
+        Returns:
+            Perception vectors, shape ``(B, output_size, *grid)``.
+        """
+        if self.nca.use_temporal_encoding:
+            first = seen[0]
+            # A sum, not new_full: an exported model has the step as a tensor.
+            empty = first.new_zeros(first.shape[0], 1, *first.shape[2:])
+            seen = [*seen, empty + self.time(step)]
+        return torch.cat(seen, dim=1)
+
+    @abstractmethod
+    def perceive(self, x: Tensor, step: int) -> Tensor:
+        """Compute what every cell perceives.
+
+        Args:
+            x: Cell states, shape ``(B, C, *grid)``, floating point.
+            step: Current step, 0 for the first; only used by the temporal encoding.
+
+        Returns:
+            Perception vectors, shape ``(B, output_size, *grid)``.
+        """
+
+    def forward(self, x: Tensor, step: int = 0) -> Tensor:
+        """Return :meth:`perceive` of ``x`` at ``step``."""
+        return self.perceive(x, step)
+
+    def freeze(self) -> None:
+        """Exclude what is learned from training."""
+        self.requires_grad_(False)

@@ -1,0 +1,103 @@
+"""Depthwise filters on grids of one, two or three axes."""
+
+from functools import reduce
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncalab.core.padding import FilterPadding, pad_cells
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+# L1 norm of the Laplace filter, that of Sobel filters being 1.
+_LAPLACE_NORM = 1.5
+
+
+def sobel_filters(spatial_dims: int) -> Tensor:
+    """Return the Sobel filter along each axis, the last axis first.
+
+    Along axis i it is the outer product of (-1, 0, 1) on axis i and (1, 2, 1) on the others,
+    divided by the sum of its absolute values.
+
+    Args:
+        spatial_dims: Number of axes of the grid.
+
+    Returns:
+        Filters, shape ``(axes, 3, ...)``, float32.
+
+    >>> sobel_filters(1).tolist()
+    [[-0.5, 0.0, 0.5]]
+    """
+    step, smooth = torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([1.0, 2.0, 1.0])
+    filters = []
+    for axis in reversed(range(spatial_dims)):
+        along = [step if other == axis else smooth for other in range(spatial_dims)]
+        weights = reduce(lambda a, b: a[..., None] * b, along)
+        filters.append(weights / weights.abs().sum())
+    return torch.stack(filters)
+
+
+def laplace_filter(spatial_dims: int) -> Tensor:
+    """Return the Laplace filter: a neighbour at distance r weighs 1/r², the centre minus the sum.
+
+    Args:
+        spatial_dims: Number of axes of the grid.
+
+    Returns:
+        Filter, shape ``(3, ...)``, float32.
+
+    >>> laplace_filter(1).tolist()
+    [0.375, -0.75, 0.375]
+    """
+    squares = torch.tensor(
+        [sum(i * i for i in at) for at in product((-1, 0, 1), repeat=spatial_dims)]
+    )
+    weights = torch.where(squares > 0, 1.0 / squares, 0.0)
+    weights *= _LAPLACE_NORM / (2 * weights.sum())
+    weights[len(weights) // 2] = -_LAPLACE_NORM / 2
+    return weights.view([3] * spatial_dims)
+
+
+def fixed_filters(*, use_laplace: bool, spatial_dims: int = 2) -> Tensor:
+    """Return the fixed filters: Sobel along each axis, the last first, and Laplace if asked for.
+
+    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
+    doi:10.23915/distill.00023, section "Perception"; the Laplace filter is that of Mordvintsev
+    et al., Texture generation with NCA, 2021, arXiv:2105.07299, scaled to the size of the Sobel
+    filters.
+
+    Args:
+        use_laplace: Whether to append the Laplace filter.
+        spatial_dims: Number of axes of the grid.
+
+    Returns:
+        Filters, shape ``(axes or axes + 1, 3, ...)``, float32.
+
+    >>> fixed_filters(use_laplace=False)[0].abs().sum().item()
+    1.0
+    """
+    filters = sobel_filters(spatial_dims)
+    if not use_laplace:
+        return filters
+    return torch.cat([filters, laplace_filter(spatial_dims)[None]])
+
+
+def filter_cells(
+    x: Tensor, filters: Tensor, padding: FilterPadding, dilation: int = 1
+) -> list[Tensor]:
+    """Filter the states of all cells.
+
+    Args:
+        x: Cell states, shape ``(B, C, *grid)``, floating point.
+        filters: n depthwise filters of odd size, shape ``(n, C, k, ...)``.
+        padding: How the grid continues beyond its border.
+        dilation: Distance between the cells that neighbouring weights act on.
+
+    Returns:
+        The n views, each of shape ``(B, C, *grid)``.
+    """
+    padded = pad_cells(x, dilation * (filters.shape[-1] // 2), padding)
+    convolve = _CONVOLUTIONS[x.ndim - 2]
+    kernels = filters.to(x.dtype)[:, :, None]  # (n, C, 1, k, ...)
+    return [convolve(padded, k, groups=x.shape[1], dilation=dilation) for k in kernels]

@@ -1,0 +1,373 @@
+"""Perceptions that are lists of views, on grids of one to three axes."""
+
+import math
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+import torch
+from core_models import TinyModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ncalab.core import BasicNCAPerception, GatedNCARule, MLPNCARule
+from ncalab.core.multiscale.grids import coarse_size, resize, sample_cells
+from ncalab.core.perception import (
+    AttentionView,
+    IsotropicView,
+    LaplaceView,
+    LearnedView,
+    SobelView,
+    SteerableView,
+    View,
+    ViewsNCAPerception,
+    fixed_filters,
+)
+from ncalab.core.rollout import rollout, tiled_rollout, why_not_fused
+from ncalab.core.rollout.cpu.compiled.library import library
+
+CPU = torch.device("cpu")
+CHANNELS = 11
+
+VIEWS: dict[str, list[Any]] = {
+    "none": [],
+    "fixed": [SobelView, LaplaceView],
+    "two branches": [(LearnedView, {"num_filters": 2}), (LearnedView, {"dilation": 2})],
+    "wide": [(LearnedView, {"num_filters": 1, "kernel_size": 5}), SobelView],
+    "isotropic": [(IsotropicView, {"determinants": 4})],
+    "steerable": [SteerableView, LaplaceView],
+    "attention": [(AttentionView, {"heads": 2, "head_size": 3}), SobelView],
+}
+GRIDS = {1: (7,), 2: (5, 6), 3: (3, 4, 5)}
+
+
+def views_of(name: str, dims: int) -> list[Any]:
+    if name == "isotropic" and dims == 1:
+        return [IsotropicView]
+    return VIEWS["fixed" if name == "steerable" and dims != 2 else name]
+
+
+def make(views: list[Any], dims: int = 2, **arguments: Any) -> TinyModel:
+    torch.manual_seed(1)
+    arguments = {"perception_type": ViewsNCAPerception, **arguments}
+    if arguments["perception_type"] is ViewsNCAPerception:
+        arguments["perception_args"] = {"views": views}
+    model = TinyModel(CPU, 4, 5, 2, hidden_size=8, spatial_dims=dims, **arguments)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.double()
+
+
+def states(grid: tuple[int, ...], batch: int = 2) -> Tensor:
+    torch.manual_seed(3)
+    return torch.randn(batch, CHANNELS, *grid, dtype=torch.float64)
+
+
+def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    after = rollout(model, x, steps, seed=4, **options)
+    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
+    wanted = [x, *(p for p in model.parameters() if p.requires_grad)]
+    return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
+
+
+@pytest.mark.skipif(isinstance(library(torch.float32), str), reason="needs the compiled engine")
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_every_cell_runs_on_the_fast_engine_as_on_the_reference(data: st.DataObject) -> None:
+    arguments = data.draw(
+        st.fixed_dictionaries(
+            {
+                "filter_padding": st.sampled_from(["zero", "reflect", "replicate", "circular"]),
+                "fire_rate": st.sampled_from([0.0, 0.4, 1.0]),
+                "use_alive_mask": st.booleans(),
+                "use_temporal_encoding": st.booleans(),
+                "immutable_image_channels": st.booleans(),
+                "rule_type": st.sampled_from([MLPNCARule, GatedNCARule]),
+                "dt": st.sampled_from([1.0, 0.5]),
+            }
+        )
+    )
+    dims = data.draw(st.integers(1, 3))
+    name = data.draw(st.sampled_from(sorted(VIEWS)))
+    model = make(views_of(name, dims), dims, **arguments)
+    x = states(tuple(data.draw(st.integers(1, 5)) for _ in range(dims)))
+    checkpoint = data.draw(st.sampled_from([None, 2]))
+
+    fast = states_and_slopes(model, x, 3, engine="fused", checkpoint=checkpoint)
+
+    plain = states_and_slopes(model, x, 3, engine="reference")
+    torch.testing.assert_close(fast[0], plain[0], atol=1e-10, rtol=0)
+    for got, want in zip(fast[1:], plain[1:], strict=True):
+        assert (got - want).norm() <= 1e-9 * want.norm()
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_the_documented_arguments_are_the_usual_lists_to_the_bit(
+    learned: bool, engine: Any
+) -> None:
+    usual: dict[str, Any] = {"num_learned_filters": 2} if learned else {"use_laplace": True}
+    plain = make([], perception_type=BasicNCAPerception, **usual)
+    listed = make([LearnedView] if learned else [SobelView, LaplaceView])
+    x = states((6, 7))
+
+    a, b = (states_and_slopes(model, x, 4, engine=engine) for model in (plain, listed))
+
+    assert torch.equal(a[0], b[0])
+    # Gradients of the views are added in another order.
+    for one, other in zip(a[1:], b[1:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_view_has_right_gradients(name: str, dims: int) -> None:
+    model = make(views_of(name, dims), dims)
+    x = states((2, 3, 2)[:dims], batch=1).requires_grad_()
+
+    seen = model.perception(x)
+
+    assert seen.shape == (1, model.perception.output_size, *x.shape[2:])
+    assert torch.autograd.gradcheck(model.perception, (x,), fast_mode=True)
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
+def test_a_volume_of_one_layer_is_a_picture(padding: Any) -> None:
+    flat = make([(LearnedView, {"num_filters": 2})], filter_padding=padding, use_alive_mask=True)
+    deep = make([(LearnedView, {"num_filters": 2})], 3, filter_padding=padding, use_alive_mask=True)
+    wide, thin = flat.perception.get_parameter("views.0.filters"), deep.perception
+    deep.rule.load_state_dict(flat.rule.state_dict())
+    with torch.no_grad():
+        thin.get_parameter("views.0.filters").zero_()[..., 1] = wide
+    x = states((6, 5))
+
+    for engine in ("reference", "fused"):
+        want = rollout(flat, x, 4, seed=1, engine=engine)
+        got = rollout(deep, x[..., None], 4, seed=1, engine=engine)
+        torch.testing.assert_close(got[..., 0], want)
+
+
+def rotations(dims: int) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Return the rotations of a square or a cube: the order of axes, and which are flipped."""
+    return [
+        (order, [axis for axis, flip in enumerate(flips) if flip < 0])
+        for order in permutations(range(dims))
+        for flips in product((1, -1), repeat=dims)
+        if torch.linalg.det(torch.eye(dims)[list(order)]).round() * math.prod(flips) == 1
+    ]
+
+
+@pytest.mark.parametrize(("dims", "count"), [(2, 4), (3, 24)])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_rotations_commute_with_an_isotropic_step(dims: int, count: int, engine: Any) -> None:
+    views = [(IsotropicView, {"determinants": 4})]
+    model = make(views, dims, fire_rate=1.0, filter_padding="circular", use_alive_mask=True)
+    x = states((4,) * dims, batch=1)
+    after = rollout(model, x, 3, engine=engine)
+
+    turns = rotations(dims)
+
+    assert len(turns) == count
+    for order, flips in turns:
+
+        def turn(x: Tensor, order: Any = order, flips: Any = flips) -> Tensor:
+            axes = [2 + axis for axis in order]
+            return x.permute(0, 1, *axes).flip([2 + axis for axis in flips])
+
+        torch.testing.assert_close(rollout(model, turn(x), 3, engine=engine), turn(after))
+
+
+def test_a_turned_angle_turns_what_a_steerable_cell_sees() -> None:
+    model = make([(SteerableView, {"angle_channel": 5})], filter_padding="circular")
+    x = states((5, 5), batch=1)
+    turned = x.rot90(1, (2, 3)).clone()
+    turned[:, 5] -= torch.pi / 2
+
+    seen, seen_turned = model.perception(x), model.perception(turned)
+
+    same = [c for c in range(3 * CHANNELS) if c % CHANNELS != 5]
+    torch.testing.assert_close(seen_turned[:, same], seen.rot90(1, (2, 3))[:, same])
+
+
+def test_attention_is_a_mean_of_values_weighted_by_products() -> None:
+    model = make([(AttentionView, {"heads": 1, "head_size": 3})])
+    view: Any = model.perception.get_submodule("views.0")
+    x = states((3, 3), batch=1)
+
+    seen = model.perception(x)[0, CHANNELS:, 1, 1]
+
+    around = x[0].flatten(1)  # (C, 9): all cells are neighbours of the middle one
+    query = view.query.weight[..., 0, 0] @ x[0, :, 1, 1]
+    keys, values = (view.key_and_value.weight[..., 0, 0] @ around).split(3)
+    weights = (query @ keys / 3**0.5 + view.place_bias[0]).softmax(0)
+    torch.testing.assert_close(seen, values @ weights)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_sobel_measures_slopes_and_laplace_curvature(dims: int) -> None:
+    axes = torch.meshgrid(*[torch.arange(5.0)] * dims, indexing="ij")
+    filters = fixed_filters(use_laplace=True, spatial_dims=dims)
+    middle = (slice(1, 4),) * dims
+
+    for axis, place in enumerate(axes):
+        slopes = [(f * place[middle]).sum().item() for f in filters]
+        assert slopes[:dims] == [float(dims - 1 - n == axis) for n in range(dims)]
+        assert slopes[-1] == pytest.approx(0, abs=1e-6)
+    curved = torch.stack([(a - 2) ** 2 for a in axes]).sum(0)
+    assert (filters[-1] * curved[middle]).sum() > 0
+
+
+class MaximumView(View):
+    """The largest value among a cell and its eight neighbours: a view as a user may write it."""
+
+    def __init__(self, channels: int, spatial_dims: int) -> None:
+        super().__init__(channels, spatial_dims)
+        self.set_filters(torch.eye(9).view(9, 3, 3))
+
+    @property
+    def output_size(self) -> int:
+        return self.channels
+
+    def combine(self, state: Tensor, filtered: Tensor) -> Tensor:
+        largest: Tensor = filtered.unflatten(1, (9, self.channels)).amax(dim=1)
+        return largest
+
+
+def test_a_view_of_ones_own_runs_on_the_fast_engine() -> None:
+    model = make([MaximumView, SobelView], filter_padding="replicate")
+    x = states((5, 4))
+
+    largest = model.perception(x)[:, CHANNELS : 2 * CHANNELS]
+
+    padded = nn.functional.pad(x, [1] * 4, mode="replicate")
+    torch.testing.assert_close(largest, nn.functional.max_pool2d(padded, 3, stride=1))
+    assert why_not_fused(model, x) is None
+    fast, plain = (states_and_slopes(model, x, 3, engine=e) for e in ("fused", "reference"))
+    for got, want in zip(fast, plain, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+class NeighbourlyView(SobelView):
+    """A view that looks beyond its filters."""
+
+    def combine(self, state: Tensor, filtered: Tensor) -> Tensor:
+        return filtered - filtered.mean(dim=2, keepdim=True)
+
+
+class ForwardView(SobelView):
+    """A view that is computed otherwise."""
+
+    def forward(self, x: Tensor, padding: Any) -> Tensor:
+        return super().forward(x, padding) ** 2
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        (NeighbourlyView, "the perception has a NeighbourlyView, whose updates of a cell depend"),
+        (ForwardView, "ForwardView overrides forward"),
+    ],
+)
+def test_a_view_that_only_the_reference_can_run_says_why(view: type[View], reason: str) -> None:
+    said = why_not_fused(make([view]), states((4, 4)))
+
+    assert said is not None and said.startswith(reason)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_are_saved(name: str, tmp_path: Any) -> None:
+    model = make(VIEWS[name]).float()
+    x = states((4, 5)).float()
+
+    model.save_pretrained(tmp_path)
+    twin = TinyModel.from_pretrained(tmp_path)
+
+    assert torch.equal(rollout(twin, x, 3, seed=1), rollout(model, x, 3, seed=1))
+
+
+def test_tiles_reach_as_far_as_a_dilated_view() -> None:
+    model = make([(LearnedView, {"dilation": 3})], filter_padding="circular")
+    x = states((60, 4), batch=1)
+
+    tiled = tiled_rollout(model, x, 4, seed=1, tile=25, progress=False)
+
+    torch.testing.assert_close(tiled, rollout(model, x, 4, seed=1))
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_tiles_cut_grids_of_any_number_of_axes(dims: int) -> None:
+    model = make([SobelView], dims)
+    x = states((40, 3, 4)[:dims], batch=2)
+
+    tiled = tiled_rollout(model, x, 4, seed=1, tile=12, progress=False)
+
+    torch.testing.assert_close(tiled, rollout(model, x, 4, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("views", "dims", "message"),
+    [
+        ("sobel", 2, "views must be a list of views, got 'sobel'"),
+        ([nn.Linear], 2, "views must be classes of views, or pairs"),
+        ([(SobelView, {"size": 3})], 2, "views must have arguments of SobelView: "),
+        ([(LearnedView, {"kernel_size": 4})], 2, "kernel_size must be odd, got 4"),
+        ([(LearnedView, {"dilation": 0})], 2, "dilation must be at least 1, got 0"),
+        ([(IsotropicView, {"determinants": 12})], 2, "determinants must be at most 11, and 0 on"),
+        ([(IsotropicView, {"determinants": 2})], 1, "determinants must be at most 11, and 0 on"),
+        ([SteerableView], 3, "spatial_dims must be 2 to turn gradients, got 3"),
+        ([(SteerableView, {"angle_channel": 11})], 2, "angle_channel must be below 11, got 11"),
+        ([(AttentionView, {"heads": 0})], 2, "heads must be at least 1, got 0"),
+    ],
+)
+def test_bad_views_are_named(views: Any, dims: int, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make(views, dims)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spatial_dims": 4}, "spatial_dims must be 1, 2 or 3, got 4"),
+        ({"perception_type": SobelView}, "perception_type must be a class of perceptions"),
+        ({"perception_args": {"taps": 3}}, "perception_args must be further arguments of Basic"),
+    ],
+)
+def test_bad_arguments_of_a_model_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        TinyModel(CPU, 4, 5, 2, **arguments)
+
+
+def test_a_state_must_have_the_axes_of_the_model() -> None:
+    with pytest.raises(ValueError, match=r"x must have shape \(B, C, W, H, D\), none of them 0"):
+        rollout(make([], 3), states((4, 5)), 1)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_a_cell_of_noise_is_the_same_alone_and_in_a_batch(dims: int) -> None:
+    model = make([SobelView], dims, use_alive_mask=True).float()
+    image = states((5, 4, 3)[:dims])[:, :4].float()
+
+    together = model.predict(image, 4, seed=2)
+    alone = model.predict(image[1:], 4, seed=2, samples=[1])
+
+    assert torch.equal(together.output_image[1:], alone.output_image)
+    assert torch.equal(model.record(image, 4, seed=2)[-1].output_image, together.output_image)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_scales_of_any_number_of_axes(dims: int) -> None:
+    size = (9, 5, 4)[:dims]
+    state = torch.zeros(1, 2, *size)
+    middle = tuple(n // 2 for n in size)
+    state[(0, 0, *middle)] = 1
+
+    coarse = coarse_size(size, 3)
+    picked = sample_cells(state, coarse)
+
+    assert picked.shape[2:] == coarse and picked.sum() == 1
+    assert resize(state, coarse).shape[2:] == coarse
+    assert resize(resize(state, coarse), size).shape == state.shape
+    assert sample_cells(state, size) is state

@@ -1,0 +1,129 @@
+"""Settings under which pictures are grown, kept and healed: one recipe in three qualities."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ncalab.core.checks import check_choice, check_int
+from ncalab.tasks.growing.model import GrowingNCAModel
+
+Quality = Literal["draft", "good", "best"]
+
+# Optimiser steps.
+_EPOCHS = {"draft": 1200, "good": 4000, "best": 20000}
+_SIDE = 48
+_INFERENCE_STEPS = 64
+# Of the side of the grid: life spreads by about half a cell a step, from the middle.
+_INFERENCE_SHARE = 4 / 3
+_FINAL_LR = 0.1
+_WARM_UP_ROLLOUTS = 2
+
+
+@dataclass(frozen=True)
+class GrowingPreset:
+    """Arguments of a growing training, to be passed on.
+
+    Attributes:
+        quality: "draft", "good" or "best".
+        epochs: Number of optimiser steps.
+        batch_size: Number of pictures in a batch.
+        model: Arguments of :class:`ncalab.tasks.GrowingNCAModel`.
+        pool: Arguments of ``ncalab.train.Pool``.
+        trainer: Arguments of ``ncalab.train.BasicNCATrainer``.
+    """
+
+    quality: Quality
+    epochs: int
+    batch_size: int
+    model: dict[str, Any]
+    pool: dict[str, Any]
+    trainer: dict[str, Any]
+
+
+def growing_preset(
+    quality: Quality = "good", side: int = _SIDE, *, epochs: int | None = None
+) -> GrowingPreset:
+    """Return the settings that grow a picture which lasts and heals.
+
+    Muon trains the matrices of the rule. A batch is two pictures from a small pool, in which holes
+    are cut, and one that starts from the seed; it is drawn for two rollouts in a row. Short
+    rollouts give more optimiser steps in the same time, and the pool makes their chains long.
+
+    Args:
+        quality: "draft": to see whether it works; "good": a picture that holds and heals; "best":
+            five times as long as that.
+        side: Width and height of the grid in cells, at least 3. It sets the steps of a rollout: as
+            life spreads by about half a cell a step, a rollout takes half as many steps as the
+            grid has cells on a side, to as many.
+        epochs: Number of optimiser steps; that of the quality if None.
+
+    Raises:
+        ValueError: If the quality is not known, or a number is too small.
+
+    >>> preset = growing_preset("draft", side=96)
+    >>> preset.model["training_timesteps"], preset.batch_size
+    ((48, 97), 3)
+    """
+    check_choice("quality", quality, get_args(Quality))
+    check_int("side", side, minimum=3)
+    epochs = _EPOCHS[quality] if epochs is None else check_int("epochs", epochs, minimum=1)
+    return GrowingPreset(
+        quality=quality,
+        epochs=epochs,
+        batch_size=3,
+        model={
+            "num_hidden_channels": 12,
+            "use_alive_mask": True,
+            "filter_padding": "zero",
+            "training_timesteps": (side // 2, side + 1),
+            "inference_timesteps": max(_INFERENCE_STEPS, round(_INFERENCE_SHARE * side)),
+        },
+        pool={
+            "n_seed": 1,
+            "damage": True,
+            "p_damage": 1.0,
+            "num_damaged": 2,
+            "size": 32,
+            "rollouts": 2,
+        },
+        trainer={
+            "optimizer_method": "muon",
+            "lr": 0.06,
+            "lr_gamma": _FINAL_LR ** (1 / epochs),
+            "adam_betas": (0.9, 0.999),
+            "batch_repeat": 1,
+            "max_epochs": epochs,
+            "gradient_normalization": True,
+        },
+    )
+
+
+def seconds_per_epoch(model: GrowingNCAModel, target: Tensor, batch_size: int) -> float:
+    """Measure how long an optimiser step takes here, by the gradients of a few rollouts.
+
+    The weights stay as they are, and so do torch's generators.
+
+    Args:
+        model: Model that is to be trained.
+        target: Premultiplied target, shape ``(image channels, W, H)``.
+        batch_size: Number of pictures in a batch.
+
+    Returns:
+        Seconds.
+    """
+    steps = model.training_timesteps
+    usual = steps if isinstance(steps, int) else (steps[0] + steps[1] - 1) // 2
+    label = target.to(model.device, model.dtype).expand(batch_size, *target.shape)
+    # A grown picture: cells that are empty cost nothing.
+    state = model.make_seed(*target.shape[1:]).repeat(batch_size, 1, 1, 1)
+    state[:, : len(target)] = label
+    times = []
+    for number in range(_WARM_UP_ROLLOUTS + 2):
+        start = time.perf_counter()
+        loss = model.loss(model(state, usual, seed=number), label)["total"]
+        torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])
+        times.append(time.perf_counter() - start)
+    return min(times)
