@@ -39,7 +39,7 @@ def plain(nca: ClassificationNCAModel, loader: DataLoader[tuple[torch.Tensor, ..
     for images, labels in loader:
         state = eager_rollout(nca, pad_input(images, nca), STEPS)
         optimizer.zero_grad()
-        nca.loss(nca._read_out(state, STEPS), labels)["total"].backward()
+        nca.loss(nca.read_out(state, STEPS), labels)["total"].backward()
         optimizer.step()
 
 
