@@ -130,7 +130,7 @@ ARGUMENTS: dict[Callable[..., Any], dict[str, frozenset[str]]] = {
         "perception_type": NOTHING,
         "perception_args": frozenset({"None", "dict"}),
         "goal_size": COUNT,
-        "num_goals": frozenset({"None"}),  # a number needs a goal_size, too
+        "num_goals": frozenset({"None", "whole"}),
     },
     rule: {
         "device": DEVICE,
