@@ -4,12 +4,12 @@
     python benchmarks/account.py --only classification --rounds 5
 
 Each case runs in a fresh process; its step (forward pass, loss, backward pass, Adam) is the median
-of several, in time on the processor. Times by kind of work are those that the compiled engine
-measures of itself; the rest is the loss, Adam, Python, and states that are brought into the
-engine's order and back. Products are counted: a step forward takes two for each cell that fires,
-and going back another four; where the engine computes the first one again, that counts as time, not
-as work. "floor" is what they take at the rate of this core for large matrices (torch.mm, 1024 x
-1024), and "share" the part of the step that this is.
+of several, in time on the processor. Parts by kind of work are those of steps in which the compiled
+engine measures itself, which takes about a tenth longer; the rest is that, the loss, Adam, Python,
+and states that are brought into the engine's order and back. Products are counted: a step forward
+takes two for each cell that fires, and going back another four; where the engine computes the first
+one again, that counts as time, not as work. "floor" is what they take at the rate of this core for
+large matrices (torch.mm, 1024 x 1024), and "share" the part of the step that this is.
 """
 
 import argparse
@@ -61,20 +61,21 @@ def needed_operations(model: AbstractNCAModel, example: Example) -> float:
 
 
 def account(example: Example, rounds: int) -> dict[str, Any]:
-    """Return the milliseconds of a step by kind of work, and its share of the rate of products."""
+    """Return the milliseconds of a step and of its products' floor, and parts by kind of work."""
     model = example.model()
     run = KINDS["train"](model, example, eager=False)
     run()
-    accounts = []
+    steps, accounts = [], []
     for _ in range(rounds):
+        steps.append(seconds(run, time.process_time))
         with timing.timed() as spent:
             total = seconds(run, time.process_time)
-        accounts.append({"step": total, **spent, "rest": total - sum(spent.values())})
-    accounts.sort(key=lambda each: each["step"])
-    middle = accounts[len(accounts) // 2]
+        accounts.append({**spent, "rest": total - sum(spent.values())})
     operations, rate = needed_operations(model, example), product_rate()
+    middle = {kind: statistics.median(each[kind] for each in accounts) for kind in accounts[0]}
     return {
-        "ms": {kind: 1e3 * took for kind, took in middle.items()},
+        "step": 1e3 * statistics.median(steps),
+        "parts": {kind: took / sum(middle.values()) for kind, took in middle.items()},
         "floor": 1e3 * operations / rate,
         "rate": rate / 1e9,
     }
@@ -92,8 +93,8 @@ def in_own_process(name: str, rounds: int) -> dict[str, Any]:
 
 def row(name: str, found: dict[str, Any]) -> list[str]:
     """Return one line of the table."""
-    step, floor = found["ms"]["step"], found["floor"]
-    parts = [f"{100 * found['ms'][kind] / step:.0f}" for kind in (*WORK, "rest")]
+    step, floor = found["step"], found["floor"]
+    parts = [f"{100 * found['parts'][kind]:.0f}" for kind in (*WORK, "rest")]
     known = [f"{floor:.0f}", f"{100 * floor / step:.0f} %"] if floor else ["", ""]
     return [name, f"{step:.0f}", *parts, *known]
 

@@ -150,7 +150,26 @@ def report(rows: Sequence[Row]) -> str:
         + [number(row, "mib", name, 0) for name in ("compiled", "eager")]
         for row in rows
     ]
-    return markdown_table(head, lines) + compare_engines(rows)
+    return markdown_table(head, lines) + compare_threads(rows) + compare_engines(rows)
+
+
+def compare_threads(rows: Sequence[Row]) -> str:
+    """Return how many times as fast several threads are as one, where both were measured."""
+    alone = {row["name"]: row for row in rows if row["threads"] == 1 and "ms" in row}
+    lines = []
+    for row in rows:
+        if row["threads"] == 1 or row["name"] not in alone or "ms" not in row:
+            continue
+        names = [f"{kind} compiled" for kind in KINDS]
+        gains = [alone[row["name"]]["ms"][name] / row["ms"][name] for name in names]
+        lines.append(
+            [row["name"], row["shape"], str(row["threads"]), *(f"{gain:.2f}" for gain in gains)]
+        )
+    if not lines:
+        return ""
+    lines.sort(key=lambda line: line[-1])
+    head = ["case", "B x W x H", "threads", "predict", "train"]
+    return "\n\n**Several threads, times as fast as one:**\n\n" + markdown_table(head, lines)
 
 
 def compare_engines(rows: Sequence[Row]) -> str:

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import ncalab.train.run
@@ -33,6 +34,7 @@ from ncalab.core import AbstractNCAModel, fix_random_seed
 from ncalab.tasks import (
     ClassificationDataset,
     ClassificationNCAModel,
+    DiceBCELoss,
     IDXDataset,
     RandomPatches,
     SegmentationNCAModel,
@@ -45,7 +47,14 @@ from ncalab.train.budget import Budget
 
 CPU = torch.device("cpu")
 Split = tuple[Tensor, Tensor, Tensor, Tensor]  # images and labels to train, and to test
-Labels = {"caudate": (71, 72), "putamen": (73, 74), "thalamus": (77, 78)}  # of AAL
+LABELS = {
+    "caudate": (71, 72),
+    "putamen": (73, 74),
+    "thalamus": (77, 78),
+    "hippocampus": (37, 38),
+    "amygdala": (41, 42),
+}
+"""Numbers of structures in the atlas AAL, left and right."""
 
 
 # Data
@@ -73,6 +82,17 @@ def nuclei(_: argparse.Namespace) -> Split:
     return image[..., :256], mask[..., :256], image[..., 256:], mask[..., 256:]
 
 
+def nuclei_slices(_: argparse.Namespace) -> Split:
+    """Return slices of a volume of nuclei, the first two thirds to train on."""
+    folder = package_file("stardist", "data", "images")
+    pages = range(31)
+    raw = [read_image(folder / "img3d.tif", page=page)[..., 0] for page in pages]
+    numbers = [read_labels(folder / "mask3d.tif", page=page)[0] for page in pages]
+    images = standardized(torch.from_numpy(np.stack(raw).astype(np.float32)))[:, None]
+    masks = torch.from_numpy((np.stack(numbers) > 0).astype(np.int64))
+    return images[:20], masks[:20], images[20:], masks[20:]
+
+
 def read_nifti(path: Path) -> np.ndarray:
     """Read a volume of 8 or 16 bits or floats, axes x, y, z; the rest of its header is left out."""
     data = gzip.decompress(path.read_bytes())
@@ -85,7 +105,7 @@ def read_nifti(path: Path) -> np.ndarray:
 def structure(name: str, options: argparse.Namespace) -> Split:
     """Return coronal slices through a structure: the left half, and the right one mirrored."""
     volume = read_nifti(options.mricron / "ch2.nii.gz").astype(np.float32)
-    mask = np.isin(read_nifti(options.mricron / "aal.nii.gz"), Labels[name])
+    mask = np.isin(read_nifti(options.mricron / "aal.nii.gz"), LABELS[name])
     slices = np.flatnonzero(mask.any((0, 2)))
     images = standardized(torch.from_numpy(volume[:, slices[0] : slices[-1] + 1].copy()))
     masks = torch.from_numpy(mask[:, slices[0] : slices[-1] + 1].copy()).long()
@@ -134,12 +154,13 @@ def pairs_of(*parts: Dataset[Any]) -> Split:
 
 DATA: dict[str, Callable[[argparse.Namespace], Split]] = {
     "nuclei": nuclei,
-    **{name: functools.partial(structure, name) for name in Labels},
+    "slices": nuclei_slices,
+    **{name: functools.partial(structure, name) for name in LABELS},
     "digits": digits,
     "fashion": fashion,
     "small digits": small_digits,
 }
-SEGMENTED = ("nuclei", *Labels)
+SEGMENTED = ("nuclei", "slices", *LABELS)
 
 
 # Arms
@@ -174,6 +195,7 @@ def voting(task: str, images: Tensor, labels: Tensor) -> AbstractNCAModel:
     return recommended_model(task, (images, labels), **extra)
 
 
+UNET = "small U-Net"
 ADAM = {"optimizer_method": "adamw", "lr": 6e-3, "decay": "cosine", "final_lr": 0.01}
 ARMS = {
     "documented": Arm(documented_model, {}),
@@ -182,6 +204,8 @@ ARMS = {
     "recommended model, AdamW": Arm(chosen, {"recipe": "recommended", **ADAM}, patches=True),
     "recommended": Arm(chosen, {"recipe": "recommended"}, patches=True),
     "recommended, voting": Arm(voting, {"recipe": "recommended"}, patches=True),
+    "recommended, lr 0.02": Arm(chosen, {"recipe": "recommended", "lr": 0.02}, patches=True),
+    "recommended, voting, lr 0.02": Arm(voting, {"recipe": "recommended", "lr": 0.02}),
     "recommended, one scale": Arm(
         functools.partial(chosen, scales=[1]), {"recipe": "recommended"}, patches=True
     ),
@@ -215,6 +239,63 @@ def run(arm: Arm, data: Split, task: str, minutes: float, seed: int) -> dict[str
     return {**kept, "batches": len(taken), "loss": history.loss[-1]}
 
 
+class UNet(nn.Module):
+    """A small U-Net of three levels, to compare with."""
+
+    def __init__(self, channels: int, width: int = 16) -> None:
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width]
+        self.down = nn.ModuleList(
+            double(before, after) for before, after in zip([channels, *sizes], sizes, strict=False)
+        )
+        self.up = nn.ModuleList([double(6 * width, 2 * width), double(3 * width, width)])
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape ``(B, 1, W, H)``."""
+        kept: list[Tensor] = []
+        for place, block in enumerate(self.down):
+            x = block(functional.max_pool2d(x, 2) if place else x)
+            kept.append(x)
+        for block, skipped in zip(self.up, [kept[1], kept[0]], strict=True):
+            x = functional.interpolate(x, size=skipped.shape[2:], mode="bilinear")
+            x = block(torch.cat([x, skipped], 1))
+        logits: Tensor = self.last(x)
+        return logits
+
+
+def double(before: int, after: int) -> nn.Sequential:
+    """Return two convolutions, each with a norm of its groups of channels."""
+    layers: list[nn.Module] = []
+    for channels in (before, after):
+        layers += [nn.Conv2d(channels, after, 3, padding=1), nn.GroupNorm(4, after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def run_unet(data: Split, minutes: float, seed: int) -> dict[str, float]:
+    """Train a small U-Net for as long, with the same loss, and measure it."""
+    images, labels, test_images, test_labels = data
+    fix_random_seed(seed)
+    net, loss_of = UNet(images.shape[1]), DiceBCELoss()
+    adam, batches, loss = torch.optim.Adam(net.parameters(), 2e-3), 0, torch.zeros(())
+    size = recommend("segmentation", summarize_data("segmentation", (images, labels))).patch_size
+    train: Dataset[Any] = TensorDataset(images, labels)
+    train = train if size is None else RandomPatches(images, labels, size)
+    end = time.process_time() + 60 * minutes
+    while time.process_time() < end:
+        for x, y in DataLoader(train, 8, shuffle=True):
+            loss = loss_of(net(x), y[:, None].float())
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            batches += 1
+            if time.process_time() >= end:
+                break
+    found = torch.cat([net(image[None]).detach() > 0 for image in test_images])[:, 0]
+    both, each = (found & (test_labels > 0)).sum(), found.sum() + (test_labels > 0).sum()
+    return {"dice": float(2 * both / each), "batches": batches, "loss": float(loss.detach())}
+
+
 def counted(loader: DataLoader[Any], taken: list[int]) -> DataLoader[Any]:
     """Return a loader that notes its batches."""
 
@@ -240,7 +321,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="+", choices=DATA)
     parser.add_argument("--minutes", type=float, default=2.0, help="of CPU time, each training")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, UNET], default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--mricron", type=Path, default=Path("/usr/share/mricron/templates"))
     parser.add_argument("--fashion", type=Path, help="folder with Fashion-MNIST's IDX files")
@@ -256,7 +337,10 @@ def main() -> None:
         task = "segmentation" if name in SEGMENTED else "classification"
         for arm in options.arms:
             for seed in options.seeds:
-                found = run(ARMS[arm], data, task, options.minutes, seed)
+                if arm == UNET:
+                    found = run_unet(data, options.minutes, seed)
+                else:
+                    found = run(ARMS[arm], data, task, options.minutes, seed)
                 row = {"data": name, "arm": arm, "seed": seed, "minutes": options.minutes, **found}
                 if options.json:
                     with options.json.open("a") as file:

@@ -63,12 +63,14 @@ nitpick_ignore = [
         "core.multiscale.runner.MultiScale",
         "core.perception.base.FilterBank",
         "core.perception.base.PerceivingCells",
+        "core.options.RunsSteps",
         "core.prediction.PredictingAutomaton",
         "core.rollout.tiled.States",
         "core.rule.cell_layers.CellNorm",
         "core.runner.Runner",
         "core.savable.Model",
         "tasks.cascade.delegation.Delegation",
+        "tasks.recommend.Recommendation",
     )
 ]
 

@@ -30,6 +30,7 @@ from ncalab.tasks import (
     GrowingNCAModel,
     SegmentationNCAModel,
 )
+from ncalab.uncertainty import NQM
 from ncalab.viz import (
     Animator,
     VisualBinaryImageSegmentation,
@@ -137,7 +138,7 @@ def segmentation() -> None:
     nca = pretrained(SegmentationNCAModel, "segmentation_nuclei/pretrained/border")
     nca.class_names = ["background", "inside", "border"]
     x, y = nuclei(40, classes=3)
-    prediction, heat = nca.predict(x, seed=0), standard_deviation(nca, x)
+    heat = standard_deviation(nca, x)
     shown = slice(0, 4)
     visual = VisualBinaryImageSegmentation()
     four = nca.predict(x[shown], seed=0)
@@ -153,10 +154,6 @@ def segmentation() -> None:
     path = arguments.output / "overlay.png"
     Image.fromarray(np.uint8(np.round(picture * 255))).quantize(128).save(path, optimize=True)
     report(path)
-    wrong = (prediction.logits.argmax(dim=1) != y).float().mean(dim=(1, 2))
-    foreground = (prediction.logits.argmax(dim=1) > 0).float().mean(dim=(1, 2))
-    scores = {"standard deviation": heat.mean(dim=(1, 2, 3)), "foreground area": foreground}
-    save(plot_risk_coverage(wrong, scores, error_name="share of wrong cells"), "risk_coverage")
     save(plot_filters(nca, max_channels=10), "filters")
     animate(nca, x[:1], "animation_segmentation", overlay=True, show_input=True, hidden=True)
     thumbnail(nca, x[:1], "zoo_border")
@@ -166,6 +163,29 @@ def segmentation() -> None:
     fold = pretrained(SegmentationNCAModel, "kfold_nuclei/pretrained/fold_00")
     # It sees one channel: brightness, of which 15 were 1 here, and 255 / 16 are there.
     thumbnail(fold, x[:1, 1:] * 15 * 16 / 255, "zoo_fold")
+
+
+def uncertainty() -> None:
+    """Rank masks of nuclei in full light, a quarter and a sixteenth of it by how sure they are."""
+    from nuclei import load_nuclei, read_nuclei, to_channels
+
+    nca = pretrained(SegmentationNCAModel, "segmentation_nuclei/pretrained/nucleus")
+    counts = read_nuclei()[0][:, 256:]
+    generator = torch.Generator().manual_seed(0)
+    darker = [torch.poisson(counts / n, generator=generator) * n for n in (4, 16)]
+    x = torch.cat([squares(to_channels(image)) for image in (counts, *darker)])
+    y = squares(load_nuclei(classes=1)[2][1]).repeat(3, 1, 1)
+    mask = nca.predict(x, seed=0).mask
+    dice = 2 * (mask * y).sum((1, 2)) / (mask + y).sum((1, 2)).clamp(min=1)
+    sure = NQM(nca, keep_predictions=False).spread(x, seed=0).nqm[:, 0]
+    scores = {"NQM": sure, "area of the mask": -mask.sum((1, 2)).double()}
+    save(plot_risk_coverage(1 - dice, scores, error_name="1 - Dice"), "risk_coverage")
+
+
+def squares(image: Tensor, side: int = 64) -> Tensor:
+    """Cut the last two axes into squares, along a first axis."""
+    tiles = image.unfold(-2, side, side).unfold(-2, side, side)
+    return tiles.movedim((-4, -3), (0, 1)).flatten(0, 1)
 
 
 def training() -> None:
@@ -233,6 +253,7 @@ SECTIONS = {
     "digits": digits,
     "clothes": clothes,
     "depth": depth,
+    "uncertainty": uncertainty,
 }
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,7 +1,8 @@
 """The examples' pages and the models' cards as pages of the documentation, and links to them.
 
 In a clone they lie beside what they are about, with links that hold there. A build copies them to
-``docs/examples`` and turns the links: to such a page, to a page below ``docs``, or to a download.
+``docs/example_pages`` and turns the links: to such a page, to a page below ``docs``, or to a
+download.
 """
 
 import os
@@ -13,7 +14,7 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-COPIES = DOCS / "examples"
+COPIES = DOCS / "example_pages"
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 

@@ -46,7 +46,22 @@ def test_the_account_of_a_step_has_all_kinds_of_work() -> None:
 
 
 def test_trainings_beside_busy_processes_take_longer() -> None:
-    printed = run("busy.py", "--only", "digits", "--samples", "48")
+    printed = run("busy.py", "--only", "digits", "--samples", "48", "--rounds", "1")
 
     row = next(line for line in printed.splitlines() if line.startswith("| digits"))
     assert len([float(cell) for cell in row.split("|")[2:-1]]) == 5
+
+
+def test_recipes_for_growing_are_compared_in_a_table(tmp_path: Path) -> None:
+    picture = BENCHMARKS.parent / "examples" / "growing_emoji" / "lizard.png"
+    known = tmp_path / "figures.json"
+
+    printed = run(
+        "growing_recipes.py", str(picture), "--recipes", "good", "before", "--seeds", "0",
+        "--seconds", "0.1", "--json", str(known),
+    )  # fmt: skip
+
+    rows = [line for line in printed.splitlines() if line.startswith(("| good", "| before"))]
+    assert len(rows) == 2 and all(row.count("|") == 12 for row in rows)
+    first = json.loads(known.read_text().splitlines()[0])
+    assert first["picture"] == "lizard" and first["settings"]["optimizer"] == "muon"

@@ -4,7 +4,7 @@
     python examples/growing_emoji/evaluate.py --model model.safetensors --image cat.png
 
 Without options, it shows the pretrained lizard. Writes three animations (growth, 500 steps of
-persistence, regrowth after a circle is cut out), a web page in which the model lives, and prints
+persistence, regrowth after a circle is cut out), a web page that runs the model, and prints
 the mean squared errors.
 """
 

@@ -134,6 +134,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "warmup_steps": 5,
         "gradient_clipping": True,
         "ema_decay": 0.9,
+        "ema_warmup": True,
         "pool": lambda: Pool(size=6),
         "accumulate": 2,
     },

@@ -158,6 +158,17 @@ def test_the_page_says_what_one_sees(tmp_path: Path) -> None:
     assert '<p id="what">A &lt;cat&gt;.</p>' in own
 
 
+def test_classes_have_the_names_that_the_model_gives_them(tmp_path: Path) -> None:
+    model = make_plain()
+    model.class_names = ["background", "nucleus"]
+
+    named = description(export(model, tmp_path))["classNames"]
+    model.class_names = ["one of another number"]
+
+    assert named == ["background", "nucleus"]
+    assert description(export(model, tmp_path))["classNames"] is None
+
+
 def test_class_names_must_be_strings(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="class_names must be a list of strings, got 'no'"):
         export(make_plain(), tmp_path, class_names="no")

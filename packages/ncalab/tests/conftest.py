@@ -1,5 +1,6 @@
 """A command line to call, and small models and pictures to call it on."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ncalab.tasks import (
     GrowingNCAModel,
     SegmentationNCAModel,
 )
+from ncalab.tasks.growing import measure_growth
 
 CPU = torch.device("cpu")
 
@@ -29,6 +31,12 @@ def run() -> Run:
         return CliRunner().invoke(program, [str(argument) for argument in arguments])
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``ncalab grow`` watch 70 steps in place of 1,000."""
+    monkeypatch.setattr("ncalab.cli.jobs.grow.measure_growth", partial(measure_growth, length=70))
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,9 @@ from PIL import Image
 
 from ncalab.cli.jobs.pictures import load_target
 from ncalab.tasks import GrowingNCAModel
-from ncalab.tasks.growing import measure_growth
 from ncalab.train import Pool
 
 SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]
-
-
-@pytest.fixture(autouse=True)
-def short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watch 70 steps in place of 1,000."""
-    monkeypatch.setattr("ncalab.cli.jobs.grow.measure_growth", partial(measure_growth, length=70))
 
 
 def grow(run: Run, picture: Path, *more: object, code: int = 0) -> str:

@@ -177,7 +177,7 @@ def test_ctrl_c_keeps_a_training_says_how_to_resume_and_ends_with_130(picture: P
     )
     assert process.stderr is not None
     # The first epoch is over: the training has begun.
-    while "epoch 1/" not in process.stderr.readline():
+    while "1/1000000 steps: " not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)

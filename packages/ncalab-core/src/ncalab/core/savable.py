@@ -71,12 +71,13 @@ class SavableModel(DescribedModel):
         place = check_device("device", device)
         config, weights = saving.read_config(path)
         named = weights if weights == Path(path) else Path(path) / saving.CONFIG_NAME
-        edits = describe_edits(named, config, saving.read_saved_config(weights) or config)
         try:
             model = cls.from_dict(config)
         except Exception as error:  # a constructor may stumble over what it reads in any way
             reason = error if isinstance(error, TypeError | ValueError) else repr(error)
             raise ValueError(f"{named}: {reason}") from error
+        # After the class: a configuration may name none that is known, and have no weights.
+        edits = describe_edits(named, config, saving.read_saved_config(weights) or config)
         told = model.preparation
         try:
             saving.load_weights(model, weights)

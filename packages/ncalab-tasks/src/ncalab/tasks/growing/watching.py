@@ -1,5 +1,6 @@
 """Watch a picture being learned: a preview in the run folder, and a line that people can read."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -66,8 +67,10 @@ class GrowthWatch:
         self.path = None if folder is None else Path(folder) / PREVIEW
         self.epochs, self.done = epochs, done
         self.error = float("nan")
-        self._start = self._last_line = time.perf_counter()
-        self._next_look = self._start
+        # The first epoch has a line: it says that all is well.
+        self._last_line = self._next_look = -math.inf
+        # The epoch of the first line and its time: the first epochs also set everything up.
+        self._first: tuple[int, float] | None = None
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -101,10 +104,18 @@ class GrowthWatch:
             self._bar.update(epoch - self._bar.n)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or epoch == self.epochs:
             self._last_line = now
-            left = (now - self._start) / (epoch - self.done) * (self.epochs - epoch)
-            ending = f", about {duration(left)} left" if epoch < self.epochs else ""
-            sys.stderr.write(f"{epoch}/{self.epochs} steps: {self._words()}{ending}\n")
+            sys.stderr.write(f"{epoch}/{self.epochs} steps: {self._words()}{self._left(epoch)}\n")
             sys.stderr.flush()
+
+    def _left(self, epoch: int) -> str:
+        """Say how long the rest takes, once that is known."""
+        if self._first is None:
+            self._first = (epoch, time.perf_counter())
+        passed = epoch - self._first[0]
+        if not passed or epoch == self.epochs:
+            return ""
+        seconds = (time.perf_counter() - self._first[1]) / passed * (self.epochs - epoch)
+        return f", about {duration(seconds)} left"
 
     def _words(self) -> str:
         return f"error {self.error:.4f} ({describe_error(self.error)})"

@@ -77,7 +77,8 @@ def export_html(
         overlay: Whether to tint the cells that the output channels give another class than the
             background. None: if the model's task is segmentation.
         description: What one sees, in one sentence; a usual one for the model if None.
-        class_names: Names of the classes, background included; numbers if None.
+        class_names: Names of the classes, background included. None: ``class_names`` of the model
+            if it has as many, else numbers.
 
     Raises:
         TypeError: If an argument has another type.
@@ -132,9 +133,10 @@ def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
 
 def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[str] | None:
     """Return the names, checked: as many as the output channels tell classes apart."""
-    if names is None:
-        return None
     count = max(2, model.num_output_channels)
+    if names is None:
+        own = getattr(model, "class_names", None)
+        return list(own) if own is not None and len(own) == count else None
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"class_names must be a list of strings, got {names!r:.80}")
     if len(names) != count:

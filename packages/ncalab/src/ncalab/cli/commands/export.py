@@ -53,7 +53,7 @@ def export(weights: Path, kind: str | None, output: Path, force: bool, **setting
     WEIGHTS is a weights file, a folder of save_pretrained, or that of a training run.
 
     \b
-    html   one file in which the model lives, for any browser
+    html   one file that runs the model in any browser
     onnx   for onnxruntime and others (needs the extra onnx of ncalab-core)
     torch  a program of torch.export, read by torch.export.load
 

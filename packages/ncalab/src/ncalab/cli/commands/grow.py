@@ -76,7 +76,7 @@ from ncalab.cli.options import (
 @device_option
 @seed_option("Decides everything random.")
 @click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder, as it was started.")
+@click.option("--resume", is_flag=True, help="Resume the run in the folder, as it was started.")
 @force_option("Replace a run that the folder holds.")
 @traceback_option
 @click.pass_context
@@ -104,7 +104,7 @@ def grow(
     measured: it "holds for 1,000 steps; heals", or "drifts after about" so many.
 
     The run folder gets the weights with these figures (pretrained/), history.json, a GIF and a web
-    page in which the model lives, and which pauses where it would drift. The last line printed is
+    page that runs the model, and pauses where it would drift. The last line printed is
     the mean squared error, over RGBA in [0, 1], of 8 pictures that were grown from the seed. Ctrl-C
     keeps what was trained.
 

@@ -7,15 +7,15 @@ import click
 from ncalab.cli.options import traceback_option, weights_argument
 
 
-@click.command(short_help="Say what a model is, and how its training went.")
+@click.command(short_help="Describe a model, and how its training went.")
 @weights_argument
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 @traceback_option
 def info(weights: Path, as_json: bool) -> None:
-    """Say what a model is, and how its training went.
+    """Describe a model, and how its training went.
 
     WEIGHTS is a weights file, a folder of save_pretrained, or that of a training run, whose
-    history is then told as well.
+    history is then reported, too.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ def _print_config(ctx: click.Context, _parameter: click.Parameter, task: str | N
 )
 @click.option("--output", metavar="FOLDER", help="Run folder; short for --set output=FOLDER.")
 @click.option("--device", metavar="DEVICE", help="Short for --set device=DEVICE.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the output folder.")
+@click.option("--resume", is_flag=True, help="Resume the run in the output folder.")
 @force_option("Replace a run that the output folder holds.")
 @click.option("--short", is_flag=True, help="Does it run? Two batches, and nothing is kept.")
 @click.option(
@@ -63,7 +63,7 @@ def train(
     code.
 
     The run folder gets best and last weights, history.json, curves and train.json, the settings as
-    they were used. Ctrl-C keeps what was trained; --resume goes on. Paths are relative to the
+    they were used. Ctrl-C keeps what was trained; --resume continues. Paths are relative to the
     folder that the command is run in.
 
     \b

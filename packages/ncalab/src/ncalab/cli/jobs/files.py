@@ -80,7 +80,7 @@ def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
         raise ValueError("--resume and --force exclude each other: go on, or start anew")
     there = [name for name in RUN_FILES if (folder / name).exists()]
     if resume and not there:
-        raise ValueError(f"--resume needs a run to go on with, and there is none in {folder}")
+        raise ValueError(f"--resume needs a run to continue, and there is none in {folder}")
     if there and not (resume or force):
         raise ValueError(
             f"--output must not hold a run yet, got {folder}; choose another folder, go on with "

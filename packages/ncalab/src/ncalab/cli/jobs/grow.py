@@ -41,6 +41,8 @@ from ncalab.viz import Animator, export_html
 EVAL_ROLLOUTS = 8
 # Of the steps in which a picture is grown: long enough to see whether it lasts.
 ANIMATION_LENGTH = 1.5
+# Cells along each side of the page, if the picture has fewer: room for spare seeds.
+PAGE_SIDE = 96
 SAVE_EVERY = 200
 GROWTH_FILE = "growth.json"
 # Where a run may go on for longer or elsewhere than it was started for.
@@ -330,7 +332,8 @@ def _show(nca: GrowingNCAModel, run: _Run, report: GrowthReport) -> None:
     page = animation.with_suffix(".html")
     with guard("web page"):
         title = f"Growing {run.image.stem}: {report.verdict()}"
-        export_html(nca, page, size=grid, title=title, pause_after=report.pause_after)
+        room = [max(side, PAGE_SIDE) for side in grid]
+        export_html(nca, page, size=room, title=title, pause_after=report.pause_after)
         click.echo(f"web page: {page}")
 
 
