@@ -129,6 +129,8 @@ ARGUMENTS: dict[Callable[..., Any], dict[str, frozenset[str]]] = {
         "spatial_dims": NOTHING,
         "perception_type": NOTHING,
         "perception_args": frozenset({"None", "dict"}),
+        "goal_size": COUNT,
+        "num_goals": frozenset({"None"}),  # a number needs a goal_size, too
     },
     rule: {
         "device": DEVICE,

@@ -355,6 +355,7 @@ FROM_THE_BASE = {
     "_define_rule",
     "_define_perception",
     "_apply_rule",
+    "encode_goal",
     "_split_fixed",
     "_fire_mask",
     "start",

@@ -82,6 +82,21 @@ def test_a_cascade(dims: int) -> None:
     assert_trains(cascade, torch.rand(2, 1, *grid), torch.randint(0, 2, (2, *grid)))
 
 
+def test_a_cascade_has_a_goal_at_every_scale() -> None:
+    model = SegmentationNCAModel(
+        CPU, num_image_channels=1, num_classes=1, goal_size=2, num_goals=3, **SMALL
+    )
+    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    cascade = CascadeNCA(model, [2, 1], [2, 2], single_model=False)
+    x, goal = torch.rand(2, 1, 8, 6), torch.tensor([2, 0])
+
+    want = cascade.predict(x, seed=1, goal=goal)
+
+    torch.testing.assert_close(cascade.predict(x, seed=1, goal=goal, tile=8).logits, want.logits)
+    with pytest.raises(TypeError, match="goal must be a tensor for this model"):
+        cascade.predict(x, seed=1)
+
+
 def test_depth_is_that_of_a_picture() -> None:
     with pytest.raises(ValueError, match="spatial_dims must be 2 for a depth map, got 3"):
         DepthNCAModel(CPU, spatial_dims=3)

@@ -24,6 +24,7 @@ from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
 from ncalab.core.perception import AbstractNCAPerception, BasicNCAPerception
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.step import change
+from ncalab.core.tracing import is_tracing
 
 MOST_WEIGHTS = 2**28
 """Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
@@ -62,6 +63,10 @@ class Automaton(nn.Module):
         spatial_dims: Number of axes of the grid: 1, 2 or 3.
         perception_type: Class of the perception.
         perception_args: Further keyword arguments of the perception's constructor.
+        goal_size: Length of the vector by which cells perceive the goal of their sample; 0 for
+            cells without a goal.
+        num_goals: Number of goals that are named by an index and learned as vectors; None for
+            goals that are given as vectors.
 
     Raises:
         TypeError: If an argument has another type.
@@ -95,6 +100,8 @@ class Automaton(nn.Module):
         spatial_dims: int = 2,
         perception_type: type[AbstractNCAPerception] = BasicNCAPerception,
         perception_args: dict[str, Any] | None = None,
+        goal_size: int = 0,
+        num_goals: int | None = None,
     ) -> None:
         super().__init__()
         self.num_image_channels = check_int("num_image_channels", num_image_channels, minimum=1)
@@ -120,6 +127,11 @@ class Automaton(nn.Module):
         self._time_scale = check_int("time_scale", time_scale, minimum=1)
         self.dt = check_positive("dt", dt)
         self.spatial_dims = check_int("spatial_dims", spatial_dims, minimum=1)
+        self.goal_size = check_int("goal_size", goal_size, minimum=0)
+        self.num_goals = num_goals
+        if num_goals is not None:
+            check_int("num_goals", num_goals, minimum=1)
+            check_int("goal_size", goal_size, minimum=1)
         self.perception_type = perception_type
         check_type("perception_args", perception_args, Mapping, optional=True)
         self.perception_args = perception_args
@@ -131,6 +143,9 @@ class Automaton(nn.Module):
         self.perception = self._define_perception()
         self.input_vector_size = self.perception.output_size
         self.rule = self._define_rule()
+        self.goal_embedding: nn.Embedding | None = None
+        if num_goals is not None:
+            self.goal_embedding = nn.Embedding(num_goals, goal_size)
         self.to(device)
 
     def _check_combinations(self) -> None:
@@ -243,6 +258,43 @@ class Automaton(nn.Module):
         """
         update = self._apply_rule(self.perception(x, step))
         return update if self.dt == 1 else self.dt * update
+
+    def encode_goal(self, goal: Tensor | None, batch: int) -> Tensor | None:
+        """Return what cells perceive of the goals of a batch.
+
+        Args:
+            goal: Goals as vectors, shape ``(B, goal_size)``, floating point; or, with
+                ``num_goals``, as indices, shape ``(B,)``, int64. None for cells without a goal.
+            batch: Number of samples B.
+
+        Returns:
+            Vectors, shape ``(B, goal_size)``, on the model's device, differentiable with respect
+            to vectors and embedding; None for cells without a goal.
+
+        Raises:
+            TypeError: If the goal is of another type.
+            ValueError: If its shape is another, an index is out of range, or it is missing.
+        """
+        if self.goal_size == 0:
+            if goal is not None:
+                raise ValueError("goal must be None for a model whose goal_size is 0")
+            return None
+        if not isinstance(goal, Tensor):
+            raise TypeError(f"goal must be a tensor for this model, got {type(goal).__name__}")
+        wanted = (batch,) if self.num_goals else (batch, self.goal_size)
+        if not is_tracing() and goal.shape != wanted:
+            raise ValueError(f"goal must have shape {wanted}, got {tuple(goal.shape)}")
+        if self.goal_embedding is None:
+            if not goal.is_floating_point():
+                raise TypeError(f"goal must be floating point, got {goal.dtype}")
+            return goal.to(self.device, self.dtype)
+        if goal.is_floating_point() or goal.dtype == torch.bool:
+            raise TypeError(f"goal must be indices, got {goal.dtype}")
+        known = self.goal_embedding.num_embeddings
+        if not is_tracing() and not bool(((goal >= 0) & (goal < known)).all()):
+            raise ValueError(f"goal must be in [0, {known}), got {goal.tolist()}")
+        vectors: Tensor = self.goal_embedding(goal.to(self.device))
+        return vectors
 
     def _apply_rule(self, seen: Tensor) -> Tensor:
         """Compute updates from perception vectors ``(B, input_vector_size, *grid)``."""

@@ -77,13 +77,21 @@ class AutoStepper:
             logger.info("calm for %d steps, stopped after step %d", self.cooldown, step)
         return done
 
-    def run(self, nca: AbstractNCAModel, x: Tensor, *, seed: int | None = None) -> Prediction:
+    def run(
+        self,
+        nca: AbstractNCAModel,
+        x: Tensor,
+        *,
+        seed: int | None = None,
+        goal: Tensor | None = None,
+    ) -> Prediction:
         """Predict with as many steps as the activity asks for.
 
         Args:
             nca: Model; one without hidden channels is judged by all its channels.
             x: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``.
             seed: Seed of padding noise and fire masks, drawn if None.
+            goal: Goal of each sample, as in :meth:`AbstractNCAModel.predict`.
 
         Returns:
             Prediction after the last step taken; its ``steps`` says which one that was. It equals
@@ -101,7 +109,7 @@ class AutoStepper:
             self.hidden_i = state[:, nca.channels.hidden] if nca.num_hidden_channels else state
             return step > coarse and self._check(step)
 
-        return nca.predict(x, self.max_steps, seed=seed, on_step=observe)
+        return nca.predict(x, self.max_steps, seed=seed, on_step=observe, goal=goal)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Return :meth:`run` of the arguments."""

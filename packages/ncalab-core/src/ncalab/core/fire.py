@@ -127,7 +127,7 @@ def cells_fire(keys: Tensor, cells: Tensor, fire_rate: float) -> Tensor:
 
 @dataclass(frozen=True)
 class FireClock:
-    """The fire masks of one rollout.
+    """The fire masks of one rollout, and the goal that runs along with it.
 
     Args:
         seed: Seed of the rollout, in ``[0, 2**63)``.
@@ -139,6 +139,7 @@ class FireClock:
         columns: For a part of a grid, the place along W that each of its columns has in the
             whole; ``0 ... W - 1`` if None.
         first_cell: Added to the index of every cell.
+        goal: What the cells of each sample perceive of its goal, shape ``(B, G)``; None for none.
     """
 
     seed: int
@@ -149,6 +150,7 @@ class FireClock:
     device: torch.device
     columns: Sequence[int] | None = None
     first_cell: int = 0
+    goal: Tensor | None = None
 
     @cached_property
     def keys(self) -> Tensor:

@@ -122,6 +122,10 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             or ``(B, C, W, H, D)``.
         perception_type: Class of the perception.
         perception_args: Further keyword arguments of the perception's constructor.
+        goal_size: Length of the vector by which cells perceive the goal of their sample, so that
+            one model does several things; 0 for cells without a goal.
+        num_goals: Number of goals that are named by an index and learned as vectors; None for
+            goals that are given as vectors.
 
     Raises:
         TypeError: If an argument has another type.
@@ -155,6 +159,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         spatial_dims: int = 2,
         perception_type: type[AbstractNCAPerception] = BasicNCAPerception,
         perception_args: dict[str, Any] | None = None,
+        goal_size: int = 0,
+        num_goals: int | None = None,
     ) -> None:
         super().__init__(
             device,
@@ -176,6 +182,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             spatial_dims=spatial_dims,
             perception_type=perception_type,
             perception_args=perception_args,
+            goal_size=goal_size,
+            num_goals=num_goals,
         )
         self.pad_noise = check_flag("pad_noise", pad_noise)
         if plot_function is not None and not callable(getattr(plot_function, "show", None)):
@@ -231,7 +239,14 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         return reach_of(self)
 
     def continue_rollout(
-        self, x: Tensor, steps: int, *, start: int, seed: int, samples: Sequence[int] | None = None
+        self,
+        x: Tensor,
+        steps: int,
+        *,
+        start: int,
+        seed: int,
+        samples: Sequence[int] | None = None,
+        goal: Tensor | None = None,
     ) -> Tensor:
         """Continue a rollout; a cascade continues at its last scale.
 
@@ -242,12 +257,13 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             start: Number of steps that were taken before.
             seed: Seed of the fire masks, that of the rollout.
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
+            goal: That of the rollout.
 
         Returns:
             States after the last step, shape ``(B, C, W, H)``.
         """
         if self.runner is None:
-            return rollout(self, x, steps, start=start, seed=seed, samples=samples)
+            return rollout(self, x, steps, start=start, seed=seed, samples=samples, goal=goal)
         options = RolloutOptions(
             start=start,
             seed=seed,
@@ -255,6 +271,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             engine="auto",
             on_step=None,
             checkpoint=None,
+            goal=goal,
         )
         return self.runner.continue_rollout(x, steps, options)
 
@@ -267,6 +284,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
         checkpoint: Checkpoint = None,
+        goal: Tensor | None = None,
     ) -> Prediction:
         """Run ``steps`` steps, differentiably.
 
@@ -280,6 +298,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             checkpoint: What the backward pass keeps of the states: None for all, a number of
                 steps for every so many, "auto" for a memory that grows with the root of
                 ``steps``. The steps between are then taken again.
+            goal: Goal of each sample, for a model with ``goal_size``: vectors
+                ``(B, goal_size)``, or indices ``(B,)`` with ``num_goals``.
 
         Returns:
             Prediction after the last step.
@@ -289,7 +309,14 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             ValueError: If ``x`` has other than C channels or ``steps`` is below 1.
         """
         state = rollout(
-            self, x, steps, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
+            self,
+            x,
+            steps,
+            seed=seed,
+            samples=samples,
+            engine=engine,
+            checkpoint=checkpoint,
+            goal=goal,
         )
         return self.read_out(state, steps)
 
@@ -329,6 +356,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         """
         self.perception.freeze()
         self.rule.freeze(freeze_last=False)
+        if self.goal_embedding is not None:
+            self.goal_embedding.requires_grad_(False)
         if freeze_head and self.head is not None:
             self.head.freeze(freeze_last=True)
         self.train()
@@ -343,6 +372,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         engine: Engine = "auto",
         on_step: OnStep | None = None,
         tile: int | Literal["auto"] | None = None,
+        goal: Tensor | None = None,
     ) -> Prediction:
         """Predict from images, without gradients and in evaluation mode.
 
@@ -364,6 +394,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             tile: For images whose rollout does not fit into memory: how many columns (places
                 along W) to run at a time, or "auto". Shows a progress bar. See
                 :func:`ncalab.core.rollout.tiled_rollout`, also for states in a file.
+            goal: As in :meth:`forward`.
 
         Returns:
             Prediction after the last step taken, on the model's device.
@@ -376,7 +407,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         if tile is not None:
             if on_step is not None:
                 raise ValueError("on_step must be None for a tiled prediction, whose steps overlap")
-            return self._predict_tiled(image, steps, seed, samples, engine, tile)
+            return self._predict_tiled(image, steps, seed, samples, engine, tile, goal)
         if on_step is not None:
             check_function("on_step", on_step)
         taken = 0
@@ -392,7 +423,14 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             # A rollout that nobody watches need not lay out its states after every step.
             watched = None if on_step is None else watch
             state = rollout(
-                self, x, count, seed=seed, samples=samples, engine=engine, on_step=watched
+                self,
+                x,
+                count,
+                seed=seed,
+                samples=samples,
+                engine=engine,
+                on_step=watched,
+                goal=goal,
             )
             return self.post_prediction(self.read_out(state, taken))
 
@@ -404,6 +442,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         samples: Sequence[int] | None,
         engine: Engine,
         tile: int | Literal["auto"],
+        goal: Tensor | None,
     ) -> Prediction:
         """Predict band by band."""
         with torch.no_grad(), evaluating(self):
@@ -420,6 +459,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
                     engine=engine,
                     tile=None if tile == "auto" else tile,
                     out=x if own else None,
+                    goal=goal,
                 )
             else:
                 options = RolloutOptions(
@@ -429,6 +469,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
                     engine=engine,
                     on_step=None,
                     checkpoint=None,
+                    goal=goal,
                 )
                 state = self.runner.run(x, count, options, tile)
             return self.post_prediction(self.read_out(state, total_steps(count)))
@@ -441,6 +482,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         seed: int | None = None,
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
+        goal: Tensor | None = None,
     ) -> list[Prediction]:
         """Predict, and keep the prediction after every step.
 
@@ -450,6 +492,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             seed: As in :meth:`predict`.
             samples: As in :meth:`predict`.
             engine: As in :meth:`predict`.
+            goal: As in :meth:`predict`.
 
         Returns:
             As many predictions as steps; the last one equals :meth:`predict` for the same seed.
@@ -460,7 +503,9 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             record.append(self.post_prediction(self.read_out(state, step)))
             return False
 
-        self.predict(image, steps, seed=seed, samples=samples, engine=engine, on_step=keep)
+        self.predict(
+            image, steps, seed=seed, samples=samples, engine=engine, on_step=keep, goal=goal
+        )
         return record
 
     def start(
@@ -514,7 +559,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         """Measure the model on labelled images.
 
         Args:
-            dataloader: Yields (images, labels).
+            dataloader: Yields (images, labels), and the goals as third for a model that has them.
             steps: Number of steps; ``inference_timesteps`` if None.
             keep_predictions: Whether to return all predictions, whole states on the model's
                 device. Without them, memory does not depend on the size of the data set.
@@ -555,13 +600,14 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         predictions: list[Prediction] = []
         batches = 0
         of_each: Iterator[int | None] = itertools.repeat(None) if seeds is None else iter(seeds)
-        for image, label, *_ in dataloader:
+        for image, label, *others in dataloader:
             batches += 1
             try:
                 seed = next(of_each)
             except StopIteration:
                 raise ValueError(f"seeds must be one for every batch, got {batches - 1}") from None
-            prediction = self.predict(image, steps, seed=seed)
+            goal = others[0] if self.goal_size and others else None
+            prediction = self.predict(image, steps, seed=seed, goal=goal)
             self._update_metrics(prediction, label.to(self.device))
             if keep_predictions:
                 predictions.append(prediction)

@@ -42,6 +42,7 @@ class RolloutOptions(TypedDict):
     engine: Engine
     on_step: OnStep | None
     checkpoint: Checkpoint
+    goal: Tensor | None
 
 
 class RunsSteps(Protocol):

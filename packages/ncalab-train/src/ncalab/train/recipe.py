@@ -89,7 +89,7 @@ RECOMMENDED: dict[str, Recipe] = {
     "depth": Recipe(),
     "growing": Recipe(lr=0.06, adam_lr=0.027, final_lr=0.1, ema_decay=None),
 }
-"""Recipe of each task, as found by ``benchmarks/task_recipes.py``."""
+"""Recipe of each task; ``benchmarks/task_recipes.py`` compares them with others at equal time."""
 
 
 def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:

@@ -130,4 +130,8 @@ def example_inputs(rollout: ExportedRollout, start: Start) -> dict[str, torch.Te
         inputs["steps"] = torch.tensor(len(rollout.steps), device=model.device)
     if rollout.is_random:
         inputs["seed"] = torch.tensor(0, device=model.device)
+    if model.num_goals is not None:
+        inputs["goal"] = torch.zeros(BATCH, dtype=torch.int64, device=model.device)
+    elif model.goal_size:
+        inputs["goal"] = inputs["image"].new_zeros(BATCH, model.goal_size)
     return inputs

@@ -64,7 +64,11 @@ class ExportedRollout(nn.Module):
         return [int(count) for count in self.plan.share(steps)]
 
     def forward(
-        self, image: Tensor, steps: Tensor | None = None, seed: Tensor | None = None
+        self,
+        image: Tensor,
+        steps: Tensor | None = None,
+        seed: Tensor | None = None,
+        goal: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict.
 
@@ -72,19 +76,23 @@ class ExportedRollout(nn.Module):
             image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``.
             steps: Number of steps, shape ``()``, int64; None if it is fixed.
             seed: Seed of the fire masks in ``[0, 2**63)``, likewise; None if they are not random.
+            goal: Goals as :meth:`Automaton.encode_goal` takes them; None for a model without.
 
         Returns:
             "logits", "state" and what the model's ``export_outputs`` adds.
         """
         with tracing():
             x = self.model.start_state(image)
-            state = self.plan.leave(self._run(x, steps, seed), x)
+            vectors = self.model.encode_goal(goal, x.shape[0])
+            state = self.plan.leave(self._run(x, steps, seed, vectors), x)
             prediction = self.model.read_out(state, sum(self.counts or [0]))
             prediction = self.model.post_prediction(prediction)
             outputs = {"logits": prediction.logits, "state": prediction.output_image}
             return {**outputs, **self.model.export_outputs(prediction)}
 
-    def _run(self, x: Tensor, steps: Tensor | None, seed: Tensor | None) -> Tensor:
+    def _run(
+        self, x: Tensor, steps: Tensor | None, seed: Tensor | None, goal: Tensor | None
+    ) -> Tensor:
         """Take the steps of every place."""
         state: Tensor = x
         taken: Any = 0
@@ -92,34 +100,46 @@ class ExportedRollout(nn.Module):
         for place, count in enumerate(counts):
             state = self.plan.enter(place, state, x)
             run = self._loop if self.recorded else self._unroll
-            state = run(place, state, taken, taken + count, seed)
+            state = run(place, state, taken, taken + count, seed, goal)
             taken = taken + count
         return state
 
     def _unroll(
-        self, place: int, state: Tensor, start: int, stop: int, seed: Tensor | None
+        self,
+        place: int,
+        state: Tensor,
+        start: int,
+        stop: int,
+        seed: Tensor | None,
+        goal: Tensor | None,
     ) -> Tensor:
         for step in range(start, stop):
-            state = self.places[place].forward(state, step, seed)
+            state = self.places[place].forward(state, step, seed, goal)
         return state
 
     def _loop(
-        self, place: int, state: Tensor, start: Any, stop: Any, seed: Tensor | None
+        self,
+        place: int,
+        state: Tensor,
+        start: Any,
+        stop: Any,
+        seed: Tensor | None,
+        goal: Tensor | None,
     ) -> Tensor:
         recorded = self.recorded[place]
         first, last = (_as_tensor(number, state) for number in (start, stop))
-        seeds = [] if seed is None else [seed]
+        given = [value for value in (seed, goal) if value is not None]
 
         def goes_on(step: Tensor, _state: Tensor, last: Tensor, *_: Tensor) -> Tensor:
             return step < last
 
         def advance(step: Tensor, state: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-            seed, weights = others[1 : 1 + len(seeds)], others[1 + len(seeds) :]
-            return step + 1, recorded.run(weights, state, step, *seed)
+            inputs, weights = others[1 : 1 + len(given)], others[1 + len(given) :]
+            return step + 1, recorded.run(weights, state, step, *inputs)
 
         # torch's function of that name would compile them first; they are recorded already.
         run: Any = while_loop_op
-        outside = (last, *seeds, *recorded.weights(self.places[place]))
+        outside = (last, *given, *recorded.weights(self.places[place]))
         ended: Tensor = run(goes_on, advance, (first, state), outside)[1]
         return ended
 

@@ -92,6 +92,7 @@ def _drop_conditions(program: ExportedProgram, smallest: int, spatial_dims: int)
     for condition in program._guards_code:
         for grid in itertools.product(sizes, repeat=spatial_dims):
             grids = {name: torch.empty(2, 1, *grid, device="meta") for name in ("image", "x")}
+            grids["goal"] = torch.empty(2, 1, device="meta")
             # Written by torch, in terms of L['image'].size() alone.
             if "size()" in condition and not eval(condition, {"L": grids}):
                 raise ValueError(
@@ -116,7 +117,7 @@ def _spell_out_sums(part: torch.fx.GraphModule) -> None:
 
 
 class Step(nn.Module):
-    """A step as a function of (state, step, seed).
+    """A step as a function of (state, step, seed, goal).
 
     Args:
         model: Model that takes it.
@@ -128,20 +129,27 @@ class Step(nn.Module):
         self.model = model
         self.fire_rate = fire_rate
 
-    def forward(self, x: Tensor, step: Tensor | int, seed: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        step: Tensor | int,
+        seed: Tensor | None = None,
+        goal: Tensor | None = None,
+    ) -> Tensor:
         """Take the step; without a seed, all cells fire, or none.
 
         Args:
             x: States, shape ``(B, C, W, H)``.
             step: Number of the step, shape ``()``, int64.
             seed: Seed, shape ``()``, int64.
+            goal: Encoded goal of each sample, shape ``(B, G)``.
 
         Returns:
             Next states, shape ``(B, C, W, H)``.
         """
         number: Any = step  # where it is a number, steps are recorded one by one
         clock = TracedClock(
-            0, self.fire_rate, (), 0, 1, x.device, seed_input=seed, batch=x.shape[0]
+            0, self.fire_rate, (), 0, 1, x.device, seed_input=seed, batch=x.shape[0], goal=goal
         )
         with clock.running(), tracing():
             return self.model._post_forward_step(self.model._forward_step(x, number))
@@ -163,6 +171,8 @@ class RecordedStep(nn.Module):
         inputs = {"x": torch.zeros(size, device=model.device, dtype=model.dtype), "step": number}
         if is_random:
             inputs["seed"] = number.clone()
+        if model.goal_size:
+            inputs["goal"] = inputs["x"].new_zeros(BATCH, model.goal_size)
         program = record(step, inputs)
         signature = program.graph_signature
         if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
@@ -186,6 +196,6 @@ class RecordedStep(nn.Module):
         ]
 
     def run(self, weights: Sequence[Tensor], *inputs: Tensor) -> Tensor:
-        """Take the step with the given weights; ``inputs`` are state and step, or with a seed."""
+        """Take the step with the given weights; ``inputs`` are state, step, seed and goal."""
         (state,) = self._operations(*weights, *inputs)
         return state

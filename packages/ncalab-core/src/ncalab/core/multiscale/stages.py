@@ -87,6 +87,7 @@ def _run_tiled(
         engine=options["engine"],
         tile=None if tile == "auto" else tile,
         out=state if is_own else None,
+        goal=options["goal"],
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ncalab.core.checks import check_model
+from ncalab.core.fire import current_clock
 from ncalab.core.padding import FilterPadding
 from ncalab.core.tracing import stands_for_module
 
@@ -21,6 +22,7 @@ class PerceivingCells(Protocol):
     use_laplace: bool
     use_temporal_encoding: bool
     spatial_dims: int
+    goal_size: int
 
     @property
     def time_scale(self) -> int:
@@ -45,7 +47,8 @@ class AbstractNCAPerception(nn.Module, ABC):
     """Base class of perceptions: states of a grid in, perception vectors out.
 
     Every subclass is registered under its class name, so that a saved model can name it. What a
-    cell perceives begins with its own state and, with temporal encoding, ends with t/T.
+    cell perceives begins with its own state and ends with its context: with temporal encoding t/T,
+    and the goal if there is one.
 
     Args:
         nca: Automaton whose cells perceive; its channels, padding and axes are read here.
@@ -89,8 +92,13 @@ class AbstractNCAPerception(nn.Module, ABC):
         """Return t/T, where T is the (largest) number of training steps."""
         return step / self.nca.time_scale
 
-    def with_time(self, seen: list[Tensor], step: int) -> Tensor:
-        """Return what cells perceive, with t/T if they perceive it.
+    @property
+    def context_size(self) -> int:
+        """How many numbers all cells of a sample perceive alike: t/T, and the goal."""
+        return int(self.nca.use_temporal_encoding) + self.nca.goal_size
+
+    def with_context(self, seen: list[Tensor], step: int) -> Tensor:
+        """Return what cells perceive, with t/T and the goal if they perceive them.
 
         Args:
             seen: Parts of the perception vectors, each of shape ``(B, parts, *grid)``.
@@ -98,12 +106,21 @@ class AbstractNCAPerception(nn.Module, ABC):
 
         Returns:
             Perception vectors, shape ``(B, output_size, *grid)``.
+
+        Raises:
+            ValueError: If cells perceive a goal and none runs along with the rollout.
         """
+        first = seen[0]
         if self.nca.use_temporal_encoding:
-            first = seen[0]
             # A sum, not new_full: an exported model has the step as a tensor.
             empty = first.new_zeros(first.shape[0], 1, *first.shape[2:])
             seen = [*seen, empty + self.time(step)]
+        if self.nca.goal_size:
+            clock = current_clock()
+            if clock is None or clock.goal is None:
+                raise ValueError("goal must be given: run steps by rollout(..., goal=...)")
+            goal = clock.goal.to(first.dtype).view(first.shape[0], -1, *[1] * (first.ndim - 2))
+            seen = [*seen, goal.expand(-1, -1, *first.shape[2:])]
         return torch.cat(seen, dim=1)
 
     @abstractmethod

@@ -62,7 +62,7 @@ class BasicNCAPerception(AbstractNCAPerception):
     def output_size(self) -> int:
         """Length of the perception vector of a cell."""
         nca = self.nca
-        return nca.num_channels * (1 + self.num_filters) + int(nca.use_temporal_encoding)
+        return nca.num_channels * (1 + self.num_filters) + self.context_size
 
     def filter_banks(self) -> list[FilterBank]:
         """Return all filters, in one bank."""
@@ -78,4 +78,4 @@ class BasicNCAPerception(AbstractNCAPerception):
         Returns:
             Perception vectors, shape ``(B, output_size, *grid)``.
         """
-        return self.with_time([x, *filter_cells(x, self.filters, self.nca.filter_padding)], step)
+        return self.with_context([x, *filter_cells(x, self.filters, self.nca.filter_padding)], step)

@@ -15,9 +15,9 @@ ViewSpec = type[View] | tuple[type[View], Mapping[str, Any]]
 class ViewsNCAPerception(AbstractNCAPerception):
     """Perceive the neighbourhood through any list of views.
 
-    The perception vector of a cell is ``[x, view 1, ..., view n]`` and, with temporal encoding,
-    t/T. A model's arguments of filters (``num_learned_filters``, ``kernel_size``, ``use_laplace``)
-    are those of :class:`BasicNCAPerception` and have no effect here.
+    The perception vector of a cell is ``[x, view 1, ..., view n]`` and its context. A model's
+    arguments of filters (``num_learned_filters``, ``kernel_size``, ``use_laplace``) are those of
+    :class:`BasicNCAPerception` and have no effect here.
 
     Args:
         nca: Automaton whose cells perceive; its channels, padding and axes are read here.
@@ -41,9 +41,8 @@ class ViewsNCAPerception(AbstractNCAPerception):
     @property
     def output_size(self) -> int:
         """Length of the perception vector of a cell."""
-        nca = self.nca
         seen = sum(view.output_size for view in self.listed)
-        return nca.num_channels + seen + int(nca.use_temporal_encoding)
+        return self.nca.num_channels + seen + self.context_size
 
     @property
     def radius(self) -> int:
@@ -57,7 +56,7 @@ class ViewsNCAPerception(AbstractNCAPerception):
     def perceive(self, x: Tensor, step: int) -> Tensor:
         """Compute what every cell perceives; see :meth:`AbstractNCAPerception.perceive`."""
         seen = [x, *(view(x, self.nca.filter_padding) for view in self.views)]
-        return self.with_time(seen, step)
+        return self.with_context(seen, step)
 
 
 def _build(spec: Any, nca: PerceivingCells) -> View:

@@ -54,6 +54,7 @@ def rollout(
     engine: Engine = "auto",
     on_step: OnStep | None = None,
     checkpoint: Checkpoint = None,
+    goal: Tensor | None = None,
 ) -> Tensor:
     """Run ``steps`` steps of a model from the state ``x``.
 
@@ -76,6 +77,8 @@ def rollout(
             cells perceived where that is small; the fastest. A number of steps: only every so
             many states; the steps between are taken again. "auto": that number is the root of
             ``steps``, so that memory grows with it.
+        goal: Goal of each sample, for a model with ``goal_size``: vectors ``(B, goal_size)``, or
+            indices ``(B,)`` with ``num_goals``.
 
     Returns:
         States after the last step, shape ``(B, C, W, H)``; differentiable.
@@ -104,11 +107,13 @@ def rollout(
             engine=engine,
             on_step=on_step,
             checkpoint=checkpoint,
+            goal=goal,
         )
         return model.runner.run(x, steps, options)
     count = total_steps(steps)
     segment = segment_length(checkpoint, count)
-    clock = FireClock(seed, model.fire_rate, samples, start, count, x.device)
+    vectors = model.encode_goal(goal, len(x))
+    clock = FireClock(seed, model.fire_rate, samples, start, count, x.device, goal=vectors)
     return run(model, x, clock, engine, on_step, segment)
 
 

@@ -144,6 +144,8 @@ def _other_perception(model: Automaton) -> str | None:
 def _other_filters(model: Automaton) -> str | None:
     if type(model.perception) is not BasicNCAPerception:
         return f"the perception is a {type(model.perception).__name__}"
+    if model.goal_size:
+        return "cells perceive a goal"
     return None if model.spatial_dims == 2 else f"the grid has {model.spatial_dims} axes"
 
 

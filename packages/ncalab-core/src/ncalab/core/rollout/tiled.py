@@ -80,6 +80,7 @@ def tiled_rollout(
     reach: int | None = None,
     out: States | None = None,
     progress: bool = True,
+    goal: Tensor | None = None,
 ) -> States:
     """Run ``steps`` steps, without gradients, in a working memory that does not grow with the grid.
 
@@ -102,6 +103,8 @@ def tiled_rollout(
             states are replaced as the rollout goes, and an error in between leaves them mixed.
             None: a new tensor; states in a file need one.
         progress: Whether to show a progress bar.
+        goal: Goal of each sample, for a model with ``goal_size``: vectors ``(B, goal_size)``, or
+            indices ``(B,)`` with ``num_goals``.
 
     Returns:
         ``out``, or the new tensor.
@@ -125,7 +128,8 @@ def tiled_rollout(
     if result is None:
         raise TypeError("out must be given for states in a file, got None; x replaces them")
     check_out(result, x)
-    clock = FireClock(seed, model.fire_rate, samples, start, steps, model.device)
+    vectors = model.encode_goal(goal, x.shape[0])
+    clock = FireClock(seed, model.fire_rate, samples, start, steps, model.device, goal=vectors)
     total = x.shape[0] * math.ceil(x.shape[2] / tiling.columns) * math.ceil(steps / tiling.steps)
     with torch.no_grad(), progress_bar(total=total, unit="tile", disable=not progress) as bar:
         for sample in range(x.shape[0]):
@@ -143,7 +147,8 @@ def _passes(clock: FireClock, sample: int, length: int) -> Iterator[FireClock]:
     for start in range(0, clock.steps, length):
         steps = min(length, clock.steps - start)
         own = (clock.samples[sample],)
-        yield replace(clock, samples=own, start=clock.start + start, steps=steps)
+        goal = None if clock.goal is None else clock.goal[sample : sample + 1]
+        yield replace(clock, samples=own, start=clock.start + start, steps=steps, goal=goal)
 
 
 def _run_pass(

@@ -166,6 +166,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         samples: Sequence[int] | None = None,
         engine: Engine = "auto",
         checkpoint: Checkpoint = None,
+        goal: Tensor | None = None,
     ) -> Prediction:
         """Run all scales, differentiably.
 
@@ -181,6 +182,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
             engine: "auto", "reference" or "fused"; see :func:`ncalab.core.rollout.rollout`.
             checkpoint: What the backward pass keeps of the states at each scale; likewise.
+            goal: Goal of each sample, for a model with ``goal_size``; likewise.
 
         Returns:
             Prediction after the last step, its states at full size.
@@ -194,7 +196,14 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         count = self._draw_steps(steps, generator)
         state = rollout(
-            self, x, count, seed=seed, samples=samples, engine=engine, checkpoint=checkpoint
+            self,
+            x,
+            count,
+            seed=seed,
+            samples=samples,
+            engine=engine,
+            checkpoint=checkpoint,
+            goal=goal,
         )
         return self.read_out(state, total_steps(count))
 

@@ -38,9 +38,12 @@ def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]
     spec, factors = read_cells(model, clock)
     into = first.flatten(1)
     biases = bias[None, None]
+    seen = model.input_vector_size - model.perception.context_size
     if (times := times_of(model, clock)) is not None:
-        biases = biases + times[:, None, None] * into[:, -1]
-        into = into[:, :-1]
+        biases = biases + times[:, None, None] * into[:, seen]
+    if clock.goal is not None:
+        biases = biases + clock.goal @ into[:, into.shape[1] - model.goal_size :].t()
+    into = into[:, :seen]
     activation = model.rule.get_submodule("network.1")
     spec = replace(spec, activation=ACTIVATIONS.index(type(activation)), slope=_slope(activation))
     return spec, Parameters(factors, into, biases, last.flatten(1))
@@ -60,6 +63,19 @@ def read_cells(model: Automaton, clock: FireClock) -> tuple[TapSpec, Tensor]:
     )
     empty = torch.empty(0, model.num_channels, dtype=model.dtype)
     return spec, torch.cat(factors) if factors else empty
+
+
+def context_of(model: Automaton, clock: FireClock) -> Tensor:
+    """Return what all cells of a sample perceive alike, shape ``(T or 1, B or 1, E)``."""
+    parts = []
+    if (times := times_of(model, clock)) is not None:
+        parts.append(times[:, None, None])
+    if clock.goal is not None:
+        parts.append(clock.goal[None])
+    if not parts:
+        return torch.empty(1, 1, 0, dtype=model.dtype)
+    sizes = torch.broadcast_shapes(*(part.shape[:2] for part in parts))
+    return torch.cat([part.expand(*sizes, -1) for part in parts], dim=2)
 
 
 def times_of(model: Automaton, clock: FireClock) -> Tensor | None:

@@ -20,7 +20,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
-from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack, read_cells, times_of
+from ncalab.core.rollout.cpu.compiled.parameters import Parameters, context_of, pack, read_cells
 from ncalab.core.rollout.cpu.compiled.replay import replay
 from ncalab.core.rollout.cpu.compiled.row_rule import (
     call_on_rows,
@@ -41,8 +41,7 @@ BLOCK_ROWS = 1024
 def read_rows(model: Automaton, clock: FireClock) -> tuple["RowCells", list[Tensor]]:
     """Collect what a rollout of a model with a pointwise rule needs, differentiably."""
     spec, factors = read_cells(model, clock)
-    times = times_of(model, clock)
-    context = factors.new_zeros(1, 1, 0) if times is None else times[:, None, None]
+    context = context_of(model, clock)
     cells = RowCells(spec, function_of_cells(model), model.dt)
     return cells, [factors, context, *tensors_of(cells.rule)]
 
