@@ -25,6 +25,7 @@ class Ready:
         part: This process's part of it.
         x: States, shape ``(B, C, W, H)``.
         y: Labels, batch first.
+        goal: Goals, batch first; None for a model without.
         samples: Index of each sample in the whole batch.
         counted: How many of the samples count.
         total: Number of samples of the whole batch.
@@ -33,6 +34,7 @@ class Ready:
     part: Part
     x: Tensor
     y: Tensor
+    goal: Tensor | None
     samples: list[int]
     counted: int
     total: int
@@ -79,9 +81,9 @@ class Group:
                 # All batches of a group take the same steps, as if they were one.
                 steps = self._draw_steps()
                 seed = draw_seed() if self.step.weighted else None
-            rollout: dict[str, Any] = {}
+            rollout: dict[str, Any] = {} if batch.goal is None else {"goal": batch.goal}
             if seed is not None:
-                rollout = {"seed": seed, "samples": [before + i for i in batch.samples]}
+                rollout |= {"seed": seed, "samples": [before + i for i in batch.samples]}
             with self.processes.drawing():
                 prediction, losses = self.step.backward(
                     batch.x, batch.y, steps, counted=batch.counted, total=batch.total, **rollout
@@ -102,27 +104,34 @@ class Group:
 
     def _prepare(self, part: Part) -> Ready:
         nca, repeat, pool = self.nca, self.trainer.batch_repeat, self.trainer.pool
-        x, y = _unpack(part.batch)
+        x, y, *goals = _unpack(part.batch, has_goal=nca.goal_size > 0)
         x = nca.prepare_input(x.to(nca.device, nca.dtype))
         total = len(x) if part.total is None else part.total
         own = range(len(x)) if part.rows is None else part.rows
         samples = [i * total + row for i in range(repeat) for row in own]
-        x, y = self._pad(x, part), y.to(nca.device)
+        x, y, *goals = (self._pad(x, part), *(tensor.to(nca.device) for tensor in (y, *goals)))
         if repeat > 1:
-            x, y = (torch.cat([tensor] * repeat) for tensor in (x, y))
+            x, y, *goals = (torch.cat([tensor] * repeat) for tensor in (x, y, *goals))
         if pool is not None:
-            drawn = self._draw(pool, x, y, part)
-            x, y = (rows if part.rows is None else rows[samples or slice(len(x))] for rows in drawn)
+            drawn = self._draw(pool, x, y, goals, part)
+            x, y, *goals = (
+                rows if part.rows is None else rows[samples or slice(len(x))] for rows in drawn
+            )
+        goal = goals[0] if goals else None
         # A process without rows fills in with the first sample, so that its step is like others'.
-        return Ready(part, x, y, samples or [*range(len(x))], len(samples), total * repeat)
+        return Ready(part, x, y, goal, samples or [*range(len(x))], len(samples), total * repeat)
 
-    def _draw(self, pool: Pool, x: Tensor, y: Tensor, part: Part) -> tuple[Tensor, Tensor]:
-        """Draw states and their labels; what the pool lacks is that of the whole batch."""
-        nca, (x, y) = self.nca, (self.processes.collect(tensor, part) for tensor in (x, y))
+    def _draw(
+        self, pool: Pool, x: Tensor, y: Tensor, goals: list[Tensor], part: Part
+    ) -> list[Tensor]:
+        """Draw states, labels and goals; what the pool lacks is that of the whole batch."""
+        nca, collect = self.nca, self.processes.collect
+        x, y, *goals = (collect(tensor, part) for tensor in (x, y, *goals))
+        belongs = dict(zip(("label", "goal"), (y, *goals), strict=False))
         channels = nca.num_image_channels
         fixed = channels if nca.immutable_image_channels else 0
-        states, fields = pool.draw(x, {"label": y}, image_channels=channels, fixed_channels=fixed)
-        return states, fields["label"]
+        states, fields = pool.draw(x, belongs, image_channels=channels, fixed_channels=fixed)
+        return [states, *(fields[name] for name in belongs)]
 
     def _pad(self, x: Tensor, part: Part) -> Tensor:
         nca = self.nca
@@ -147,10 +156,13 @@ class Group:
         return Trained(batch.x, prediction, batch.y, losses)
 
 
-def _unpack(batch: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise ValueError(f"batches must be pairs (images, labels), got {type(batch).__name__}")
-    for name, value in (("images", batch[0]), ("labels", batch[1])):
+def _unpack(batch: Any, *, has_goal: bool) -> list[Tensor]:
+    """Return images and labels of a batch, and goals if the model has them."""
+    names = ("images", "labels", "goals")[: 3 if has_goal else 2]
+    if not isinstance(batch, tuple | list) or len(batch) < len(names):
+        wanted = f"triples ({', '.join(names)})" if has_goal else "pairs (images, labels)"
+        raise ValueError(f"batches must be {wanted}, got {type(batch).__name__}")
+    for name, value in zip(names, batch, strict=False):
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} of a batch must be a tensor, got {type(value).__name__}")
-    return batch[0], batch[1]
+    return list(batch[: len(names)])

@@ -46,15 +46,15 @@ class GrowingPreset:
 def growing_preset(
     quality: Quality = "good", side: int = _SIDE, *, epochs: int | None = None
 ) -> GrowingPreset:
-    """Return the settings that grow a picture which lasts and heals.
+    """Return settings under which a picture is trained to last and to heal.
 
     Muon trains the matrices of the rule. A batch is two pictures from a small pool, in which holes
     are cut, and one that starts from the seed; it is drawn for two rollouts in a row. Short
     rollouts give more optimiser steps in the same time, and the pool makes their chains long.
 
     Args:
-        quality: "draft": to see whether it works; "good": a picture that holds and heals; "best":
-            five times as long as that.
+        quality: How long to train. "draft": to see whether it works; "good": for a picture that is
+            to hold and heal; "best": five times as long as that.
         side: Width and height of the grid in cells, at least 3. It sets the steps of a rollout: as
             life spreads by about half a cell a step, a rollout takes half as many steps as the
             grid has cells on a side, to as many.
