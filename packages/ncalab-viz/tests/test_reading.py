@@ -18,7 +18,6 @@ from ncalab.viz.reading import (
     CellClassReading,
     DepthReading,
     SegmentationReading,
-    living_cells,
     reading_of,
 )
 from ncalab.viz.style import AnimatorStyle, animator_style_dark
@@ -101,13 +100,6 @@ def test_living_cells_get_the_colour_of_their_class_and_dead_ones_none(channels:
         assert np.isnan(plane[:3]).all() and (plane[3:] == 4).all()
         np.testing.assert_array_equal(drawn[:3], nothing[:3])
         np.testing.assert_allclose(drawn[3:], np.broadcast_to(color, (4, 19, 3)))
-
-
-def test_an_image_without_a_living_cell_is_read_everywhere() -> None:
-    images = np.zeros((2, 1, 2, 2))
-    images[0, 0, 1, 1] = 0.2
-
-    assert living_cells(images).sum(axis=(1, 2)).tolist() == [1, 4]
 
 
 def test_depths_are_those_of_interpret_and_colours_span_their_range() -> None:

@@ -4,26 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ncalab.core.selective import selective_risks
 from ncalab.viz import plot_risk_coverage
-from ncalab.viz.figures.risk_coverage import selective_risks
-
-
-def test_risks_are_the_means_of_the_surest_samples() -> None:
-    rng = np.random.default_rng(0)
-    errors, scores = rng.random(20), rng.permutation(20)
-
-    risks = selective_risks(errors, scores)
-
-    surest = np.argsort(scores)
-    want = [errors[surest[:count]].mean() for count in range(1, 21)]
-    np.testing.assert_allclose(risks, want, rtol=1e-12)
-
-
-def test_equal_scores_give_the_mean_whatever_the_order() -> None:
-    errors = np.array([1.0, 0.0, 0.5, 0.5])
-
-    np.testing.assert_allclose(selective_risks(errors, np.zeros(4)), 0.5)
-    np.testing.assert_allclose(selective_risks(errors[::-1], np.zeros(4)), 0.5)
 
 
 @pytest.mark.parametrize("count", [1, 5, 200])
@@ -33,7 +15,7 @@ def test_every_curve_has_its_area_in_the_legend(count: int) -> None:
     figure = plot_risk_coverage(errors, {"good": errors, "bad": -errors}, error_name="1 - Dice")
     figure.canvas.draw()
 
-    good = float(selective_risks(errors.numpy(), errors.numpy()).mean())
+    good = float(selective_risks(errors, errors).mean())
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
     assert texts[0] == f"good (AURC {good:.3g})"
     assert texts[2] == f"best order (AURC {good:.3g})"

@@ -159,7 +159,7 @@ def test_the_page_says_what_one_sees(tmp_path: Path) -> None:
 
 
 def test_classes_have_the_names_that_the_model_gives_them(tmp_path: Path) -> None:
-    model = make_plain()
+    model: Any = make_plain()
     model.class_names = ["background", "nucleus"]
 
     named = description(export(model, tmp_path))["classNames"]

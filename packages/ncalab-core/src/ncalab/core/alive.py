@@ -1,11 +1,38 @@
 """Which cells of a growing automaton are alive."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ALPHA_CHANNEL = 3
 ALIVE_THRESHOLD = 0.1
 _MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+
+def visible_cells(image: Tensor) -> Tensor:
+    """Mark the cells of an image that show something.
+
+    Args:
+        image: Image channels, shape ``(B, C, *grid)``. With C = 1 a cell is visible where its
+            brightness exceeds 0.1, with C = 4 where its opacity (channel 3) does; with any other
+            number of channels all cells are.
+
+    Returns:
+        Mask, shape ``(B, 1, *grid)``, bool. Of a sample that has no visible cell, an empty image
+        for example, all cells are marked.
+
+    >>> import torch
+    >>> visible_cells(torch.tensor([[[[0.0, 0.1, 0.9]]]])).tolist()
+    [[[[False, False, True]]]]
+    """
+    if image.shape[1] not in (1, ALPHA_CHANNEL + 1):
+        return torch.ones_like(image[:, :1], dtype=torch.bool)
+    return all_if_none(image[:, -1:] > ALIVE_THRESHOLD)
+
+
+def all_if_none(mask: Tensor) -> Tensor:
+    """Return a mask ``(B, 1, *grid)`` in which samples without a marked cell have them all."""
+    return mask | ~mask.flatten(1).any(dim=1).view(-1, *[1] * (mask.ndim - 1))
 
 
 def alive_mask(state: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ncalab.core.selective import selective_risks
+
 
 def risk_coverage_curve(uncertainty: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean error of the samples that a model is surest of, over their share of all.
@@ -28,12 +30,8 @@ def risk_coverage_curve(uncertainty: Tensor, errors: Tensor) -> tuple[Tensor, Te
     """
     uncertainty, errors = check_scores(uncertainty), check_scores(errors, "errors")
     _check_same_length(uncertainty, errors)
-    _, place, sizes = uncertainty.unique(return_inverse=True, return_counts=True)
-    # Sorted by uncertainty; each of a tie stands for the mean of the tie.
-    means = torch.zeros_like(sizes, dtype=errors.dtype).index_add_(0, place, errors) / sizes
-    ranked = means.repeat_interleave(sizes)
     counts = torch.arange(1, len(errors) + 1, dtype=errors.dtype, device=errors.device)
-    return counts / len(errors), ranked.cumsum(0) / counts
+    return counts / len(errors), selective_risks(errors, uncertainty)
 
 
 def aurc(uncertainty: Tensor, errors: Tensor) -> float:

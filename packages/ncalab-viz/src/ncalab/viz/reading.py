@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.alive import visible_cells
 from ncalab.viz.arrays import check_classes, check_planes, to_numpy
 from ncalab.viz.colors import class_colors, color_limits, color_values
 from ncalab.viz.images import blend, to_rgb_image
@@ -17,8 +18,6 @@ from ncalab.viz.style import AnimatorStyle
 
 Array = np.ndarray
 
-ALIVE_THRESHOLD = 0.1
-"""Brightness or opacity above which a cell takes part in self-classification."""
 # So that a dim cell's class can be told.
 _LEAST_BRIGHTNESS = 0.4
 
@@ -129,7 +128,7 @@ class CellClassReading(Reading):
         """Return the class of the largest logit of each living cell."""
         logits = prediction.output_channels
         classes = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
-        alive = living_cells(prediction.image_channels_np)
+        alive = to_numpy(visible_cells(prediction.image_channels))[:, 0]
         return np.where(alive, to_numpy(classes), np.nan).astype(np.float32)
 
     def truth(self, label: Any, shape: tuple[int, ...]) -> Array:
@@ -208,22 +207,3 @@ def reading_of(model: AbstractNCAModel) -> Reading | None:
     if model.task == "classification":
         return CellClassReading(model.num_output_channels, names)
     return SegmentationReading(model.num_output_channels, names)
-
-
-def living_cells(images: Array) -> Array:
-    """Mark the cells that take part in self-classification.
-
-    Args:
-        images: Shape ``(B, C, W, H)``: one channel is a brightness, the last of four an opacity.
-
-    Returns:
-        Mask, shape ``(B, W, H)``: brightness or opacity above 0.1; for other images, and for those
-        that have no such cell, all cells.
-
-    >>> living_cells(np.array([[[[0.0, 0.5]]], [[[0.0, 0.0]]]])).tolist()
-    [[[False, True]], [[True, True]]]
-    """
-    if images.shape[1] not in (1, 4):
-        return np.ones((len(images), *images.shape[2:]), dtype=bool)
-    alive = images[:, -1] > ALIVE_THRESHOLD
-    return np.asarray(alive | ~alive.any(axis=(1, 2), keepdims=True))

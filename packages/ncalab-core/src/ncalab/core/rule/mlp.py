@@ -93,6 +93,11 @@ class MLPNCARule(AbstractNCARule):
         """The layer from hidden neurons to the update."""
         return self._layer(-1)
 
+    @property
+    def activation(self) -> nn.Module:
+        """The nonlinearity of the hidden neurons; the first one, if there are several layers."""
+        return self.get_submodule("network.1")
+
     def _layer(self, place: int) -> nn.Conv2d:
         layer = self.network[place]
         if not isinstance(layer, nn.Conv2d):

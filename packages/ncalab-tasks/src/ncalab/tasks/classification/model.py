@@ -26,6 +26,7 @@ from ncalab.tasks.classification.targets import (
     on_every_cell,
 )
 from ncalab.tasks.classification.votes import count_votes, living_cells, mean_over_cells
+from ncalab.tasks.hidden import add_hidden_penalty
 from ncalab.tasks.losses import FocalLoss
 
 
@@ -315,11 +316,8 @@ class ClassificationNCAModel(AbstractNCAModel):
         """
         label = check_labels(label, pred.output_image.shape[0], self.num_classes)
         classification = self._classification_loss(pred, label, self._living(pred, mask))
-        if self.lambda_hidden == 0 or self.num_hidden_channels == 0:
-            return {"total": classification, "classification": classification}
-        hidden = pred.hidden_channels.square().mean()
-        total = classification + self.lambda_hidden * hidden
-        return {"total": total, "classification": classification, "hidden": hidden}
+        losses = {"total": classification, "classification": classification}
+        return add_hidden_penalty(losses, pred, self.lambda_hidden)
 
     def _classification_loss(
         self, pred: Prediction, label: Tensor, living: Tensor | None

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-LIVING_THRESHOLD = 0.1
-"""Brightness, or opacity, above which a cell is alive: 0.1 of the range [0, 1]."""
+from ncalab.core.alive import all_if_none, visible_cells
 
 
 def living_cells(image: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -31,13 +30,9 @@ def living_cells(image: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> living_cells(torch.tensor([[[[0.0, 0.1, 0.9]]]])).tolist()
     [[[[False, False, True]]]]
     """
-    if mask is not None:
-        living = _as_channel(mask, image).to(image.device) != 0
-    elif image.shape[1] in (1, 4):
-        living = image[:, -1:] > LIVING_THRESHOLD
-    else:
-        living = torch.ones_like(image[:, :1], dtype=torch.bool)
-    return living | ~living.flatten(1).any(dim=1).view(-1, *[1] * (image.ndim - 1))
+    if mask is None:
+        return visible_cells(image)
+    return all_if_none(_as_channel(mask, image).to(image.device) != 0)
 
 
 def _as_channel(mask: Tensor, image: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int, check_non_negative
+from ncalab.tasks.hidden import add_hidden_penalty
 
 
 def seed_state(num_channels: int, num_image_channels: int, *grid: int) -> Tensor:
@@ -112,10 +113,7 @@ class GrowingNCAModel(AbstractNCAModel):
         """
         self._check_label(pred, label)
         mse = F.mse_loss(pred.image_channels, label)
-        if self.lambda_hidden == 0 or self.num_hidden_channels == 0:
-            return {"total": mse, "mse": mse}
-        hidden = pred.hidden_channels.square().mean()
-        return {"total": mse + self.lambda_hidden * hidden, "mse": mse, "hidden": hidden}
+        return add_hidden_penalty({"total": mse, "mse": mse}, pred, self.lambda_hidden)
 
     def _check_label(self, pred: Prediction, label: Tensor) -> None:
         if label.shape != pred.image_channels.shape:

@@ -9,6 +9,7 @@ from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.argument_types import check_optional_integer
 from ncalab.core.checks import check_int, check_non_negative
 from ncalab.core.perception import FilterPadding
+from ncalab.tasks.hidden import add_hidden_penalty
 from ncalab.tasks.labels import check_range
 from ncalab.tasks.losses import DiceLoss, PixelCrossEntropy
 from ncalab.tasks.segmentation.prediction import SegmentationPrediction, mask_of
@@ -128,11 +129,7 @@ class SegmentationNCAModel(AbstractNCAModel):
         target = self._check_label(pred, label)
         dice, entropy = self.dice_loss(pred.logits, target), self.bce_loss(pred.logits, target)
         terms = {"dice": dice, "bce" if self.num_classes == 1 else "ce": entropy}
-        total = dice + entropy
-        if self.lambda_hidden > 0 and self.num_hidden_channels > 0:
-            terms["hidden"] = pred.hidden_channels.square().mean()
-            total = total + self.lambda_hidden * terms["hidden"]
-        return {"total": total, **terms}
+        return add_hidden_penalty({"total": dice + entropy, **terms}, pred, self.lambda_hidden)
 
     def _check_label(self, pred: Prediction, label: Tensor) -> Tensor:
         """Return the labels as ``(B, W, H)``."""

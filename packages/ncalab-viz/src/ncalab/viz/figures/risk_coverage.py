@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from ncalab.core.selective import selective_risks
 from ncalab.viz.arrays import to_numpy
 from ncalab.viz.colors import class_colors
 from ncalab.viz.figure import SMALL, new_figure, shrink_text
@@ -15,29 +17,8 @@ Array = np.ndarray
 _STYLES = ["-", "--", "-.", ":"]
 
 
-def selective_risks(errors: Array, scores: Array) -> Array:
-    """Return the mean error of the k samples with the lowest scores, for each k.
-
-    Samples of equal score come in no order: each is given the mean error of all of them.
-
-    Source: Geifman and El-Yaniv, Selective classification for deep neural networks, NeurIPS 2017,
-    arXiv:1705.08500, equation 2.
-
-    Args:
-        errors: Error of each sample, shape ``(N,)``.
-        scores: Uncertainty of each sample, shape ``(N,)``.
-
-    Returns:
-        Risks at coverages 1/N, 2/N, ... 1, shape ``(N,)``. Their mean is the area under the
-        risk-coverage curve (AURC).
-
-    >>> selective_risks(np.array([3.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.2])).tolist()
-    [0.0, 0.0, 1.0]
-    """
-    _, place, sizes = np.unique(scores, return_inverse=True, return_counts=True)
-    means = np.bincount(place, weights=errors) / sizes
-    ranked = np.repeat(means, sizes)
-    return np.asarray(np.cumsum(ranked) / np.arange(1, len(errors) + 1))
+def _risks(errors: Array, scores: Array) -> Array:
+    return selective_risks(torch.from_numpy(errors), torch.from_numpy(scores)).numpy()
 
 
 def plot_risk_coverage(errors: Any, scores: Any, *, error_name: str = "error") -> Figure:
@@ -61,7 +42,7 @@ def plot_risk_coverage(errors: Any, scores: Any, *, error_name: str = "error") -
     errors = _check("errors", errors, None)
     named = scores if isinstance(scores, Mapping) else {"uncertainty": scores}
     curves = {
-        str(name): selective_risks(errors, _check(f"scores of {name!r}", values, len(errors)))
+        str(name): _risks(errors, _check(f"scores of {name!r}", values, len(errors)))
         for name, values in named.items()
     }
     figure = new_figure(4.2, 3.2)
@@ -71,7 +52,7 @@ def plot_risk_coverage(errors: Any, scores: Any, *, error_name: str = "error") -
     for place, (name, risks) in enumerate(curves.items()):
         label, color = f"{name} (AURC {risks.mean():.3g})", class_colors(max(len(curves), 6))[place]
         axes.plot(coverage, risks, color=color, ls=_STYLES[place % 4], label=label, zorder=3)
-    best = selective_risks(errors, errors)
+    best = _risks(errors, errors)
     axes.plot(coverage, best, color="0.6", lw=1, label=f"best order (AURC {best.mean():.3g})")
     mean = float(errors.mean())
     axes.axhline(mean, color="0.6", lw=1, ls=":", label=f"no order (AURC {mean:.3g})")

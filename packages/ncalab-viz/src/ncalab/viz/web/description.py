@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
@@ -60,7 +60,7 @@ def describe_sight(model: AbstractNCAModel) -> str:
 def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
     """Describe channels, step and weights of a model that :func:`check_exportable` accepts."""
     rule = model.rule
-    if not isinstance(rule, MLPNCARule) or not isinstance(rule.network[1], nn.Module):
+    if not isinstance(rule, MLPNCARule):
         raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
     return {
         "channels": {
@@ -75,7 +75,7 @@ def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
         "kernelSize": model.perception.filters.shape[-1],
         "padding": model.filter_padding,
         "hiddenSize": rule.first_layer.out_channels,
-        "activation": formula(rule.network[1]),
+        "activation": formula(rule.activation),
         "timePerStep": model.perception.time(1),
         "weights": _describe_weights(model, rule),
     }
