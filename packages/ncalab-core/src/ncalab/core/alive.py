@@ -6,7 +6,6 @@ from torch import Tensor
 
 ALPHA_CHANNEL = 3
 ALIVE_THRESHOLD = 0.1
-_MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def visible_cells(image: Tensor) -> Tensor:
@@ -54,5 +53,16 @@ def alive_mask(state: Tensor) -> Tensor:
     [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
     """
     opacity = state[:, ALPHA_CHANNEL : ALPHA_CHANNEL + 1].detach()
+    return _neighbourhood_maximum(opacity) > ALIVE_THRESHOLD
+
+
+def _neighbourhood_maximum(values: Tensor) -> Tensor:
+    """Return the maximum over the 3^d neighbourhood of each cell, shape ``(B, 1, *grid)``."""
     # Max-pooling pads with -inf: beyond the border nothing lives.
-    return _MAXIMA[state.ndim - 2](opacity, 3, stride=1, padding=1) > ALIVE_THRESHOLD
+    if values.ndim == 5:
+        return F.max_pool3d(values, 3, stride=1, padding=1)
+    if values.ndim == 4:
+        return F.max_pool2d(values, 3, stride=1, padding=1)
+    # An exported max_pool1d is bound to the size of its example.
+    columns = values.unsqueeze(-1)
+    return F.max_pool2d(columns, (3, 1), stride=1, padding=(1, 0)).squeeze(-1)
