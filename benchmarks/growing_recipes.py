@@ -54,25 +54,26 @@ class Recipe:
     """
 
     optimizer: str = "muon"
-    lr: float = 0.06
+    lr: float = 0.02
     weight_decay: float = 0.0
     steps: tuple[int, int] = (24, 48)
     batch: int = 3
     seeds: int = 1
     damaged: int = 2
     pool: int = 32
-    rollouts: int = 2
+    rollouts: int = 1
     padding: str = "zero"
 
 
 RECIPES = {
     "good": Recipe(),
-    "lr 0.03": Recipe(lr=0.03),
+    "lr 0.06": Recipe(lr=0.06),
+    "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
     "pool of 1,024": Recipe(pool=1024),
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
-        "adam", 8e-3, steps=(48, 64), batch=4, seeds=2, damaged=0, pool=1024, rollouts=1,
+        "adam", 8e-3, steps=(48, 64), batch=4, seeds=2, damaged=0, pool=1024,
         padding="reflect",
     ),
 }  # fmt: skip

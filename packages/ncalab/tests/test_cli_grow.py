@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_for_longer_keeps_its_schedule(run: Run, picture: Pat
     assert result.exit_code == 0, result.output
     curves: Any = history(Path("here"))["curves"]
     # A tenth after the two epochs that it was started for.
-    assert curves["lr"] == pytest.approx([0.06 * 0.1 ** (epoch / 2) for epoch in range(4)])
+    assert curves["lr"] == pytest.approx([0.02 * 0.1 ** (epoch / 2) for epoch in range(4)])
 
 
 def test_resume_takes_the_settings_of_the_run(run: Run, picture: Path) -> None:
@@ -238,7 +238,7 @@ def test_the_time_is_said_before_and_minutes_set_the_number_of_steps(
     assert "disc.png on 12 x 12 cells: 2 optimiser steps, about 30 seconds" in result.stderr
     assert history(Path("runs/disc"))["current_epoch"] == 2
     curves: Any = history(Path("runs/disc"))["curves"]
-    assert curves["lr"] == pytest.approx([0.06, 0.06 * 0.1**0.5])
+    assert curves["lr"] == pytest.approx([0.02, 0.02 * 0.1**0.5])
 
 
 def test_minutes_and_epochs_exclude_each_other(run: Run, picture: Path) -> None:

@@ -10,7 +10,7 @@ from ncalab.core.argument_types import check_positive
 from ncalab.core.checks import check_choice, check_flag, check_int
 from ncalab.train.arguments import check_betas, check_decays, check_share
 from ncalab.train.budget import DECAYS, Decay
-from ncalab.train.optimizers import OPTIMIZERS
+from ncalab.train.optimizers import OPTIMIZERS, default_lr
 
 RecipeName = Literal["documented", "recommended"]
 
@@ -87,7 +87,16 @@ RECOMMENDED: dict[str, Recipe] = {
     "segmentation": Recipe(),
     "classification": Recipe(ema_decay=0.99),
     "depth": Recipe(),
-    "growing": Recipe(lr=0.06, adam_lr=0.027, final_lr=0.1, ema_decay=None),
+    # Rates and gradients as in ncalab.tasks.growing.growing_preset, which this part cannot import.
+    "growing": Recipe(
+        lr=0.02,
+        adam_lr=default_lr("adam"),
+        adam_betas=(0.9, 0.999),
+        final_lr=0.1,
+        ema_decay=None,
+        gradient_clipping=False,
+        gradient_normalization=True,
+    ),
 }
 """Recipe of each task; ``benchmarks/task_recipes.py`` compares them with others at equal time."""
 

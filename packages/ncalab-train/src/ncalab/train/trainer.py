@@ -116,7 +116,7 @@ class BasicNCATrainer:
         muon_momentum: With "muon", momentum of the matrices, in [0, 1).
         muon_iterations: With "muon", number of Newton-Schulz iterations, 1 to 99.
         recipe: Where options come from that are not passed: "documented" for the defaults of this
-            signature, "recommended" for what was found to learn most in the same time for the
+            signature, "recommended" for Muon, a cosine and averaged weights with rates for the
             model's task, or a :class:`Recipe`. What is passed counts, whatever the recipe says.
         accelerator: Handle of Hugging Face Accelerate on the processes that share the training.
             None: made, if ``accelerate launch`` or ``torchrun`` started several.

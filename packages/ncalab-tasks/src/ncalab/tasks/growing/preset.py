@@ -13,7 +13,7 @@ from ncalab.tasks.growing.model import GrowingNCAModel
 Quality = Literal["draft", "good", "best"]
 
 # Optimiser steps.
-_EPOCHS = {"draft": 1200, "good": 4000, "best": 20000}
+_EPOCHS = {"draft": 1500, "good": 8000, "best": 40000}
 _SIDE = 48
 _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.
@@ -49,8 +49,8 @@ def growing_preset(
     """Return settings under which a picture is trained to last and to heal.
 
     Muon trains the matrices of the rule. A batch is two pictures from a small pool, in which holes
-    are cut, and one that starts from the seed; it is drawn for two rollouts in a row. Short
-    rollouts give more optimiser steps in the same time, and the pool makes their chains long.
+    are cut, and one that starts from the seed. Short rollouts give more optimiser steps in the
+    same time, and the pool makes their chains long.
 
     Args:
         quality: How long to train. "draft": to see whether it works; "good": for a picture that is
@@ -87,11 +87,10 @@ def growing_preset(
             "p_damage": 1.0,
             "num_damaged": 2,
             "size": 32,
-            "rollouts": 2,
         },
         trainer={
             "optimizer_method": "muon",
-            "lr": 0.06,
+            "lr": 0.02,
             "lr_gamma": _FINAL_LR ** (1 / epochs),
             "adam_betas": (0.9, 0.999),
             "batch_repeat": 1,

@@ -62,7 +62,7 @@ from ncalab.cli.options import (
 @click.option(
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.06,
+    default=0.02,
     show_default=True,
     help="Learning rate of Muon at first; it falls to a tenth.",
 )
