@@ -34,6 +34,8 @@ UNSEEN = {
     "core": ["torchmetrics", "onnx", "onnxscript", "huggingface-hub"],
     # torch.utils.tensorboard imports it.
     "train": ["tensorboard"],
+    # Imported by a name in a string.
+    "viz": ["imageio-ffmpeg"],
     # What the facade imports by name.
     "ncalab": [f"ncalab-{part}" for part in PARTS],
 }
