@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.growing import cut_circle, growing_preset
@@ -34,6 +34,7 @@ CUT_AT, HEALING = 96, 150
 ROLLOUTS = 4
 FINAL_LR = 0.1
 SIZE, PADDING = 40, 4
+GOOD = growing_preset()
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Recipe:
     """How a training differs from the one that won.
 
     Attributes:
-        optimizer: "muon", with Adam at 1.6e-3 for what is no matrix of the rule, or "adam".
+        optimizer: "muon", with Adam at 1.6e-3 for what is not a matrix of the rule, or "adam".
         lr: Learning rate at first; a tenth at the end.
         weight_decay: Weight decay of Muon.
-        steps: Shortest and longest rollout.
+        steps: Steps of a rollout, a range (min, max), without max.
         batch: Number of pictures in a batch.
         seeds: How many of them start from the seed.
         damaged: In how many of them a hole is cut.
@@ -54,15 +55,15 @@ class Recipe:
     """
 
     optimizer: str = "muon"
-    lr: float = 0.02
+    lr: float = GOOD.trainer["lr"]
     weight_decay: float = 0.0
-    steps: tuple[int, int] = (24, 48)
-    batch: int = 3
-    seeds: int = 1
-    damaged: int = 2
-    pool: int = 32
+    steps: tuple[int, int] = GOOD.model["training_timesteps"]
+    batch: int = GOOD.batch_size
+    seeds: int = GOOD.pool["n_seed"]
+    damaged: int = GOOD.pool["num_damaged"]
+    pool: int = GOOD.pool["size"]
     rollouts: int = 1
-    padding: str = "zero"
+    padding: str = GOOD.model["filter_padding"]
 
 
 RECIPES = {
@@ -73,22 +74,10 @@ RECIPES = {
     "pool of 1,024": Recipe(pool=1024),
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
-        "adam", 8e-3, steps=(48, 64), batch=4, seeds=2, damaged=0, pool=1024,
+        "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, pool=1024,
         padding="reflect",
     ),
 }  # fmt: skip
-
-
-def load(path: Path) -> np.ndarray:
-    """Read an RGBA picture, scale its longer side to 40 cells and surround it with 4 empty ones."""
-    picture = Image.open(path).convert("RGBA")
-    scale = SIZE / max(picture.size)
-    width, height = (max(1, round(length * scale)) for length in picture.size)
-    side = SIZE + 2 * PADDING
-    canvas = Image.new("RGBA", (side, side))
-    place = ((side - width) // 2, (side - height) // 2)
-    canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), place)
-    return np.asarray(canvas)
 
 
 def make_optimizer(nca: GrowingNCAModel, recipe: Recipe) -> torch.optim.Optimizer:
@@ -106,7 +95,7 @@ def train(
 ) -> tuple[GrowingNCAModel, int]:
     """Train for a number of CPU seconds; return the model and the number of optimiser steps."""
     fix_random_seed(seed)
-    model = {**growing_preset().model, "filter_padding": recipe.padding}
+    model = {**GOOD.model, "filter_padding": recipe.padding}
     nca = GrowingNCAModel(torch.device("cpu"), **model)
     data = GrowingNCADataset(target, nca.num_channels)
     image = data.image.expand(recipe.batch, -1, -1, -1)
@@ -126,7 +115,7 @@ def train(
     while done < 1:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * FINAL_LR**done
-        steps = int(torch.randint(recipe.steps[0], recipe.steps[1] + 1, ()))
+        steps = int(torch.randint(*recipe.steps, ()))
         prediction = nca(pool.sample(seeds), steps)
         errors = (prediction.image_channels - image).square().mean(dim=(1, 2, 3))
         optimizer.zero_grad()
@@ -181,7 +170,7 @@ def main() -> None:
     print("| " + " | ".join([*columns, "cut 1", "cut 2"]) + " |")
     print("|---" * (len(columns) + 2) + "|")
     for name, path, seed in product(arguments.recipes, arguments.pictures, arguments.seeds):
-        target = load(path)
+        target = load_target(path, SIZE, PADDING)
         nca, count = train(RECIPES[name], target, seed, arguments.seconds)
         values = measure(nca, GrowingNCADataset(target, nca.num_channels).image)
         shown = [f"{v:.4f}" if key[0] == "@" else f"{v:.2f}" for key, v in values.items()]

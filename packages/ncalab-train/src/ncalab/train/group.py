@@ -128,9 +128,12 @@ class Group:
         nca, collect = self.nca, self.processes.collect
         x, y, *goals = (collect(tensor, part) for tensor in (x, y, *goals))
         belongs = dict(zip(("label", "goal"), (y, *goals), strict=False))
-        channels = nca.num_image_channels
-        fixed = channels if nca.immutable_image_channels else 0
-        states, fields = pool.draw(x, belongs, image_channels=channels, fixed_channels=fixed)
+        states, fields = pool.draw(
+            x,
+            belongs,
+            image_channels=nca.num_image_channels,
+            fixed_channels=nca.num_fixed_channels,
+        )
         return [states, *(fields[name] for name in belongs)]
 
     def _pad(self, x: Tensor, part: Part) -> Tensor:

@@ -45,8 +45,7 @@ def measure_cells(model: AbstractNCAModel, state: Tensor) -> Tensor:
     Returns:
         The values of :class:`CellStatistics`, shape ``(2,)``, float32.
     """
-    fixed = model.num_image_channels if model.immutable_image_channels else 0
-    changed = state[:, fixed:].detach().float()
+    changed = state[:, model.num_fixed_channels :].detach().float()
     largest = changed.abs().amax() if changed.numel() else changed.new_ones(())
     living = alive_mask(state.detach()).float().mean() if model.use_alive_mask else largest * 0 + 1
     return torch.stack([largest, living])
@@ -103,7 +102,8 @@ class HealthMonitor:
             losses: Loss of each epoch so far.
             cells: What the cells of its last batch are like, if there was one.
         """
-        if epochs_without_fall(losses) == SEVERAL:
+        # Only there: looking through all losses after each of many short epochs would add up.
+        if len(losses) == SEVERAL + 1 and epochs_without_fall(losses) == SEVERAL:
             logger.warning(
                 "the training loss has not fallen for %d epochs (%.6g, then %.6g): the learning "
                 "rate may be far too low or too high, labels may not belong to their images, or "

@@ -34,7 +34,7 @@ class RolloutSpec:
             times=times,
             padding=model.filter_padding,
             radius=perception.radius,
-            first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
+            first_mutable=model.num_fixed_channels,
             use_alive_mask=model.use_alive_mask,
             activation=model.rule.get_submodule("network.1"),
         )

@@ -68,7 +68,7 @@ def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
             "hidden": model.num_hidden_channels,
             "output": model.num_output_channels,
         },
-        "fixed": model.num_image_channels if model.immutable_image_channels else 0,
+        "fixed": model.num_fixed_channels,
         "aliveAbove": ALIVE_THRESHOLD if model.use_alive_mask else None,
         "fireThreshold": fire_threshold(model.fire_rate),
         "filters": len(model.perception.filters),

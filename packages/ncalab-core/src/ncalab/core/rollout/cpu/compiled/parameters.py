@@ -58,7 +58,7 @@ def read_cells(model: Automaton, clock: FireClock) -> tuple[TapSpec, Tensor]:
         views=Views.joined(views),
         radius=model.perception.radius,
         padding=model.filter_padding,
-        first_mutable=model.num_image_channels if model.immutable_image_channels else 0,
+        first_mutable=model.num_fixed_channels,
         use_alive_mask=model.use_alive_mask,
     )
     empty = torch.empty(0, model.num_channels, dtype=model.dtype)
