@@ -243,7 +243,7 @@ class Automaton(nn.Module):
         clock = current_clock()
         if clock is None or len(clock.stretches) < 2:
             return alive_mask(x)
-        # A band that goes around the grid: cells on both sides of the border are no neighbours.
+        # A band that goes around the grid: cells on both sides of the border are not neighbours.
         return torch.cat([alive_mask(part) for part in x.split(clock.stretches, dim=2)], dim=2)
 
     def _update(self, x: Tensor, step: int) -> Tensor:

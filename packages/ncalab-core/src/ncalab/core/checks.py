@@ -14,7 +14,7 @@ def check_int(name: str, value: Any, *, minimum: int) -> int:
     """Return ``value`` as an int of at least ``minimum`` that 64 bits hold.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
         ValueError: If it is too small or too large.
 
     >>> check_int("hidden_size", 0, minimum=1)
@@ -75,7 +75,7 @@ def check_number(name: str, value: Any) -> float:
     """Return ``value``, unless it is something else than a real number.
 
     Raises:
-        TypeError: If it is no number; True and False are none.
+        TypeError: If it is not a number; True and False are none.
 
     >>> check_number("fire_rate", "0.5")
     Traceback (most recent call last):
@@ -90,7 +90,7 @@ def check_fraction(name: str, value: Any) -> None:
     """Raise unless ``value`` is a number in [0, 1] (so NaN is refused, too).
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is out of the range.
     """
     if not 0 <= check_number(name, value) <= 1:
@@ -101,7 +101,7 @@ def check_non_negative(name: str, value: Any) -> None:
     """Raise unless ``value`` is a finite number of at least 0 (so NaN is refused, too).
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is negative, infinite or NaN.
     """
     if not 0 <= check_number(name, value) < math.inf:
@@ -185,7 +185,7 @@ def check_batch(name: str, x: Any, spatial_dims: int = 2) -> None:
     """Raise unless ``x`` is a floating-point tensor of shape ``(B, C, *grid)`` with cells.
 
     Raises:
-        TypeError: If it is no tensor, or not floating point.
+        TypeError: If it is not a tensor, or not floating point.
         ValueError: If it has other axes than batch, channels and those of the grid, or one of
             them is empty.
     """

@@ -13,7 +13,7 @@ from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparati
 from ncalab.core.recomputed import detach_recomputed
 from ncalab.core.tracing import stands_for_module
 
-# Where it runs and how it is drawn is no part of what a model is.
+# Where a model runs and how it is drawn does not belong to its configuration.
 _NOT_SAVED = frozenset({"device", "plot_function"})
 
 
@@ -92,7 +92,7 @@ class DescribedModel(nn.Module):
             ``plot_function``, and under "preparation" what is done to images, if it is known.
 
         Raises:
-            TypeError: If an argument is no data and no class known to the library.
+            TypeError: If an argument is neither data nor a class known to the library.
         """
         described = {"class": type(self).__name__, **encode_config(self._to_dict())}
         if self.preparation is not None:
@@ -111,8 +111,8 @@ class DescribedModel(nn.Module):
             The model.
 
         Raises:
-            TypeError: If ``d`` is no such description, or an argument in it is of another type.
-            ValueError: If the class is not known, is no subclass, or does not take the arguments.
+            TypeError: If ``d`` is not such a description, or an argument in it is of another type.
+            ValueError: If the class is not known or not a subclass, or does not take the arguments.
         """
         check_type("d", d, Mapping)
         arguments = decode_config(d)

@@ -46,7 +46,7 @@ def check_seed(seed: int) -> int:
     """Return ``seed`` if it is a 63-bit non-negative integer.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
         ValueError: If it is not in ``[0, 2**63)``.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral):

@@ -305,7 +305,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             Prediction after the last step.
 
         Raises:
-            TypeError: If ``x`` is no floating-point tensor.
+            TypeError: If ``x`` is not a floating-point tensor.
             ValueError: If ``x`` has other than C channels or ``steps`` is below 1.
         """
         state = rollout(
@@ -400,7 +400,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             Prediction after the last step taken, on the model's device.
 
         Raises:
-            TypeError: If ``image`` is no floating-point tensor.
+            TypeError: If ``image`` is not a floating-point tensor.
             ValueError: If ``image`` is not 4-D, has a wrong number of channels, or ``steps`` is
                 below 1, or ``on_step`` and ``tile`` are both given.
         """
@@ -572,7 +572,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
             ``<name>_<key>`` for each of its metrics.
 
         Raises:
-            TypeError: If one of ``metrics`` is no metric, or computes something else than numbers.
+            TypeError: If one of ``metrics`` is not a metric, or computes anything but numbers.
             ValueError: If the loader is empty, or there are fewer seeds than batches.
         """
         metrics = self.named_metrics()

@@ -34,7 +34,7 @@ class Prediction:
         head_prediction: What the model's head made of the hidden channels, None without a head.
 
     Raises:
-        TypeError: If ``steps`` is no integer, or what must be a tensor is none.
+        TypeError: If ``steps`` is not an integer, or what must be a tensor is none.
         ValueError: If ``steps`` is negative.
     """
 
@@ -178,7 +178,7 @@ class PredictingAutomaton(Automaton):
         """
         return prediction.logits
 
-    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:  # noqa: ARG002
+    def export_outputs(self, prediction: Prediction) -> dict[str, Tensor]:  # noqa: ARG002 - for others
         """Name what an exported model returns besides "logits" and "state"; nothing by default.
 
         It is recorded, so it must be made of operations on tensors, for grids of any size.

@@ -14,7 +14,7 @@ def _stay(place: int, state: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001 - for
     return state
 
 
-def _finish(state: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001
+def _finish(state: Tensor, x: Tensor) -> Tensor:  # noqa: ARG001 - for those who resize
     return state
 
 

@@ -113,7 +113,7 @@ def pad_input(
         State, shape ``(B, C, W, H)``, with dtype and device of ``x``.
 
     Raises:
-        TypeError: If ``x`` is no floating-point tensor, or another argument of another type.
+        TypeError: If ``x`` is not a floating-point tensor, or another argument of another type.
         ValueError: If ``x`` is not 4-D or has any other number of channels, or the noise is not
             finite.
     """
@@ -144,7 +144,7 @@ def fix_random_seed(seed: int = DEFAULT_RANDOM_SEED) -> None:
         seed: Seed, in ``[0, 2**32)``.
 
     Raises:
-        TypeError: If it is no integer.
+        TypeError: If it is not an integer.
         ValueError: If numpy cannot take the seed.
 
     >>> fix_random_seed(3)

@@ -56,7 +56,7 @@ class SamplingEstimator(UncertaintyEstimator):
         progress: Whether to show a progress bar.
 
     Raises:
-        TypeError: If ``nca`` is no model.
+        TypeError: If ``nca`` is not a model.
         ValueError: If ``measure`` is none of these, needs classes that the model does not have, or
             is normalized without being a deviation.
     """

@@ -125,7 +125,7 @@ def check_scores(scores: Tensor, name: str = "uncertainty") -> Tensor:
     """Return one number for each sample as float64.
 
     Raises:
-        TypeError: If it is no tensor.
+        TypeError: If it is not a tensor.
         ValueError: If it has another shape, or a value is not finite.
     """
     if not isinstance(scores, Tensor):

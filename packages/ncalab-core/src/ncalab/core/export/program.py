@@ -47,7 +47,7 @@ def export_program(
         of outputs: "logits", "state" (all channels) and what the model's task adds.
 
     Raises:
-        TypeError: If ``model`` is no model of this library or ``steps`` no integer.
+        TypeError: If ``model`` is not a model of this library or ``steps`` not an integer.
         ValueError: If an argument is out of its range, the model starts from noise and ``start``
             is "image", or its operations depend on values or sizes in a way that cannot be
             recorded.

@@ -24,7 +24,7 @@ class AttentionView(View):
         head_size: Numbers of a query, key or value of each head, at least 1.
 
     Raises:
-        TypeError: If an argument is no integer.
+        TypeError: If an argument is not an integer.
         ValueError: If an argument is below 1.
     """
 

@@ -54,7 +54,7 @@ class AbstractNCAPerception(nn.Module, ABC):
         nca: Automaton whose cells perceive; its channels, padding and axes are read here.
 
     Raises:
-        TypeError: If it is no automaton.
+        TypeError: If it is not an automaton.
     """
 
     registry: ClassVar[dict[str, type["AbstractNCAPerception"]]] = {}

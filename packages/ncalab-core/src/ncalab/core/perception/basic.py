@@ -17,7 +17,7 @@ class BasicNCAPerception(AbstractNCAPerception):
             ``filter_padding``, ``use_laplace`` and ``use_temporal_encoding`` are read here.
 
     Raises:
-        TypeError: If it is no model.
+        TypeError: If it is not a model.
     """
 
     filters: Tensor

@@ -28,7 +28,7 @@ class IsotropicView(View):
         determinants: From how many of the first channels determinants are taken; 0 for none.
 
     Raises:
-        TypeError: If ``determinants`` is no integer.
+        TypeError: If ``determinants`` is not an integer.
         ValueError: If it is out of its range, or the grid has one axis.
     """
 
@@ -48,7 +48,7 @@ class IsotropicView(View):
         """How many numbers a cell perceives through it."""
         return 2 * self.channels + len(self._groups)
 
-    def combine(self, state: Tensor, filtered: Tensor) -> Tensor:  # noqa: ARG002
+    def combine(self, state: Tensor, filtered: Tensor) -> Tensor:  # noqa: ARG002 - as View.combine
         """Compute lengths, Laplace and determinants; see :meth:`View.combine`."""
         parts = filtered.unflatten(1, (-1, self.channels))
         gradients = parts[:, : self.spatial_dims]  # (B, axes, C, N, 1)
@@ -79,7 +79,7 @@ class SteerableView(View):
         angle_channel: Index of the channel that holds the angle, in radians.
 
     Raises:
-        TypeError: If ``angle_channel`` is no integer.
+        TypeError: If ``angle_channel`` is not an integer.
         ValueError: If there is no such channel, or the grid has not two axes.
     """
 

@@ -24,7 +24,7 @@ class ViewsNCAPerception(AbstractNCAPerception):
         views: Classes of views, or pairs (class, its further arguments).
 
     Raises:
-        TypeError: If ``views`` is no such list, or a view does not take its arguments.
+        TypeError: If ``views`` is not such a list, or a view does not take its arguments.
     """
 
     def __init__(self, nca: PerceivingCells, views: Sequence[ViewSpec]) -> None:

@@ -128,7 +128,7 @@ class LearnedView(View):
         dilation: Distance between the cells that neighbouring weights act on, at least 1.
 
     Raises:
-        TypeError: If an argument is no integer.
+        TypeError: If an argument is not an integer.
         ValueError: If an argument is out of its range.
     """
 

@@ -86,7 +86,7 @@ def rollout(
     Raises:
         TypeError: If ``x`` is not a floating-point tensor or ``steps`` not an integer, or another
             argument is of another type.
-        ValueError: If ``x`` is no state of the model, ``steps`` is below 1, or ``samples``, the
+        ValueError: If ``x`` is not a state of the model, ``steps`` is below 1, or ``samples``, the
             seed, the engine or ``checkpoint`` is not as described.
     """
     check_model("model", model)

@@ -51,7 +51,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
         inference_timesteps: Likewise for predictions. None: exactly ``steps``.
 
     Raises:
-        TypeError: If ``wrapped`` is no model, or a cascade itself, or a number is no integer.
+        TypeError: If ``wrapped`` is not a model or is a cascade, or a number is not an integer.
         ValueError: If there are no scales or not as many steps, or a number is below 1.
 
     >>> from ncalab.tasks import GrowingNCAModel
@@ -188,7 +188,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             Prediction after the last step, its states at full size.
 
         Raises:
-            TypeError: If ``x`` is no floating-point tensor, or ``steps`` of another type.
+            TypeError: If ``x`` is not a floating-point tensor, or ``steps`` of another type.
             ValueError: If ``x`` has other than C channels, or a scale would have no step.
         """
         if steps is None:

@@ -24,7 +24,7 @@ class ClassificationNCAHead(AbstractNCAHead):
         spatial_dims: Number of axes of the grid: 1, 2 or 3.
 
     Raises:
-        TypeError: If a size is no integer.
+        TypeError: If a size is not an integer.
         ValueError: If one is out of its range.
 
     >>> head = ClassificationNCAHead(8, 3, torch.device("cpu"), avg_pool_size=2)

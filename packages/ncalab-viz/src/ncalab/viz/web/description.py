@@ -22,7 +22,7 @@ def check_exportable(model: AbstractNCAModel) -> None:
     """Raise unless the page can run the model.
 
     Raises:
-        TypeError: If it is no model.
+        TypeError: If it is not a model.
         ValueError: If it is one that the page cannot run; the message names the reason.
     """
     if not isinstance(model, AbstractNCAModel):
