@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from viz_models import FadingModel, PlainModel
+from viz_models import FadingModel, PlainModel, ScalesModel, VotingModel
 
-from ncalab.core import AbstractNCAHead, BasicNCAPerception, MLPNCARule
+from ncalab.core import AbstractNCAHead, AbstractNCAModel, BasicNCAPerception, MLPNCARule
 from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import ELEMENTWISE
 from ncalab.core.testing import awaken
@@ -25,7 +25,15 @@ def make_plain(image: int = 3, hidden: int = 4, output: int = 2, **arguments: An
     return PlainModel(torch.device("cpu"), image, hidden, output, **arguments)
 
 
-def export(model: PlainModel, folder: Path, image: Tensor | None = None, **options: Any) -> str:
+def make_scales(parts: list[AbstractNCAModel], **arguments: Any) -> ScalesModel:
+    model = ScalesModel(torch.device("cpu"), 3, 4, 2, **arguments)
+    model.parts, model.scales, model.steps = parts, [4, 2, 1], [6, 3, 1]
+    return model
+
+
+def export(
+    model: AbstractNCAModel, folder: Path, image: Tensor | None = None, **options: Any
+) -> str:
     if image is None:
         image = torch.rand(1, model.num_image_channels, 5, 6)
     export_html(model, folder / "page.html", image, **options)
@@ -65,7 +73,7 @@ def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
     model = make_plain(use_temporal_encoding=True, num_learned_filters=2, kernel_size=5)
     awaken(model, 1.0)
 
-    weights = description(export(model, tmp_path))["weights"]
+    weights = description(export(model, tmp_path))["automata"][0]["weights"]
 
     first, bias, last = (parameter.detach().numpy() for parameter in model.rule.parameters())
     assert np.array_equal(floats(weights["first"]), first[:, :27].ravel())
@@ -174,6 +182,56 @@ def test_class_names_must_be_strings(tmp_path: Path) -> None:
         export(make_plain(), tmp_path, class_names="no")
 
 
+def test_scales_share_weights_where_they_share_an_automaton(tmp_path: Path) -> None:
+    one, other = make_plain(), make_plain()
+
+    found = description(export(make_scales([one, one, other]), tmp_path, pause_after=10))
+
+    assert len(found["automata"]) == 2
+    assert found["stages"] == [
+        {"automaton": 0, "scale": 4, "steps": 6},
+        {"automaton": 0, "scale": 2, "steps": 3},
+        {"automaton": 1, "scale": 1, "steps": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pause_after", "steps"), [(20, [12, 6, 2]), (0, [4, 2, 1]), (3, [1, 1, 1])]
+)
+def test_scales_share_the_steps_after_which_the_page_pauses(
+    tmp_path: Path, pause_after: int, steps: list[int]
+) -> None:
+    model = make_scales([make_plain()] * 3, inference_timesteps=7)
+
+    found = description(export(model, tmp_path, pause_after=pause_after))
+
+    assert [stage["steps"] for stage in found["stages"]] == steps
+
+
+def test_every_scale_has_a_step(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pause_after must be 0 or at least 3, a step for each"):
+        export(make_scales([make_plain()] * 3), tmp_path, pause_after=2)
+
+
+def test_the_page_of_several_scales_names_them(tmp_path: Path) -> None:
+    page = export(make_scales([make_plain(), make_plain(), make_plain()]), tmp_path)
+
+    assert "Cells of 4 x 4 pixels run first, then cells of 2 x 2 and 1 x 1" in page
+    assert "each size has a rule of its own" in page
+
+
+def test_cells_that_vote_have_a_colour_for_every_class(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+
+    voting = description(export(VotingModel(device, 1, 4, 3), tmp_path))
+    looking = description(export(make_plain(output=3), tmp_path))
+
+    assert voting["votes"] and voting["overlay"]
+    assert voting["classColors"] == [[230, 159, 0], [86, 180, 233], [0, 158, 115]]
+    assert not looking["votes"] and not looking["overlay"]
+    assert looking["classColors"][1:] == voting["classColors"][:2]
+
+
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     model = make_plain().train()
     image = torch.rand(1, 3, 5, 6)
@@ -210,15 +268,19 @@ class PostModel(PlainModel):
         return x.clamp(0, 1)
 
 
-class ChainModel(PlainModel):
+class OtherRunner(MultiScale):
     """Runs its rollouts in some other way."""
 
+
+class ChainModel(PlainModel):
+    """Has a runner of its own."""
+
     @property
-    def runner(self) -> MultiScale:
-        return MultiScale([make_plain()], [1], [1], fixed=0)
+    def runner(self) -> OtherRunner:
+        return OtherRunner([make_plain()], [1], [1], fixed=0)
 
 
-def unsupported() -> dict[str, tuple[PlainModel, str]]:
+def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
     device = torch.device("cpu")
     models = {
         "rule": make_plain(rule_type=OtherRule),
@@ -241,7 +303,11 @@ def unsupported() -> dict[str, tuple[PlainModel, str]]:
         "layer": (models["layer"], "PReLU is not known to act on each value by itself"),
         "update": (FadingModel(device, 3, 4, 2), "FadingModel overrides _update"),
         "post": (PostModel(device, 3, 4, 2), "PostModel overrides _post_forward_step"),
-        "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs a chain of rollouts"),
+        "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs its steps by a OtherRunner"),
+        "scale": (
+            make_scales([make_plain(), FadingModel(device, 3, 4, 2), make_plain()]),
+            "FadingModel overrides _update",
+        ),
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from headless import CHROMIUM, WHY_NOT, decode, run_in_page
 from torch import nn
-from viz_models import PlainModel
+from viz_models import PlainModel, ScalesModel, VotingModel
 
 from ncalab.core import AbstractNCAModel
 from ncalab.viz import export_html
@@ -24,12 +24,18 @@ BACKENDS = ("javascript", "webgl2")
 
 
 def make_model(
-    image: int = 4, hidden: int = 3, output: int = 2, **arguments: Any
+    image: int = 4,
+    hidden: int = 3,
+    output: int = 2,
+    *,
+    kind: type[AbstractNCAModel] = PlainModel,
+    weights: int = 3,
+    **arguments: Any,
 ) -> AbstractNCAModel:
     """Return a model whose rule does something, hidden_size 10 unless told otherwise."""
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(weights)
     arguments = {"hidden_size": 10, "training_timesteps": 20, **arguments}
-    model = PlainModel(torch.device("cpu"), image, hidden, output, **arguments)
+    model = kind(torch.device("cpu"), image, hidden, output, **arguments)
     for parameter in model.parameters():
         noise = torch.empty(parameter.shape).normal_(0, 0.25, generator=generator)
         parameter.data = noise
@@ -81,6 +87,13 @@ def image_of(name: str) -> torch.Tensor:
     return image**6 if arguments.get("use_alive_mask") else image
 
 
+def engines_page() -> str:
+    """Return a page with all scripts but the one that shows something."""
+    viewer = files("ncalab.viz.web")
+    scripts = [(viewer / name).read_text(encoding="utf-8") for name in _SCRIPTS[:-1]]
+    return "<!doctype html><body><script>" + "\n".join(scripts) + "</script></body>"
+
+
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Run all models in both automata, in one browser."""
@@ -90,9 +103,6 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
         export_html(make_model(**arguments), folder / "page.html", image_of(name), seed=2**62 + 7)
         page = (folder / "page.html").read_text(encoding="utf-8")
         descriptions[name] = json.loads(page.split('type="application/json">')[1].split("<")[0])
-    viewer = files("ncalab.viz.web")
-    scripts = [(viewer / name).read_text(encoding="utf-8") for name in _SCRIPTS[:-1]]
-    empty = "<!doctype html><body><script>" + "\n".join(scripts) + "</script></body>"
     script = f"""
     const results = {{}};
     for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
@@ -101,12 +111,12 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
         const simulation = new Simulation(decodeModel(description), backend);
         simulation.step({STEPS});
         results[name][backend] = encode(simulation.state());
-        simulation.automaton.gl?.getExtension("WEBGL_lose_context").loseContext();
+        simulation.automaton.release?.();
       }}
     }}
     return results;
     """
-    results: dict[str, dict[str, str]] = run_in_page(empty, script, folder)
+    results: dict[str, dict[str, str]] = run_in_page(engines_page(), script, folder)
     return results
 
 
@@ -123,6 +133,166 @@ def test_the_page_computes_what_predict_computes(
     found = decode(states[name][backend], state.shape)
     assert np.isfinite(state).all() and (name == "no cell fires" or np.abs(state).max() > 0.1)
     np.testing.assert_allclose(found, state, atol=1e-3, rtol=1e-4)
+
+
+SCALES: dict[str, tuple[dict[str, Any], list[int], tuple[int, int]]] = {
+    "a fixed image, sizes that no scale divides": ({}, [4, 2, 1], (13, 18)),
+    "time": ({"use_temporal_encoding": True, "training_timesteps": 9}, [3, 1, 1], (7, 6)),
+    "a last scale that is not full size": ({}, [4, 4, 2], (16, 9)),
+    "from fine to coarse": ({}, [1, 3, 2], (11, 12)),
+    "a picture that grows": ({"immutable_image_channels": False}, [4, 2, 1], (9, 10)),
+    "an alive mask": (
+        {"use_alive_mask": True, "immutable_image_channels": False},
+        [2, 1, 1],
+        (12, 14),
+    ),
+    "noise in the hidden channels": ({"pad_noise": True}, [4, 2, 1], (10, 10)),
+}
+SHARES = [5, 4, 3]
+SEEN_AT = [1, 5, 6, 9, 12, 15]
+
+
+def make_scales(name: str) -> tuple[ScalesModel, torch.Tensor]:
+    """Return a model of several scales, each with weights of its own, and an image for it."""
+    arguments, scales, grid = SCALES[name]
+    model = make_model(kind=ScalesModel, **arguments)
+    assert isinstance(model, ScalesModel)
+    model.parts = [make_model(weights=3 + place, **arguments) for place in range(3)]
+    model.scales, model.steps = scales, SHARES
+    generator = torch.Generator().manual_seed(5)
+    return model, torch.rand(1, 4, *grid, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
+    """Run all models of several scales in both automata, in one browser."""
+    folder = tmp_path_factory.mktemp("browser")
+    descriptions = {}
+    for name in SCALES:
+        model, image = make_scales(name)
+        export_html(model, folder / "page.html", image, seed=8, pause_after=sum(SHARES))
+        page = (folder / "page.html").read_text(encoding="utf-8")
+        descriptions[name] = json.loads(page.split('type="application/json">')[1].split("<")[0])
+    script = f"""
+    const results = {{}};
+    for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
+      results[name] = {{}};
+      for (const backend of {json.dumps(BACKENDS)}) {{
+        const simulation = new Simulation(decodeModel(description), backend);
+        results[name][backend] = {json.dumps(SEEN_AT)}.map(steps => {{
+          simulation.step(steps - simulation.steps);
+          return encode(simulation.state());
+        }});
+        for (const automaton of simulation.automata) automaton.release?.();
+      }}
+    }}
+    return results;
+    """
+    results: dict[str, dict[str, list[str]]] = run_in_page(engines_page(), script, folder)
+    return results
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SCALES)
+def test_the_page_runs_scale_after_scale_as_record_does(
+    scaled: dict[str, dict[str, list[str]]], name: str, backend: str
+) -> None:
+    model, image = make_scales(name)
+    total = sum(SHARES)
+
+    recorded = model.record(image, total, seed=8, engine="reference")
+    # Beyond, the steps are those of the last scale.
+    longer = [*SHARES[:-1], SHARES[-1] + SEEN_AT[-1] - total]
+    last = model.predict(image, longer, seed=8, engine="reference")
+
+    for found, steps in zip(scaled[name][backend], SEEN_AT, strict=True):
+        prediction = recorded[steps - 1] if steps <= total else last
+        state = prediction.output_image[0].numpy()
+        assert np.abs(state).max() > 0.1
+        np.testing.assert_allclose(
+            decode(found, state.shape), state, atol=1e-3, rtol=1e-4, err_msg=f"after {steps} steps"
+        )
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Use the page of a cascade while its cells are large."""
+    folder = tmp_path_factory.mktemp("browser")
+    model, image = make_scales("a fixed image, sizes that no scale divides")
+    export_html(model, folder / "page.html", image, pause_after=12, overlay=False)
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    const status = () => document.getElementById("status").textContent;
+    const found = {};
+    viewer.describe();
+    found.before = status();
+    ncalab.step(4);
+    ncalab.erase(1, 2, 1);
+    found.erased = encode(viewer.simulation.automaton.read(0, 9));
+    found.start = encode(viewer.simulation.start);
+    ncalab.step(8);
+    viewer.describe();
+    found.after = status();
+    return found;
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript&step=1")
+    return found
+
+
+def test_the_page_says_how_many_cells_there_are_at_a_scale(coarse: dict[str, Any]) -> None:
+    assert "Step 1 · paused · 5 \N{MULTIPLICATION SIGN} 4 cells" in coarse["before"]
+    assert "Step 13 · paused · 18 \N{MULTIPLICATION SIGN} 13 cells" in coarse["after"]
+
+
+def test_the_eraser_takes_the_large_cell_that_it_touches(coarse: dict[str, Any]) -> None:
+    erased, start = (decode(coarse[name], (9, 4, 5)) for name in ("erased", "start"))
+    same = (erased == start).all(axis=0)
+
+    assert same[0, 0] and same.sum() == 1
+
+
+@pytest.fixture(scope="module")
+def voting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Look at cells of which three show something: two vote for class 2, one for class 0."""
+    folder = tmp_path_factory.mktemp("browser")
+    model = make_model(1, 1, 3, kind=VotingModel, fire_rate=0.0)
+    start = torch.zeros(1, 5, 2, 3)
+    start[0, 0, 0] = torch.tensor([0.2, 1.0, 0.5])
+    start[0, 0, 1] = 0.1
+    start[0, 2, :, 2] = 1
+    start[0, 4, :, :2] = 1
+    export_html(model, folder / "page.html", start, class_names=["zero", "one", "two"])
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    ncalab.show("prediction");
+    const context = document.getElementById("grid").getContext("2d");
+    const pixel = (x, y) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+    return {
+      classes: [...document.querySelectorAll("#classes li")].map(item => item.textContent),
+      most: document.querySelector("#classes .most").textContent,
+      pixels: [pixel(0, 0), pixel(1, 0), pixel(2, 0), pixel(0, 1)],
+      background: viewer.picture.background,
+    };
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript&step=1")
+    return found
+
+
+def test_visible_cells_vote(voting: dict[str, Any]) -> None:
+    shares = ["zero: 33.3 % of the votes", "one: 0.0 % of the votes", "two: 66.7 % of the votes"]
+    assert voting["classes"] == shares
+    assert voting["most"] == shares[2]
+
+
+def test_cells_have_the_colour_of_their_class_as_bright_as_they_are(voting: dict[str, Any]) -> None:
+    two, zero = np.array([0, 158, 115]), np.array([230, 159, 0])
+    behind = np.array(voting["background"])
+    shares = [(0.4, two), (1.0, two), (0.5, zero)]
+
+    expected = [behind + (color - behind) * share for share, color in shares]
+    np.testing.assert_allclose(voting["pixels"][:3], expected, atol=1)
+    # A dim cell has no say, and is shown as it is.
+    np.testing.assert_allclose(voting["pixels"][3], [25.5] * 3, atol=1)
 
 
 @pytest.fixture(scope="module")

@@ -375,6 +375,11 @@ class WebGLAutomaton {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
+  // Gives the device back; browsers lend it to few.
+  release() {
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
   // Waits until the device has done all that it was told.
   finish() {
     const {gl} = this;

@@ -16,10 +16,12 @@ from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
 from ncalab.core.saving import PathLike, atomic_write
 from ncalab.viz.web.description import (
+    automata_of,
     check_exportable,
     describe_model,
     describe_sight,
     describe_state,
+    stages_of,
 )
 
 # Room for spare seeds beside what models for 40 to 64 cells grow.
@@ -30,6 +32,7 @@ _SECONDS = 5
 # In the order in which they build on each other.
 _SCRIPTS = (
     "fire.js",
+    "grids.js",
     "automaton_javascript.js",
     "automaton_webgl.js",
     "simulation.js",
@@ -57,11 +60,14 @@ def export_html(
     Whoever opens it can pause, step, choose the speed and the channels shown, erase cells and
     watch them come back and, if the model draws into its image channels, place new seeds. The
     page computes on the GPU (WebGL2) or in plain JavaScript, whichever is faster. After t steps,
-    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3.
+    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3. A cascade shares
+    ``pause_after`` steps out among its scales: after t of them, the states are the t-th ones of
+    ``model.record(image, pause_after, seed=seed)``; later steps are those of its last scale.
 
     Args:
         model: Model with the standard perception and step and the rule MLPNCARule, without a
-            head and no cascade; growing and segmentation models are.
+            head, or a cascade of such models: those that grow, segment, or classify by the votes
+            of their cells are.
         path: File that ends in ".html". One that was there is replaced when the new one is
             complete; missing folders are created.
         image: Image ``(1, image channels, W, H)`` or state ``(1, C, W, H)`` to start from,
@@ -73,9 +79,11 @@ def export_html(
             5 seconds.
         pause_after: The number of steps after which the page pauses, and pauses again after it
             was resumed; 0 for never. None: ``inference_timesteps`` if the image channels are
-            immutable (the model looks at an image and is done at some time), otherwise 0.
+            immutable (the model looks at an image and is done at some time), otherwise 0. For a
+            cascade that never pauses, ``inference_timesteps`` are shared out.
         overlay: Whether to tint the cells that the output channels give another class than the
-            background. None: if the model's task is segmentation.
+            background or, of a classification, all visible cells. None: if the task of the model
+            is segmentation or classification and it has output channels.
         description: What one sees, in one sentence; a usual one for the model if None.
         class_names: Names of the classes, background included. None: ``class_names`` of the model
             if it has as many, else numbers.
@@ -117,18 +125,26 @@ def export_html(
         # For those who look into the file: the page starts from an image that is prepared.
         "preparation": None if model.preparation is None else model.preparation.to_dict(),
     }
+    stages = stages_of(model, pause or _usual_steps(model))
     start = _first_state(model, image, size, seed)
-    page = render_page({**describe_model(model), **describe_state(start), **settings})
+    page = render_page({**describe_model(model, stages), **describe_state(start), **settings})
     atomic_write(path, page.encode())
 
 
-def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
-    if steps is not None:
-        return check_int("pause_after", steps, minimum=0)
-    if not model.immutable_image_channels:
-        return 0
+def _usual_steps(model: AbstractNCAModel) -> int:
     usual = model.inference_timesteps
     return usual if isinstance(usual, int) else usual[1] - 1
+
+
+def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
+    if steps is None:
+        return _usual_steps(model) if model.immutable_image_channels else 0
+    steps, fewest = check_int("pause_after", steps, minimum=0), len(automata_of(model))
+    if 0 < steps < fewest:
+        raise ValueError(
+            f"pause_after must be 0 or at least {fewest}, a step for each scale, got {steps}"
+        )
+    return steps
 
 
 def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[str] | None:
@@ -146,7 +162,7 @@ def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[s
 
 def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
     if overlay is None:
-        overlay = model.task == "segmentation"
+        overlay = model.task in ("segmentation", "classification") and model.num_output_channels > 0
     if overlay and model.num_output_channels == 0:
         raise ValueError("overlay must be False for a model without output channels, got True")
     return overlay

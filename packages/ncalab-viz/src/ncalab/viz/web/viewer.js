@@ -155,28 +155,31 @@ class Viewer {
   }
 
   describe() {
-    const {steps, backend, model} = this.simulation;
+    const {steps, backend, stage} = this.simulation;
     const rate = this.playing ? `${this.measured.rate} steps a second` : "paused";
     element("status").textContent =
-      `Step ${steps} · ${rate} · ${model.columns} × ${model.rows} cells · ${backend}`;
+      `Step ${steps} · ${rate} · ${stage.columns} × ${stage.rows} cells · ${backend}`;
   }
 
   listClasses() {
-    const shares = this.picture.shares ?? [];
+    const {classNames, classColors, votes} = this.simulation.model;
+    const first = votes ? 0 : 1; // after the background
+    const shares = this.picture.shares?.slice(first) ?? [];
     const list = element("classes");
-    const wanted = Math.max(0, shares.length - 1);
-    if (list.children.length !== wanted) {
-      list.replaceChildren(...Array.from({length: wanted}, (_, i) => {
+    if (list.children.length !== shares.length) {
+      list.replaceChildren(...shares.map((_, i) => {
         const [item, swatch] = [document.createElement("li"), document.createElement("i")];
-        swatch.style.background = `rgb(${classColor(i + 1)})`;
+        swatch.style.background = `rgb(${classColors[first + i]})`;
         item.append(swatch, "");
         return item;
       }));
     }
-    shares.slice(1).forEach((share, i) => {
-      const {classNames} = this.simulation.model;
-      const name = classNames ? classNames[i + 1] : wanted === 1 ? "Foreground" : `Class ${i + 1}`;
-      list.children[i].lastChild.data = `${name}: ${(100 * share).toFixed(1)} % of the cells`;
+    shares.forEach((share, i) => {
+      const usual = votes || shares.length > 1 ? `Class ${first + i}` : "Foreground";
+      const name = classNames ? classNames[first + i] : usual;
+      const part = `${(100 * share).toFixed(1)} % of the ${votes ? "votes" : "cells"}`;
+      list.children[i].lastChild.data = `${name}: ${part}`;
+      list.children[i].classList.toggle("most", votes && share === Math.max(...shares));
     });
   }
 
@@ -323,10 +326,12 @@ class Viewer {
   }
 
   watchDevice() {
-    this.simulation.automaton.canvas?.addEventListener("webglcontextlost", () => {
-      this.simulation.fallBack();
-      this.changed = true;
-    });
+    for (const {canvas} of this.simulation.automata) {
+      canvas?.addEventListener("webglcontextlost", () => {
+        if (this.simulation.automaton.canvas) this.simulation.fallBack();
+        this.changed = true;
+      });
+    }
   }
 }
 
