@@ -139,7 +139,7 @@ def test_missing_files_are_named(make_model: MakeModel, tmp_path: Path) -> None:
         ({"class": "NoSuchModel"}, "'NoSuchModel' is not known"),
         ({"class": "TinyModel", **SIZES, "num_wings": 2}, "num_wings"),
         ({"class": "TinyModel"}, "num_image_channels"),
-        ({"class": "TinyModel", "rule_type": "os.system"}, "'os.system' is no registered rule"),
+        ({"class": "TinyModel", "rule_type": "os.system"}, "'os.system' is not a registered rule"),
     ],
 )
 def test_a_foreign_configuration_is_named(config: dict[str, Any], message: str) -> None:
@@ -222,7 +222,7 @@ def test_a_header_of_a_gigabyte_is_refused_unread(make_model: MakeModel, tmp_pat
         file.write((2**30).to_bytes(8, "little"))
         file.truncate(2**30 + 8)  # sparse
 
-    with pytest.raises(ValueError, match="huge is no whole safetensors file: .*[lL]arge"):
+    with pytest.raises(ValueError, match="huge is not a whole safetensors file: .*[lL]arge"):
         AbstractNCAModel.load(make_model(), path)
 
 

@@ -27,7 +27,7 @@ class ScalesModel(PlainModel):
 
     @property
     def runner(self) -> MultiScale:
-        """What runs the steps."""
+        """Runner of the steps."""
         return MultiScale(self.parts, self.scales, self.steps, self.num_fixed_channels)
 
 

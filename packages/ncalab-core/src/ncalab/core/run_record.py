@@ -1,4 +1,4 @@
-"""What the folder of a training tells about it: read as data, whoever wrote it."""
+"""Read a run folder without importing ncalab.train."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -158,7 +158,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {})[_CHECKPOINT_KEY]
     except (SafetensorError, OSError, LookupError) as error:
-        raise ValueError(f"{path} is no whole checkpoint: {error!r:.200}") from error
+        raise ValueError(f"{path} is not a whole checkpoint: {error!r:.200}") from error
     checkpoint = parse_json(path, text)
     check_fields(path, checkpoint, {"state.settings": OBJECT})
     settings: dict[str, Any] = checkpoint["state"]["settings"]

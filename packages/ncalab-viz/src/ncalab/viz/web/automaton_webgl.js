@@ -380,7 +380,7 @@ class WebGLAutomaton {
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
-  // Waits until the device has done all that it was told.
+  // Waits until the device has finished all its work.
   finish() {
     const {gl} = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.reader);

@@ -148,7 +148,7 @@ def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
 
 
 def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[str] | None:
-    """Return the names, checked: as many as the output channels tell classes apart."""
+    """Return the names, checked: as many as there are classes."""
     count = max(2, model.num_output_channels)
     if names is None:
         own = getattr(model, "class_names", None)
