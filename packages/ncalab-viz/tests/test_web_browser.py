@@ -1,5 +1,6 @@
 """Both automata of the web page against ``predict``, in Chromium."""
 
+import io
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from headless import CHROMIUM, WHY_NOT, decode, run_in_page
+from PIL import Image, ImageSequence
 from torch import nn
 from viz_models import PlainModel, ScalesModel, VotingModel
 
@@ -108,7 +110,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
     for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
       results[name] = {{}};
       for (const backend of {json.dumps(BACKENDS)}) {{
-        const simulation = new Simulation(decodeModel(description), backend);
+        const simulation = new Simulation(decodePage(description)[0], backend);
         simulation.step({STEPS});
         results[name][backend] = encode(simulation.state());
         simulation.automaton.release?.();
@@ -178,7 +180,7 @@ def scaled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list
     for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
       results[name] = {{}};
       for (const backend of {json.dumps(BACKENDS)}) {{
-        const simulation = new Simulation(decodeModel(description), backend);
+        const simulation = new Simulation(decodePage(description)[0], backend);
         results[name][backend] = {json.dumps(SEEN_AT)}.map(steps => {{
           simulation.step(steps - simulation.steps);
           return encode(simulation.state());
@@ -265,7 +267,7 @@ def voting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     page = (folder / "page.html").read_text(encoding="utf-8")
     script = """
     ncalab.show("prediction");
-    const context = document.getElementById("grid").getContext("2d");
+    const context = document.querySelector("#grids canvas").getContext("2d");
     const pixel = (x, y) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
     return {
       classes: [...document.querySelectorAll("#classes li")].map(item => item.textContent),
@@ -324,14 +326,14 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found.sizes = [];
     for (const option of view.options) {
       ncalab.show(option.value);
-      const canvas = document.getElementById("grid");
+      const canvas = document.querySelector("#grids canvas");
       found.sizes.push([canvas.width, canvas.height]);
     }
     ncalab.reset(5);
     ncalab.show("picture");
     ncalab.erase(0, 0, 0.5);
     ncalab.show("picture");
-    const context = document.getElementById("grid").getContext("2d");
+    const context = document.querySelector("#grids canvas").getContext("2d");
     found.pixels = [[0, 0], [5, 4]].map(place => [...context.getImageData(...place, 1, 1).data]);
     return found;
     """
@@ -375,6 +377,125 @@ def test_every_channel_can_be_shown(controls: dict[str, Any]) -> None:
 
 def test_colours_stand_before_the_background(controls: dict[str, Any]) -> None:
     assert controls["pixels"] == [[255, 255, 255, 255], [255, 0, 255, 255]]
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Use a page of two models, and record a GIF of it."""
+    folder = tmp_path_factory.mktemp("browser")
+    models = {
+        name: make_model(4, 3, 0, immutable_image_channels=False, weights=weights)
+        for name, weights in (("one", 3), ("<i>two", 4))
+    }
+    image = torch.linspace(0, 1, 4 * 9 * 12).reshape(1, 4, 9, 12)
+    export_html(models, folder / "page.html", image, seed=6)
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    const click = id => document.getElementById(id).click();
+    const names = [...document.querySelectorAll("figcaption")].map(item => item.textContent);
+    const found = {names};
+    ncalab.play(false);
+    ncalab.reset();
+    ncalab.step(5);
+    found.states = [0, 1].map(place => encode(ncalab.state(place)));
+    // One touch of the second canvas.
+    const canvas = document.querySelectorAll("#grids canvas")[1];
+    const box = canvas.getBoundingClientRect();
+    viewer.radius = 2;
+    viewer.touch({target: canvas, clientX: box.left + box.width * 6.5 / 12,
+                  clientY: box.top + box.height * 4.5 / 9}, null);
+    found.cut = [0, 1].map(place => encode(ncalab.state(place)));
+    const gifs = [];
+    const pixels = [];
+    URL.createObjectURL = blob => { gifs.push(blob); return "blob:"; };
+    HTMLAnchorElement.prototype.click = () => {};
+    const look = () => {
+      viewer.draw();
+      const copy = enlarged(viewer.panels.map(panel => panel.canvas));
+      found.size = [copy.width, copy.height];
+      const {data} = copy.getContext("2d").getImageData(0, 0, copy.width, copy.height);
+      pixels.push(encode(Float32Array.from(data)));
+    };
+    look();
+    click("gif");
+    found.recording = document.getElementById("gif").textContent;
+    for (let step = 0; step < 2; step++) {
+      ncalab.step();
+      look();
+    }
+    const parts = viewer.recorders[0].gif;
+    click("gif");
+    found.again = document.getElementById("gif").textContent;
+    const bytes = [];
+    for (const part of parts.parts()) bytes.push(...part);
+    return {...found, pixels, gif: encode(Float32Array.from(bytes)), files: gifs.length};
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript")
+    return {**found, "models": models, "image": image}
+
+
+def test_models_beside_each_other_each_run_as_predict_does(beside: dict[str, Any]) -> None:
+    assert beside["names"] == ["one", "<i>two"]
+    for model, found in zip(beside["models"].values(), beside["states"], strict=True):
+        expected = model.predict(beside["image"], 5, seed=6).output_array[0]
+        np.testing.assert_allclose(decode(found, expected.shape), expected, atol=1e-3)
+
+
+def test_a_cut_through_one_model_is_one_through_all(beside: dict[str, Any]) -> None:
+    row, column = np.mgrid[:9, :12]
+    disc = (row - 4) ** 2 + (column - 6) ** 2 <= 4
+    for before, after in zip(beside["states"], beside["cut"], strict=True):
+        whole, cut = decode(before, (7, 9, 12)), decode(after, (7, 9, 12))
+        assert (cut[:, disc] == 0).all()
+        assert np.array_equal(cut[:, ~disc], whole[:, ~disc])
+
+
+def test_a_gif_shows_what_the_page_showed(beside: dict[str, Any]) -> None:
+    width, height = beside["size"]
+    shown = [decode(text, (height, width, 4))[..., :3] for text in beside["pixels"]]
+
+    data = decode(beside["gif"], (-1,)).astype(np.uint8).tobytes()
+    with Image.open(io.BytesIO(data)) as gif:
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+        assert gif.size == (width, height) and gif.info["loop"] == 0
+
+    assert (beside["recording"], beside["again"], beside["files"]) == ("Stop", "GIF", 1)
+    assert len(frames) == len(shown) == 3
+    for frame, expected in zip(frames, shown, strict=True):
+        np.testing.assert_allclose(frame, expected, atol=1)
+
+
+@pytest.mark.parametrize("kind", ["few colours", "many colours", "one colour", "noise"])
+def test_a_gif_of_any_picture_can_be_read(tmp_path: Path, kind: str) -> None:
+    width, height = 97, 90
+    row, column = np.mgrid[:height, :width]
+    generator = np.random.default_rng(0)
+    pictures = {
+        "few colours": np.stack([row % 3, column % 5, row * 0], -1) * 40,
+        "many colours": np.stack([row * 2, column * 2, (row + column)], -1),
+        "one colour": np.full((height, width, 3), 77),
+        # So many codes that their table is cleared.
+        "noise": generator.integers(0, 2, (height, width, 3)) * 255,
+    }
+    pixels = np.concatenate([pictures[kind], np.full((height, width, 1), 255)], -1)
+    script = f"""
+    const writer = new GifWriter({width}, {height});
+    const pixels = Uint8ClampedArray.from({pixels.ravel().tolist()});
+    writer.add(pixels, 123);
+    const bytes = [];
+    for (const part of writer.parts()) bytes.push(...part);
+    return encode(Float32Array.from(bytes));
+    """
+
+    found = run_in_page(engines_page(), script, tmp_path)
+
+    data = decode(found, (-1,)).astype(np.uint8).tobytes()
+    with Image.open(io.BytesIO(data)) as gif:
+        frame = np.asarray(gif.convert("RGB")).astype(int)
+        assert gif.info["duration"] == 120
+    tolerance = 40 if kind == "many colours" else 0
+    np.testing.assert_allclose(frame, pictures[kind], atol=tolerance)
+    assert np.abs(frame - pictures[kind]).mean() < 4
 
 
 @pytest.fixture(scope="module")

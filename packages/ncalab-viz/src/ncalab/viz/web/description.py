@@ -36,18 +36,22 @@ class Stage(NamedTuple):
     steps: int
 
 
-def check_exportable(model: AbstractNCAModel) -> None:
+def check_exportable(model: AbstractNCAModel, name: str = "model") -> None:
     """Raise unless the page can run the model.
+
+    Args:
+        model: Model.
+        name: Name of the argument, for the message.
 
     Raises:
         TypeError: If it is not a model.
         ValueError: If it is one that the page cannot run; the message names the reason.
     """
     if not isinstance(model, AbstractNCAModel):
-        raise TypeError(f"model must be an AbstractNCAModel, got {type(model).__name__}")
+        raise TypeError(f"{name} must be an AbstractNCAModel, got {type(model).__name__}")
     reason = why_not_exportable(model)
     if reason is not None:
-        raise ValueError(f"model must be one that a web page can run, but {reason}")
+        raise ValueError(f"{name} must be one that a web page can run, but {reason}")
 
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
@@ -91,9 +95,12 @@ def stages_of(model: AbstractNCAModel, steps: int) -> list[Stage]:
     return list(map(Stage, model.runner.automata, model.runner.scales, counts))
 
 
-def describe_sight(model: AbstractNCAModel) -> str:
-    """Say in a sentence or two what one sees of a model."""
-    return f"{_describe_rules(model)} Together they {_describe_purpose(model)}."
+def describe_sight(model: AbstractNCAModel, *others: AbstractNCAModel) -> str:
+    """Say in a few sentences what one sees of a model, or of several side by side."""
+    sight = f"{_describe_rules(model)} Together they {_describe_purpose(model)}."
+    if not others:
+        return sight
+    return f"{sight} The same cells fire in all {1 + len(others)} models; a cut goes through all."
 
 
 def _describe_rules(model: AbstractNCAModel) -> str:

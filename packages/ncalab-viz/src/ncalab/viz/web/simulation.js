@@ -14,6 +14,11 @@ function decodeChannel(channel, target) {
   else channel.cells.forEach((cell, i) => { target[cell] = channel.values[i]; });
 }
 
+// The models of a page, each with what holds for all of them.
+function decodePage({models, ...shared}) {
+  return models.map(model => decodeModel({...shared, ...model}));
+}
+
 function decodeModel(data) {
   const {image, hidden, output} = data.channels;
   const [count, cells] = [image + hidden + output, data.rows * data.columns];
