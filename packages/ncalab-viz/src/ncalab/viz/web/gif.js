@@ -1,4 +1,4 @@
-// Writes GIFs: GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt. Every frame has colours of
+// Writes GIFs, version 89a (CompuServe, 1990). Every frame has colours of
 // its own: those that it has, or if these are more than 256, those that most of its pixels are near.
 
 const COLORS = 256;

@@ -137,11 +137,10 @@ class Simulation {
     return values;
   }
 
-  // Empties the cells whose middle is within a radius; or the one that is there, if it is larger.
+  // Empties the cells whose middle is within a radius, and the one in the middle, however large.
   erase(column, row, radius) {
     const {rows, columns} = this.stage;
     const [down, across] = [rows / this.model.rows, columns / this.model.columns];
-    radius = Math.max(radius, Math.hypot(1 / down, 1 / across) / 2);
     this.blank ??= new Float32Array(this.model.count * this.model.cells);
     const source = this.model.fixed ? this.start : this.blank;
     for (let y = 0; y < rows; y++) {
@@ -150,6 +149,8 @@ class Simulation {
       const last = Math.min(columns, Math.floor((column + half + 0.5) * across - 0.5) + 1);
       if (first < last) this.automaton.paint(y, first, last, source);
     }
+    const [x, y] = [Math.floor((column + 0.5) * across), Math.floor((row + 0.5) * down)];
+    if (x >= 0 && x < columns && y >= 0 && y < rows) this.automaton.paint(y, x, x + 1, source);
   }
 
   // Puts a seed into a cell, as GrowingNCAModel.make_seed does.
@@ -160,7 +161,8 @@ class Simulation {
     this.seeds ??= new Float32Array(model.count * model.cells);
     this.seeds.fill(1);
     this.seeds.fill(0, 0, Math.min(3, model.channels.image) * stage.cells);
-    const [x, y] = [column * stage.columns / model.columns, row * stage.rows / model.rows];
-    this.automaton.paint(Math.floor(y), Math.floor(x), Math.floor(x) + 1, this.seeds);
+    const x = Math.floor((column + 0.5) * stage.columns / model.columns);
+    const y = Math.floor((row + 0.5) * stage.rows / model.rows);
+    this.automaton.paint(y, x, x + 1, this.seeds);
   }
 }
