@@ -78,10 +78,10 @@ def broken_files(tmp_path: Path, model: TinyModel) -> dict[str, tuple[Path, str]
     tensors = {k: v.clone() for k, v in model.state_dict().items()}
     name = next(iter(tensors))
     contents: dict[str, tuple[bytes | dict[str, Tensor], str]] = {
-        "truncated": (whole.read_bytes()[:-9], "no whole safetensors file"),
-        "empty": (b"", "no whole safetensors file"),
-        "huge-header": ((2**40).to_bytes(8, "little") + b"{", "no whole safetensors file"),
-        "pickle": (pickle.dumps({"a": 1}), "no whole safetensors file"),
+        "truncated": (whole.read_bytes()[:-9], "not a whole safetensors file"),
+        "empty": (b"", "not a whole safetensors file"),
+        "huge-header": ((2**40).to_bytes(8, "little") + b"{", "not a whole safetensors file"),
+        "pickle": (pickle.dumps({"a": 1}), "not a whole safetensors file"),
         "lacking": ({k: v for k, v in tensors.items() if k != name}, "lacks"),
         "extra": ({**tensors, "more": torch.zeros(2)}, "extra"),
         "shape": ({**tensors, name: torch.zeros(3)}, "must have shape"),

@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_happens(
     nca = make_tiny()
     before = weights(nca)
 
-    with pytest.raises(ValueError, match="checkpoint.safetensors (is no whole|must be the checkp)"):
+    with pytest.raises(ValueError, match="checkpoint.safetensors (is not a whole|must be the checkp)"):
         BasicNCATrainer(nca, folder, max_epochs=2, progress=False).train(loader(), resume=True)
 
     assert equal(weights(nca), before)
@@ -126,7 +126,7 @@ def test_damaged_weights_are_refused(
     nca = make_tiny()
     before = weights(nca)
 
-    reasons = "is no whole|does not fit|must be a safetensors file|is damaged"
+    reasons = "is not a whole|does not fit|must be a safetensors file|is damaged"
     with pytest.raises(ValueError, match=f"last_model.safetensors ({reasons})"):
         AbstractNCAModel.load(nca, path)
 
