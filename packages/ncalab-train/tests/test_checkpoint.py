@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_happens(
     nca = make_tiny()
     before = weights(nca)
 
-    with pytest.raises(ValueError, match="checkpoint.safetensors (is not a whole|must be the checkp)"):
+    with pytest.raises(ValueError, match="checkpoint.safetensors (is not|must be the checkp)"):
         BasicNCATrainer(nca, folder, max_epochs=2, progress=False).train(loader(), resume=True)
 
     assert equal(weights(nca), before)
