@@ -80,7 +80,7 @@ def test_a_page_of_a_growing_model_is_small(tmp_path: Path) -> None:
     page = export(model, tmp_path, torch.zeros(1, 16, 64, 64))
 
     assert model.num_trainable_parameters() == 8320
-    assert len(page.encode()) < 120_000
+    assert len(page.encode()) < 130_000
 
 
 def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headless import CHROMIUM, WHY_NOT, decode, run_in_page
+from headless import CHROMIUM, WEBGPU, WHY_NOT, decode, run_in_page
 from PIL import Image, ImageSequence
 from torch import nn
 from viz_models import PlainModel, ScalesModel, VotingModel
@@ -97,14 +98,23 @@ def engines_page() -> str:
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Run all models in both automata, in one browser."""
-    folder = tmp_path_factory.mktemp("browser")
+def descriptions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Export all models."""
+    folder = tmp_path_factory.mktemp("pages")
     descriptions = {}
     for name, (arguments, _) in MODELS.items():
         export_html(make_model(**arguments), folder / "page.html", image_of(name), seed=2**62 + 7)
         page = (folder / "page.html").read_text(encoding="utf-8")
         descriptions[name] = json.loads(page.split('type="application/json">')[1].split("<")[0])
+    return descriptions
+
+
+@pytest.fixture(scope="module")
+def states(
+    descriptions: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, str]]:
+    """Run all models in both automata that answer at once, in one browser."""
+    folder = tmp_path_factory.mktemp("browser")
     script = f"""
     const results = {{}};
     for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
@@ -122,17 +132,55 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
     return results
 
 
+@pytest.fixture(scope="module")
+def webgpu_states(
+    descriptions: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Run all models by WebGPU."""
+    folder = tmp_path_factory.mktemp("browser")
+    script = f"""
+    return (async () => {{
+      const results = {{}};
+      for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
+        const [model] = decodePage(description);
+        const [stage] = model.stages;
+        const automaton = await WebGPUAutomaton.create(stage);
+        automaton.load(model.start);
+        for (let step = 0; step < {STEPS}; step++) {{
+          automaton.step(fireKeys(BigInt(model.seed), step), step * stage.timePerStep);
+        }}
+        await automaton.settle();
+        results[name] = encode(automaton.read(0, model.count));
+        automaton.release();
+      }}
+      return results;
+    }})();
+    """
+    results: dict[str, str] = run_in_page(engines_page(), script, folder, options=WEBGPU, wait=True)
+    return results
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_webgpu_computes_what_predict_computes(webgpu_states: dict[str, str], name: str) -> None:
+    check_state(webgpu_states[name], name)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_page_computes_what_predict_computes(
     states: dict[str, dict[str, str]], name: str, backend: str
 ) -> None:
+    check_state(states[name][backend], name)
+
+
+def check_state(text: str, name: str) -> None:
+    """Compare a state with that of ``predict``."""
     model = make_model(**MODELS[name][0])
 
     expected = model.predict(image_of(name), STEPS, seed=2**62 + 7, engine="reference")
 
     state = expected.output_image[0].numpy()
-    found = decode(states[name][backend], state.shape)
+    found = decode(text, state.shape)
     assert np.isfinite(state).all() and (name == "no cell fires" or np.abs(state).max() > 0.1)
     np.testing.assert_allclose(found, state, atol=1e-3, rtol=1e-4)
 
@@ -295,6 +343,91 @@ def test_cells_have_the_colour_of_their_class_as_bright_as_they_are(voting: dict
     np.testing.assert_allclose(voting["pixels"][:3], expected, atol=1)
     # A dim cell has no say, and is shown as it is.
     np.testing.assert_allclose(voting["pixels"][3], [25.5] * 3, atol=1)
+
+
+def offer_webgpu(folder: Path, *, options: tuple[str, ...], before: str = "") -> dict[str, Any]:
+    """Offer WebGPU to a simulation in JavaScript after four steps; take two more steps."""
+    model = make_model(4, 3, 0, immutable_image_channels=False)
+    export_html(model, folder / "page.html", image_of("Sobel filters"), seed=3)
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    description = page.split('type="application/json">')[1].split("<")[0]
+    script = f"""
+    return (async () => {{
+      {before}
+      const simulation = new Simulation(decodePage({description})[0], "javascript");
+      simulation.step(4);
+      const words = await offerWebGPU(simulation, true);
+      simulation.step(2);
+      await simulation.automaton.settle?.();
+      return {{words, backend: simulation.backend, state: encode(simulation.state())}};
+    }})();
+    """
+    found: dict[str, Any] = run_in_page(engines_page(), script, folder, options=options, wait=True)
+    expected = model.predict(image_of("Sobel filters"), 6, seed=3).output_array[0]
+    np.testing.assert_allclose(decode(found["state"], expected.shape), expected, atol=1e-3)
+    return found
+
+
+def test_webgpu_takes_a_rollout_over(tmp_path: Path) -> None:
+    found = offer_webgpu(tmp_path, options=WEBGPU)
+
+    assert found["backend"] == "WebGPU"
+    assert re.fullmatch(r"[\d.]+ ms a step, JavaScript [\d.]+ ms", found["words"])
+
+
+def test_webgpu_that_computes_something_else_is_not_used(tmp_path: Path) -> None:
+    wrong = 'PLACE_WGSL.reflect = "return (place + size) % size;";'
+
+    found = offer_webgpu(tmp_path, options=WEBGPU, before=wrong)
+
+    assert found["backend"] == "JavaScript"
+    assert re.fullmatch(r"it computes other values \([\d.]+ of 1000\)", found["words"])
+
+
+def test_webgpu_whose_shaders_do_not_compile_is_not_used(tmp_path: Path) -> None:
+    found = offer_webgpu(tmp_path, options=WEBGPU, before='PLACE_WGSL.reflect = "nonsense";')
+
+    assert found["backend"] == "JavaScript" and found["words"].startswith("WebGPU: ")
+
+
+def test_the_page_runs_without_webgpu(tmp_path: Path) -> None:
+    before = 'Object.defineProperty(navigator, "gpu", {value: undefined});'
+
+    found = offer_webgpu(tmp_path, options=(), before=before)
+
+    assert found["backend"] == "JavaScript" and found["words"] == "the browser has no WebGPU"
+
+
+def test_a_page_shows_what_webgpu_computes(tmp_path: Path) -> None:
+    model = make_model(4, 3, 0, immutable_image_channels=False)
+    export_html(model, tmp_path / "page.html", image_of("Sobel filters"), seed=3)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    script = """
+    return (async () => {
+      await viewer.ready;
+      ncalab.play(false);
+      ncalab.reset();
+      ncalab.step(5);
+      ncalab.erase(3, 4, 2);
+      await ncalab.settle();
+      return {
+        state: encode(ncalab.state()),
+        status: document.getElementById("status").textContent,
+        engine: document.getElementById("engine").textContent,
+      };
+    })();
+    """
+
+    found = run_in_page(
+        page, script, tmp_path, fragment="backend=webgpu", options=WEBGPU, wait=True
+    )
+
+    expected = model.predict(image_of("Sobel filters"), 5, seed=3).output_array[0].copy()
+    row, column = np.mgrid[:7, :19]
+    expected[:, (row - 4) ** 2 + (column - 3) ** 2 <= 4] = 0
+    np.testing.assert_allclose(decode(found["state"], expected.shape), expected, atol=1e-3)
+    assert found["status"].endswith("WebGPU")
+    assert re.fullmatch(r"WebGPU: [\d.]+ ms a step, \w+ [\d.]+ ms\.", found["engine"])
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,14 @@ WHY_NOT = f"needs Chromium: none of {', '.join(_NAMES)} is installed"
 _OPTIONS = (
     "--headless",
     "--no-sandbox",  # which does not run as root, as containers do
-    "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no network
     "--dump-dom",
 )
+# WebGPU on the processor, and the milliseconds of the page's clock after which the page is read.
+WEBGPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+_PATIENCE = "--virtual-time-budget=1000000"
 # What a script calls its results with; floats travel in base64.
 _REPORT = """<pre id="result"></pre><script>
 function encode(floats) {
@@ -31,14 +33,34 @@ function encode(floats) {
   for (const byte of new Uint8Array(floats.buffer)) text += String.fromCharCode(byte);
   return btoa(text);
 }
-let result;
-try { result = (() => { SCRIPT })(); } catch (error) { result = {error: String(error.stack)}; }
-document.getElementById("result").textContent = JSON.stringify(result);
+// While nothing else happens, the page's clock would run out before the GPU has answered.
+let idle = 0;
+const awake = setInterval(() => { for (let i = 0; i < 1e5; i++) idle += Math.random(); }, 1);
+const report = result => {
+  clearInterval(awake);
+  document.getElementById("result").textContent = JSON.stringify(result);
+};
+const fail = error => report({error: String(error.stack)});
+try {
+  const result = (() => { SCRIPT })();
+  if (result instanceof Promise) result.then(report, fail);
+  else report(result);
+} catch (error) {
+  fail(error);
+}
 </script>
 </body>"""
 
 
-def run_in_page(page: str, script: str, folder: Path, *, fragment: str = "") -> Any:
+def run_in_page(
+    page: str,
+    script: str,
+    folder: Path,
+    *,
+    fragment: str = "",
+    options: tuple[str, ...] = (),
+    wait: bool = False,
+) -> Any:
     """Open a page, run a script in it and return what that returns, through JSON.
 
     Args:
@@ -46,10 +68,13 @@ def run_in_page(page: str, script: str, folder: Path, *, fragment: str = "") -> 
         script: Body of a JavaScript function, with ``encode`` for Float32Array.
         folder: For the page and the browser's profile.
         fragment: What stands behind the # of the page's address.
+        options: Further options of the browser.
+        wait: Whether the script returns a promise, to be waited for.
     """
     file = folder / "driven.html"
     file.write_text(page.replace("</body>", _REPORT.replace("SCRIPT", script)), encoding="utf-8")
-    command = [str(CHROMIUM), *_OPTIONS, f"--user-data-dir={folder / 'profile'}"]
+    options = (*_OPTIONS, *options, *([_PATIENCE] if wait else []))
+    command = [str(CHROMIUM), *options, f"--user-data-dir={folder / 'profile'}"]
     address = f"{file.as_uri()}#{fragment}"
     done = subprocess.run([*command, address], capture_output=True, text=True, timeout=240)
     match = re.search(r'<pre id="result">(.+?)</pre>', done.stdout, re.DOTALL)

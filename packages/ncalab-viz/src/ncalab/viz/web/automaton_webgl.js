@@ -101,6 +101,47 @@ void main() {
   WRITE
 }`;
 
+// The weights as texels of four channels: for every hidden neuron those of the inputs, then bias and
+// weight of the time, then those of the outputs.
+function packWeights(model) {
+  const {count, filters, hiddenSize, weights} = model;
+  const layers = Math.ceil(count / 4);
+  const inputs = layers * (1 + filters);
+  const width = (inputs + 1 + layers) * 4;
+  const packed = new Float32Array(width * hiddenSize);
+  for (let j = 0; j < hiddenSize; j++) {
+    const row = j * width;
+    for (let part = 0; part <= filters; part++) {
+      for (let c = 0; c < count; c++) {
+        packed[row + part * layers * 4 + c] =
+          weights.first[(j * (1 + filters) + part) * count + c];
+      }
+    }
+    packed[row + inputs * 4] = weights.bias[j];
+    packed[row + inputs * 4 + 1] = weights.time[j];
+    for (let c = 0; c < count; c++) {
+      packed[row + (inputs + 1) * 4 + c] = weights.last[c * hiddenSize + j];
+    }
+  }
+  return packed;
+}
+
+// The filters as texels, for every layer of four channels those of all places of all filters.
+function packFilters(model) {
+  const area = model.kernelSize ** 2;
+  const taps = area * model.filters;
+  const packed = new Float32Array(Math.ceil(model.count / 4) * taps * 4);
+  for (let f = 0; f < model.filters; f++) {
+    for (let c = 0; c < model.count; c++) {
+      for (let tap = 0; tap < area; tap++) {
+        const texel = (c >> 2) * taps + f * area + tap;
+        packed[texel * 4 + (c & 3)] = model.weights.filters[(f * model.count + c) * area + tap];
+      }
+    }
+  }
+  return packed;
+}
+
 class WebGLAutomaton {
   static title = "WebGL2";
 
@@ -119,9 +160,9 @@ class WebGLAutomaton {
     this.grids = Array.from({length: this.masked ? 3 : 2}, () => this.makeGrid());
     this.reader = gl.createFramebuffer();
     this.weights = this.makeTexture(this.inputs + 1 + this.layers, model.hiddenSize,
-      this.packWeights());
+      packWeights(model));
     const taps = model.kernelSize ** 2 * model.filters;
-    this.filters = this.makeTexture(taps, this.layers, this.packFilters(taps));
+    this.filters = this.makeTexture(taps, this.layers, packFilters(model));
     // A pass writes as many layers as the device can write at once.
     this.passes = [];
     for (let first = 0; first < this.layers; first += this.writable) {
@@ -188,43 +229,6 @@ class WebGLAutomaton {
       throw new Error("float textures cannot be written");
     }
     return target;
-  }
-
-  packWeights() {
-    const {model, layers, inputs} = this;
-    const {count, filters, hiddenSize, weights} = model;
-    const width = (inputs + 1 + layers) * 4;
-    const packed = new Float32Array(width * hiddenSize);
-    for (let j = 0; j < hiddenSize; j++) {
-      const row = j * width;
-      for (let part = 0; part <= filters; part++) {
-        for (let c = 0; c < count; c++) {
-          packed[row + part * layers * 4 + c] =
-            weights.first[(j * (1 + filters) + part) * count + c];
-        }
-      }
-      packed[row + inputs * 4] = weights.bias[j];
-      packed[row + inputs * 4 + 1] = weights.time[j];
-      for (let c = 0; c < count; c++) {
-        packed[row + (inputs + 1) * 4 + c] = weights.last[c * hiddenSize + j];
-      }
-    }
-    return packed;
-  }
-
-  packFilters(taps) {
-    const {model, layers} = this;
-    const area = model.kernelSize ** 2;
-    const packed = new Float32Array(layers * taps * 4);
-    for (let f = 0; f < model.filters; f++) {
-      for (let c = 0; c < model.count; c++) {
-        for (let tap = 0; tap < area; tap++) {
-          const texel = (c >> 2) * taps + f * area + tap;
-          packed[texel * 4 + (c & 3)] = model.weights.filters[(f * model.count + c) * area + tap];
-        }
-      }
-    }
-    return packed;
   }
 
   // Programs

@@ -36,7 +36,9 @@ _SCRIPTS = (
     "grids.js",
     "automaton_javascript.js",
     "automaton_webgl.js",
+    "automaton_webgpu.js",
     "simulation.js",
+    "choose_webgpu.js",
     "picture.js",
     "gif.js",
     "capture.js",
@@ -62,10 +64,11 @@ def export_html(
 
     Whoever opens it can pause, step, choose the speed and the channels shown, erase cells and
     watch them come back and, if the model draws into its image channels, place new seeds. The
-    page computes on the GPU (WebGL2) or in plain JavaScript, whichever is faster. After t steps,
-    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3. A cascade shares
-    ``pause_after`` steps out among its scales: after t of them, the states are the t-th ones of
-    ``model.record(image, pause_after, seed=seed)``; later steps are those of its last scale.
+    page computes on the GPU (WebGPU or WebGL2) or in plain JavaScript, whichever is faster; it uses
+    WebGPU only if its own JavaScript computes the same. After t steps, its states are those of
+    ``model.predict(image, t, seed=seed)`` to 1e-3. A cascade shares ``pause_after`` steps out among
+    its scales: after t of them, the states are the t-th ones of ``model.record(image, pause_after,
+    seed=seed)``; later steps are those of its last scale.
 
     Args:
         model: Model with the standard perception and step and the rule MLPNCARule, without a
@@ -106,7 +109,7 @@ def export_html(
     >>> with TemporaryDirectory() as folder:
     ...     page = Path(folder) / "still.html"
     ...     export_html(model, page, torch.rand(1, 3, 16, 24))
-    ...     page.stat().st_size < 120_000
+    ...     page.stat().st_size < 130_000
     True
     """
     path = Path(path)
@@ -216,6 +219,15 @@ def _first_state(
     return state.float().cpu()
 
 
+def _compact(script: str) -> str:
+    r"""Leave out the comments and the indentation of a script.
+
+    >>> _compact("// Why.\nif (a) {\n  b(); // what\n}\n")
+    'if (a) {\nb(); // what\n}\n'
+    """
+    return re.sub(r"^[ \t]*//.*\n|^[ \t]+", "", script, flags=re.MULTILINE)
+
+
 def render_page(description: dict[str, object]) -> str:
     """Fill the template.
 
@@ -234,7 +246,7 @@ def render_page(description: dict[str, object]) -> str:
         "description": html.escape(str(description["description"])),
         "style": (folder / "viewer.css").read_text(encoding="utf-8"),
         "models": data,
-        "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+        "script": "\n".join(_compact((folder / name).read_text("utf-8")) for name in _SCRIPTS),
     }
     template = (folder / "viewer.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{ (\w+) \}\}", lambda match: parts[match[1]], template)

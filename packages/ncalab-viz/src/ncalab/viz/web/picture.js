@@ -53,7 +53,7 @@ class Picture {
   listViews() {
     const {channels, overlay, count} = this.simulation.model;
     const views = [["picture", "Picture"]];
-    if (overlay) views.push(["prediction", "Picture and prediction"]);
+    if (overlay) views.push(["prediction", "With prediction"]);
     if (count > 1) views.push(["all", "All channels"]);
     const kinds = [["image", channels.image], ["hidden", channels.hidden], ["output", channels.output]];
     let c = 0;

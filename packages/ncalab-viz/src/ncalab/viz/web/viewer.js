@@ -31,6 +31,8 @@ class Viewer {
     this.watchDevice();
     this.follow(address);
     this.changeView();
+    const wanted = address.get("backend");
+    this.ready = wanted === null || wanted === "webgpu" ? this.tryWebGPU(wanted) : null;
     requestAnimationFrame(now => { this.then = now; this.frame(now); });
   }
 
@@ -73,7 +75,8 @@ class Viewer {
 
   frame(now) {
     requestAnimationFrame(next => this.frame(next));
-    if (this.playing) {
+    // What is on its way from the device is shown before there is more.
+    if (this.playing && !this.simulations.some(simulation => simulation.automaton.coming)) {
       this.due = Math.min(this.due + (now - this.then) / 1000 * this.speed, this.limit);
       this.run(Math.min(Math.floor(this.due), this.pauseAt - this.simulation.steps));
     }
@@ -190,8 +193,10 @@ class Viewer {
   listClasses() {
     const {classNames, classColors, votes} = this.simulation.model;
     const first = votes ? 0 : 1; // after the background
-    const shares = this.picture.shares?.slice(first) ?? [];
+    // Of several models, the shares differ.
+    const shares = this.panels.length > 1 ? [] : this.picture.shares?.slice(first) ?? [];
     const list = element("classes");
+    list.classList.toggle("votes", votes);
     if (list.children.length !== shares.length) {
       list.replaceChildren(...shares.map((_, i) => {
         const [item, swatch] = [document.createElement("li"), document.createElement("i")];
@@ -330,7 +335,7 @@ class Viewer {
     const button = element("link");
     const say = text => {
       button.textContent = text;
-      setTimeout(() => { button.textContent = "Copy link"; }, 1500);
+      setTimeout(() => { button.textContent = "Link"; }, 1500);
     };
     // Without the clipboard, the bar of the browser has it.
     const copied = navigator.clipboard?.writeText(address.href) ?? Promise.reject();
@@ -350,13 +355,33 @@ class Viewer {
     return recorders;
   }
 
+  // WebGPU answers later than the page opens.
+  async tryWebGPU(wanted) {
+    const words = [];
+    for (const simulation of this.simulations) {
+      words.push(await offerWebGPU(simulation, wanted !== null));
+      const {automaton} = simulation;
+      if (!(automaton instanceof WebGPUAutomaton)) continue;
+      automaton.whenSeen = () => { this.changed = true; };
+      automaton.device.lost.then(() => this.loseDevice(simulation, automaton));
+    }
+    element("engine").textContent = `WebGPU: ${[...new Set(words)].join("; ")}.`;
+    this.changed = true;
+  }
+
+  loseDevice(simulation, automaton) {
+    if (simulation.automaton !== automaton) return;
+    simulation.fallBack();
+    this.reset();
+  }
+
   watchDevice() {
     for (const simulation of this.simulations) {
       for (const {canvas} of simulation.automata) {
         canvas?.addEventListener("webglcontextlost", () => {
-          if (!simulation.automaton.canvas) return;
-          simulation.fallBack();
-          this.reset();
+          if (simulation.automata.some(automaton => automaton.canvas === canvas)) {
+            this.loseDevice(simulation, simulation.automaton);
+          }
         });
       }
     }
@@ -372,6 +397,8 @@ const viewer = new Viewer(
 window.ncalab = {
   step: (count = 1) => { viewer.advance(count); viewer.changed = true; },
   state: (place = 0) => viewer.simulations[place].state(),
+  // Resolves when the state is that of the last step; only WebGPU takes its time.
+  settle: () => Promise.all(viewer.simulations.map(({automaton}) => automaton.settle?.())),
   reset: seed => { viewer.reset(); viewer.restart(seed); viewer.changed = true; },
   erase: (x, y, radius) => { viewer.erase(x, y, radius); viewer.changed = true; },
   plant: (x, y) => { viewer.plant(x, y); viewer.changed = true; },
