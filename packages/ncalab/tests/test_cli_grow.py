@@ -8,8 +8,8 @@ import torch
 from cli_models import Run
 from PIL import Image
 
-from ncalab.cli.jobs.pictures import load_target
 from ncalab.tasks import GrowingNCAModel
+from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
 
 SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]

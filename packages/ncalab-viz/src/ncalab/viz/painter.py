@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction, pad_input
+from ncalab.core.task import spec_of
 from ncalab.core.utils import interpret_range_parameter
 from ncalab.viz.arrays import displayed, to_numpy
 from ncalab.viz.images import Color, mosaic, to_bytes, to_rgb_image
@@ -138,7 +139,7 @@ class Painter:
         if not self.overlay or prediction.head_prediction is None:
             return ""
         shares = to_numpy(self.nca.interpret(prediction))[0]
-        if self.nca.task != "classification" or shares.ndim != 1:
+        if spec_of(self.nca).reading != "votes" or shares.ndim != 1:
             return ""
         # One score says how likely the second of two classes is.
         shares = np.array([1 - shares[0], shares[0]]) if len(shares) == 1 else shares

@@ -10,6 +10,7 @@ from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.fire import fire_threshold
 from ncalab.core.rollout.standard import why_not_standard_parts
+from ncalab.core.task import spec_of
 from ncalab.viz.web.activation import formula
 
 Array = np.ndarray
@@ -52,9 +53,7 @@ def describe_sight(model: AbstractNCAModel) -> str:
     rule = f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
     if not model.immutable_image_channels:
         return f"{rule} Together they grow a picture."
-    if model.task == "segmentation":
-        return f"{rule} Together they find out which of them belong to what is looked for."
-    return f"{rule} Together they look at an image."
+    return f"{rule} {spec_of(model).sight}"
 
 
 def describe_model(model: AbstractNCAModel) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ncalab.core.checks import check_batch, check_int, check_type
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
 from ncalab.core.saving import PathLike, atomic_write
+from ncalab.core.task import spec_of
 from ncalab.viz.web.description import (
     check_exportable,
     describe_model,
@@ -75,7 +76,7 @@ def export_html(
             was resumed; 0 for never. None: ``inference_timesteps`` if the image channels are
             immutable (the model looks at an image and is done at some time), otherwise 0.
         overlay: Whether to tint the cells that the output channels give another class than the
-            background. None: if the model's task is segmentation.
+            background. None: if the model's task is to find the class of each cell.
         description: What one sees, in one sentence; a usual one for the model if None.
         class_names: Names of the classes, background included. None: ``class_names`` of the model
             if it has as many, else numbers.
@@ -146,7 +147,7 @@ def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[s
 
 def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
     if overlay is None:
-        overlay = model.task == "segmentation"
+        overlay = spec_of(model).reading == "classes"
     if overlay and model.num_output_channels == 0:
         raise ValueError("overlay must be False for a model without output channels, got True")
     return overlay
