@@ -9,6 +9,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.fire import fire_threshold
+from ncalab.core.padding import margins
 from ncalab.core.rollout.standard import why_not_standard_parts
 from ncalab.core.task import spec_of
 from ncalab.viz.web.activation import formula
@@ -72,7 +73,6 @@ def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
         "fireThreshold": fire_threshold(model.fire_rate),
         "filters": len(model.perception.filters),
         "kernelSize": model.perception.filters.shape[-1],
-        "padding": model.filter_padding,
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": model.perception.time(1),
@@ -101,6 +101,21 @@ def describe_state(state: Tensor) -> dict[str, Any]:
     _, rows, columns = state.shape
     start = [encode_channel(channel) for channel in _to_array(state)]
     return {"rows": rows, "columns": columns, "start": start}
+
+
+def describe_border(model: AbstractNCAModel, state: Tensor) -> dict[str, Any]:
+    """Describe which cells stand beyond the border of a state, shape ``(C, W, H)``.
+
+    Returns:
+        "beyond": for rows and columns, the places of the cells before the first one and after the
+        last one, as far as the filters reach; -1 for zeros.
+    """
+    radius, padding = model.perception.filters.shape[-1] // 2, model.filter_padding
+    _, *sizes = state.shape
+    rows, columns = (
+        [margin.tolist() for margin in margins(size, radius, padding)] for size in sizes
+    )
+    return {"beyond": {"rows": rows, "columns": columns}}
 
 
 def _to_array(value: Tensor) -> Array:

@@ -18,6 +18,7 @@ from ncalab.core.saving import PathLike, atomic_write
 from ncalab.core.task import spec_of
 from ncalab.viz.web.description import (
     check_exportable,
+    describe_border,
     describe_model,
     describe_sight,
     describe_state,
@@ -119,7 +120,8 @@ def export_html(
         "preparation": None if model.preparation is None else model.preparation.to_dict(),
     }
     start = _first_state(model, image, size, seed)
-    page = render_page({**describe_model(model), **describe_state(start), **settings})
+    border = describe_border(model, start)
+    page = render_page({**describe_model(model), **describe_state(start), **border, **settings})
     atomic_write(path, page.encode())
 
 
