@@ -1,7 +1,7 @@
 """What a compiled rollout is told besides its tensors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor, nn
@@ -100,7 +100,3 @@ class TapSpec:
     def geometry(self, x: Tensor) -> Geometry:
         """Return the grid of one sample of states ``(B, C, *grid)``."""
         return geometry(tuple(x.shape[2:]), self.radius, self.padding)
-
-    def starting_at(self, step: int, steps: int) -> "TapSpec":
-        """Return the rollout of some of the steps, counted from the first one."""
-        return replace(self, clock=replace(self.clock, start=self.clock.start + step, steps=steps))
