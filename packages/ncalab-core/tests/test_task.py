@@ -1,6 +1,8 @@
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ from ncalab.core.model_card import card_fields, model_card
 from ncalab.core.task import TaskSpec, all_tasks, find_task, register_task, registry, spec_of
 from ncalab.core.testing import TinyModel
 
+PACKAGE = "package_of_somebody"
 SPEC = TaskSpec("counting", TinyModel, pipeline="other-task")
-NO_SPEC = "counting"
 
 Install = Callable[..., None]
 
@@ -19,6 +21,9 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Pretend that packages offer tasks: names and the objects that entry points name."""
+    module = ModuleType(PACKAGE)
+    vars(module).update(SPEC=SPEC, NO_SPEC="counting")
+    monkeypatch.setitem(sys.modules, PACKAGE, module)
 
     def pretend(**offers: str) -> None:
         points = [EntryPoint(name, value, registry.GROUP) for name, value in offers.items()]
@@ -31,7 +36,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 
 def test_a_task_of_an_installed_package_is_found_by_its_name(install: Install) -> None:
-    install(counting=f"{__name__}:SPEC")
+    install(counting=f"{PACKAGE}:SPEC")
 
     assert find_task("counting") is SPEC
     assert all_tasks() == {"counting": SPEC}
@@ -42,14 +47,14 @@ def test_a_task_of_an_installed_package_is_found_by_its_name(install: Install) -
     ("value", "reason"),
     [
         ("no_such_package.spec:SPEC", "ModuleNotFoundError"),
-        (f"{__name__}:MISSING", "AttributeError"),
-        (f"{__name__}:NO_SPEC", "it must be a TaskSpec of that name, got 'counting'"),
+        (f"{PACKAGE}:MISSING", "AttributeError"),
+        (f"{PACKAGE}:NO_SPEC", "it must be a TaskSpec of that name, got 'counting'"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named_and_the_others_are(
     install: Install, caplog: pytest.LogCaptureFixture, value: str, reason: str
 ) -> None:
-    install(broken=value, counting=f"{__name__}:SPEC")
+    install(broken=value, counting=f"{PACKAGE}:SPEC")
 
     with caplog.at_level(logging.WARNING):
         found = all_tasks()
@@ -62,7 +67,7 @@ def test_a_package_that_cannot_be_used_is_named_and_the_others_are(
 def test_a_description_under_another_name_is_refused(
     install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    install(sorting=f"{__name__}:SPEC")
+    install(sorting=f"{PACKAGE}:SPEC")
 
     assert find_task("sorting") is None
     assert "it must be a TaskSpec of that name, got TaskSpec(name='counting'" in caplog.text
@@ -71,7 +76,7 @@ def test_a_description_under_another_name_is_refused(
 def test_of_two_packages_with_one_name_the_first_is_taken(
     monkeypatch: pytest.MonkeyPatch, install: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = [f"{__name__}:SPEC", "other:SPEC"]
+    values = [f"{PACKAGE}:SPEC", "other:SPEC"]
     points = EntryPoints(EntryPoint("counting", value, registry.GROUP) for value in values)
     install()
     monkeypatch.setattr(registry, "entry_points", lambda **_: points)
@@ -82,7 +87,7 @@ def test_of_two_packages_with_one_name_the_first_is_taken(
 
 
 def test_a_task_of_this_process_goes_before_an_installed_one(install: Install) -> None:
-    install(counting=f"{__name__}:SPEC")
+    install(counting=f"{PACKAGE}:SPEC")
     mine = TaskSpec("counting", TinyModel)
 
     register_task(mine)
@@ -110,7 +115,7 @@ def test_an_unknown_task_has_the_defaults(make_model: MakeModel, install: Instal
 def test_a_card_has_the_hubs_name_of_a_task(
     monkeypatch: pytest.MonkeyPatch, make_model: MakeModel, install: Install
 ) -> None:
-    install(counting=f"{__name__}:SPEC")
+    install(counting=f"{PACKAGE}:SPEC")
     model = make_model()
     unknown = card_fields(model_card(model))
     monkeypatch.setattr(type(model), "task", "counting")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,15 @@ progress = false
 """
 
 
+def forget() -> None:
+    """Forget which packages are installed, and what was imported from this one."""
+    for looked_up in (registry.installed_tasks, registry._load, names._installed):
+        looked_up.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "counting"]:
+        del sys.modules[name]
+    SavableModel.registry.pop("CountingNCAModel", None)
+
+
 @pytest.fixture
 def counting(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Install a package with a task, as pip does: its modules, and metadata beside them."""
@@ -140,13 +150,9 @@ def counting(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     np.save("points.npy", points)
     np.save("one.npy", points[0])
     monkeypatch.syspath_prepend(site)
-    forget = (registry.installed_tasks.cache_clear, names._installed.cache_clear)
-    for each in forget:
-        each()
+    forget()
     yield
-    for each in forget:
-        each()
-    SavableModel.registry.pop("CountingNCAModel", None)
+    forget()
 
 
 def test_the_command_line_offers_the_task_and_prints_its_settings_file(
@@ -175,7 +181,7 @@ def test_the_task_is_trained_predicted_and_described(run: Run, counting: None) -
     assert Path("predictions/one_seen.png").is_file()
     rows = list(csv.reader(Path("predictions/counts.csv").read_text().splitlines()))
     assert rows[0] == ["image", "number"] and rows[1][0] == "one.npy"
-    assert predicted.output == f"one.npy: {rows[1][1]} points\n"
+    assert predicted.stdout == f"one.npy: {rows[1][1]} points\n"
     assert described.exit_code == 0, described.output
     assert "task             counting" in described.output
     assert described.output.endswith("next\n  ncalab predict run POINTS\n")
@@ -196,7 +202,7 @@ def test_its_recipe_trains_it(run: Run, counting: None) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("data.smallest=1", "data.smallest is no setting of Points; did you mean largest?"),
+        ("data.larges=1", "data.larges is no setting of Points; did you mean largest?"),
         ("data.largest=1.5", "data.largest must be a whole number, got 1.5"),
         ("data.flip=true", "data.flip is no setting of Points"),
         ('data.class="DepthDataset"', "data.class must be one of Points for a model of counting"),

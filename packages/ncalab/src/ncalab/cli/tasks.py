@@ -22,7 +22,7 @@ def _installed() -> dict[str, str]:
 
     found: dict[str, str] = {}
     for entry_point in entry_points(group=GROUP):
-        found.setdefault(entry_point.name, entry_point.module)
+        found.setdefault(entry_point.name, entry_point.value.partition(":")[0].strip())
     return found
 
 
