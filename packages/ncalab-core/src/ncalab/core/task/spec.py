@@ -32,7 +32,7 @@ class TaskSpec:
         premultiplied: Whether the colours of RGBA images are multiplied by their opacity.
         commands: Commands that ``ncalab info`` suggests, with places for ``{weights}`` and
             ``{task}``.
-        sight: Sentence of a web page on what cells that look at an image do together.
+        purpose: What cells that look at an image do together, as a web page says it.
         pipeline: Name of the task on the Hugging Face Hub.
         recipe: Options of :class:`ncalab.train.Recipe` to train its models with; empty for the
             usual ones.
@@ -51,7 +51,7 @@ class TaskSpec:
         "ncalab predict {weights} IMAGE",
         "ncalab animate {weights} IMAGE --output {task}.gif",
     )
-    sight: str = "Together they look at an image."
+    purpose: str = "look at an image"
     pipeline: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     advice: Any = None

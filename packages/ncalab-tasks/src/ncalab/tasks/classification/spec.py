@@ -89,6 +89,7 @@ SPEC = TaskSpec(
     ),
     writer=ClassWriter,
     reading="votes",
+    purpose="find out which class their image belongs to",
     pipeline="image-classification",
     # What is to be named needs the whole picture in few steps.
     advice=Advice(6, choose_arguments),

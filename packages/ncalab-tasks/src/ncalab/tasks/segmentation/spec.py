@@ -47,7 +47,7 @@ SPEC = TaskSpec(
     ),
     writer=MaskWriter,
     reading="classes",
-    sight="Together they find out which of them belong to what is looked for.",
+    purpose="find out which of them belong to what is looked for",
     pipeline="image-segmentation",
     # What is to be found must be more than a cell wide at the coarsest scale.
     advice=Advice(12, choose_arguments, patches=True),
