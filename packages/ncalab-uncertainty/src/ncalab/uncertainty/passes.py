@@ -20,7 +20,7 @@ DEFAULT_MEMORY = 512 * 2**20
 
 
 class Start(NamedTuple):
-    """Where a rollout of some images starts.
+    """Start of a rollout of some images.
 
     Attributes:
         state: States, shape ``(B, C, W, H)``, on the model's device.
