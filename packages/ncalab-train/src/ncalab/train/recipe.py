@@ -74,7 +74,8 @@ class Recipe:
 
 RECOMMENDED: dict[str, Recipe] = {
     "segmentation": Recipe(),
-    "classification": Recipe(ema_decay=0.99),
+    # At 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
+    "classification": Recipe(lr=0.02, adam_lr=0.008, ema_decay=0.99),
     "depth": Recipe(),
     # Rates and gradients as in ncalab.tasks.growing.growing_preset, which this part cannot import.
     "growing": Recipe(
