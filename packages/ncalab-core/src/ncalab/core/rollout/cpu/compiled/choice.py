@@ -8,6 +8,7 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
 from ncalab.core.rollout.cpu.compiled.row_rule import nonlinear_views, why_no_rows
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
+from ncalab.core.rollout.spec import perceptron_of
 from ncalab.core.rollout.standard import why_not_perceptron
 
 # Cells of the batch with their frames are counted in 32 bits.
@@ -43,7 +44,7 @@ def is_perceptron(model: Automaton) -> bool:
 def _why_other_rule(model: Automaton, x: Tensor) -> str | None:
     if not is_perceptron(model):
         return why_no_rows(model, x.dtype)
-    activation = model.rule.get_submodule("network.1")
+    activation = perceptron_of(model).activation
     if type(activation) not in ACTIVATIONS:
         return f"it does not know {type(activation).__name__}"
     return None
