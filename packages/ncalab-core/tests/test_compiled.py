@@ -122,7 +122,7 @@ def test_a_large_sample_is_cut_into_bands(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(libraries.Library, "call", note)
     model = make()
     with threads(2):
-        states_and_slopes(model, torch.rand(1, model.num_channels, 80, 70), 3)
+        states_and_slopes(model, torch.rand(1, model.num_channels, 80, 70), 12)
 
     assert {"forward_in_bands", "backward_in_bands"} <= set(called)
 

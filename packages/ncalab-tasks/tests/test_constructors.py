@@ -27,6 +27,7 @@ from ncalab.tasks import (
     GrowingNCAModel,
     IDXDataset,
     MedMNISTDataset,
+    RandomAffine,
     RandomPatches,
     SegmentationNCADataset,
     SegmentationNCAModel,
@@ -74,6 +75,7 @@ CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
     GrowingNCAModel: MODEL,
     IDXDataset: lambda: {"path": FOLDER},
     MedMNISTDataset: lambda: {"path": FOLDER / "a.npz"},
+    RandomAffine: lambda: {"data": [(torch.zeros(1, 4, 4), 0)]},
     RandomPatches: lambda: {
         "images": torch.zeros(1, 1, 4, 4),
         "labels": torch.zeros(1, 4, 4, dtype=torch.int64),

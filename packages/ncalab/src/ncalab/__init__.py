@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ncalab.tasks import GrowingNCAModel as GrowingNCAModel
     from ncalab.tasks import IDXDataset as IDXDataset
     from ncalab.tasks import MedMNISTDataset as MedMNISTDataset
+    from ncalab.tasks import RandomAffine as RandomAffine
     from ncalab.tasks import RandomPatches as RandomPatches
     from ncalab.tasks import SegmentationNCADataset as SegmentationNCADataset
     from ncalab.tasks import SegmentationNCAModel as SegmentationNCAModel
@@ -163,6 +164,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "GrowingNCAModel",
         "IDXDataset",
         "MedMNISTDataset",
+        "RandomAffine",
         "RandomPatches",
         "SegmentationNCADataset",
         "SegmentationNCAModel",

@@ -8,6 +8,7 @@ from ncalab.tasks.classification import (
     ClassificationNCAModel,
     IDXDataset,
     MedMNISTDataset,
+    RandomAffine,
     read_idx,
 )
 from ncalab.tasks.depth import DepthDataset, DepthNCAModel
@@ -37,6 +38,7 @@ __all__ = [
     "GrowingNCAModel",
     "IDXDataset",
     "MedMNISTDataset",
+    "RandomAffine",
     "RandomPatches",
     "SegmentationNCADataset",
     "SegmentationNCAModel",

@@ -1,6 +1,7 @@
 """Classification: of whole images, or by the votes of their cells."""
 
 from ncalab.tasks.classification.data import ClassificationDataset, IDXDataset, MedMNISTDataset
+from ncalab.tasks.classification.distortion import RandomAffine
 from ncalab.tasks.classification.head import ClassificationNCAHead
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.classification.model import ClassificationNCAModel
@@ -12,6 +13,7 @@ __all__ = [
     "ClassificationNCAModel",
     "IDXDataset",
     "MedMNISTDataset",
+    "RandomAffine",
     "agreement",
     "count_votes",
     "living_cells",

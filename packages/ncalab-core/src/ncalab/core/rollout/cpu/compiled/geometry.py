@@ -48,28 +48,37 @@ class Geometry(NamedTuple):
         """Cells along W, the first axis of the grid."""
         return self.cells[AXES - self.dims]
 
-    def offset(self, place: Sequence[int]) -> int:
-        """Return how far away in memory, in cells, a neighbour stands.
-
-        Args:
-            place: Its distance along each axis of the grid.
-        """
-        steps = [0] * (AXES - len(place)) + list(place)
-        _, second, third = self.framed
-        return (steps[0] * second + steps[1]) * third + steps[2]
-
     def line_starts(self, columns: Sequence[int] | None) -> Tensor:
         """Return the number, in the fire masks, of the first cell of every line, int32.
 
         Args:
             columns: The place that each column (along W) has in the whole grid, if it is a part.
         """
-        if self.dims == 1:  # all columns are one line
-            return torch.tensor([0], dtype=torch.int32)
-        width, of_column, last = self.width, prod(self.cells[1 - self.dims :]), self.cells[-1]
-        whole = torch.arange(width) if columns is None else torch.tensor(list(columns))
-        starts = (whole * of_column)[:, None] + torch.arange(0, of_column, last)
-        return starts.flatten().to(torch.int32)
+        cells = self.cells[AXES - self.dims :]
+        return _line_starts(cells, None if columns is None else tuple(columns))
+
+
+# Every group of samples asks for the same tables.
+@lru_cache(maxsize=64)
+def _line_starts(cells: tuple[int, ...], columns: tuple[int, ...] | None) -> Tensor:
+    if len(cells) == 1:  # all columns are one line
+        return torch.tensor([0], dtype=torch.int32)
+    of_column = prod(cells[1:])
+    whole = torch.arange(cells[0]) if columns is None else torch.tensor(columns)
+    starts = (whole * of_column)[:, None] + torch.arange(0, of_column, cells[-1])
+    return starts.flatten().to(torch.int32)
+
+
+def offset_in(framed: tuple[int, ...], place: Sequence[int]) -> int:
+    """Return how far away in memory, in cells, a neighbour stands.
+
+    Args:
+        framed: Cells on each of three axes, with the frame.
+        place: Its distance along each axis of the grid.
+    """
+    steps = [0] * (AXES - len(place)) + list(place)
+    _, second, third = framed
+    return (steps[0] * second + steps[1]) * third + steps[2]
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from ncalab.core.rollout.cpu.compiled.geometry import Geometry
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.packed_program import PackedProgram
 from ncalab.core.rollout.cpu.compiled.parameters import Packed
-from ncalab.core.rollout.cpu.compiled.spec import TapSpec
+from ncalab.core.rollout.cpu.compiled.spec import TapSpec, tap_tables
 from ncalab.core.rollout.cpu.compiled.structures import (
     Gradients,
     Rollout32,
@@ -55,8 +55,7 @@ class Group:
         self._like = x
         self._tables = [
             self.geometry.line_starts(spec.clock.columns),
-            torch.tensor(spec.views.taps),
-            torch.tensor([self.geometry.offset(place) for place in spec.views.places] or [0]),
+            *tap_tables(spec.views, self.geometry.framed),
             spec.keys,
         ]
         self._spent = new_counter()
@@ -120,7 +119,7 @@ class Group:
         return self._like.new_zeros(self.count * self.geometry.framed_cells * self.channels + SLACK)
 
     def _whole_boxes(self) -> Tensor:
-        return torch.tensor([0, 0, 0, *self.geometry.cells]).repeat(self.count, 1)
+        return torch.tensor([[0, 0, 0, *self.geometry.cells]] * self.count)
 
     def run(self, first: int, steps: int) -> None:
         """Take steps in place, from step ``first`` of the rollout on."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+import torch
 from torch import Tensor, nn
 
 from ncalab.core.fire import FireClock, fire_threshold
 from ncalab.core.padding import FilterPadding
-from ncalab.core.rollout.cpu.compiled.geometry import Geometry, geometry
+from ncalab.core.rollout.cpu.compiled.geometry import Geometry, geometry, offset_in
 
 # The order of ``Activation`` in native/activations.h.
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
@@ -56,6 +57,22 @@ class Views:
     def radius(self) -> int:
         """Largest distance of a neighbour along an axis."""
         return max((abs(distance) for place in self.places for distance in place), default=0)
+
+
+# Every group of samples asks for the same tables.
+@lru_cache(maxsize=64)
+def tap_tables(views: Views, framed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return where the taps of each view begin, and how far away in memory each of them reads.
+
+    Args:
+        views: Filtered views.
+        framed: Cells on each of three axes, with the frame.
+
+    Returns:
+        Both int64; to be read only.
+    """
+    offsets = [offset_in(framed, place) for place in views.places]
+    return torch.tensor(views.taps), torch.tensor(offsets or [0])
 
 
 @dataclass(frozen=True)

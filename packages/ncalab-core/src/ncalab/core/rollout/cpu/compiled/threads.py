@@ -16,8 +16,9 @@ from ncalab.core.rollout.cpu.threads import rollout_threads
 
 # Cells of a group: fewer take less time than it takes to start a task.
 GROUP_CELLS = 1024
-# Cells, times steps, below which starting another thread takes longer than the work.
-ONE_THREAD = 16_384
+# Cells, times steps, below which another thread is not worth it: the one that torch's operations
+# used just before spins for milliseconds, and takes a core from it.
+ONE_THREAD = 65_536
 # Cells of a sample, and of one of its bands, for which bands are worth while.
 BANDED_CELLS = 4096
 BAND_CELLS = 1024
