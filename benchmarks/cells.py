@@ -80,7 +80,7 @@ KINDS: dict[str, tuple[dict[str, Any], int]] = {
 }
 # Batch and grid by the number of axes.
 SIZES = {1: (8, (4096,)), 2: (8, (72, 72)), 3: (2, (32, 32, 32))}
-STEPS = 16
+STEPS = 8
 
 
 def cases() -> Iterator[Example]:

@@ -182,7 +182,7 @@ COMPUTED: dict[str, Callable[[Any, Tensor], Tensor]] = {
 def own(compute: Callable[[Any, Tensor], Tensor]) -> TinyModel:
     model = make(rule_type=Own, use_alive_mask=True, fire_rate=0.6)
     assert isinstance(model.rule, Own)
-    Own.compute = compute  # type: ignore[method-assign,assignment]  # a function of the rule
+    Own.compute = compute
     return model.double()
 
 
@@ -251,6 +251,7 @@ def test_a_rule_that_was_changed_is_read_again() -> None:
     assert_same_states(model, x)
     before = program_of(model)
 
+    assert isinstance(model.rule, Own)
     model.rule.level = 2.0
 
     assert program_of(model) is not before

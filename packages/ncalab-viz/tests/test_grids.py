@@ -15,7 +15,7 @@ from ncalab.viz import (
     Visual,
     VisualBinaryImageSegmentation,
     VisualGrowing,
-    VisualMultiImageClassification,
+    VisualRGBImageClassification,
     export_html,
     plot_filters,
     plot_hidden_channels,
@@ -65,7 +65,7 @@ def test_figures_of_a_training_draw_the_middle_layer(kind: str) -> None:
         visual, label = VisualBinaryImageSegmentation(), np.zeros((2, *GRID))
     else:
         model = make_head(spatial_dims=3)
-        visual, label = VisualMultiImageClassification(), np.array([0, 3])
+        visual, label = VisualRGBImageClassification(), np.array([0, 3])
     x = torch.rand(2, model.num_channels, *GRID)
 
     shown = pictures(visual.show(model, x.numpy(), model.predict(x, 1), label))

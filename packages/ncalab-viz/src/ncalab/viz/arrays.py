@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.automaton import Automaton
 
 Array = np.ndarray
 
@@ -57,7 +58,7 @@ def check_images(model: AbstractNCAModel, image: Any, prediction: Prediction) ->
     return np.asarray(image[:, :channels])
 
 
-def check_planar(name: str, model: AbstractNCAModel) -> None:
+def check_planar(name: str, model: Automaton) -> None:
     """Raise unless the grid of a model has two axes, as pictures have.
 
     Raises:
@@ -79,7 +80,7 @@ def layer_shown(
         model: Model that made the prediction.
         image: Images or states.
         prediction: Prediction of the same batch.
-        label: Labels; those for whole images stay as they are.
+        label: Labels; those for whole images stay as they are, as does None.
 
     Returns:
         The three, on a grid of two axes.
@@ -90,7 +91,8 @@ def layer_shown(
     if model.spatial_dims != 3:
         check_planar("model", model)
         return image, prediction, label
-    image, label, state = to_numpy(image), to_numpy(label), prediction.output_image
+    image, state = to_numpy(image), prediction.output_image
+    label = None if label is None else to_numpy(label)
     if image.ndim != 5 or image.shape[2:] != state.shape[2:]:
         raise ValueError(
             f"image must have shape (B, C, W, H, D) with the grid {tuple(state.shape[2:])}, "
