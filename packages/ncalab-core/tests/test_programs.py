@@ -96,7 +96,7 @@ def test_the_librarys_kinds_of_cells_are_programs(name: str) -> None:
     assert program_of(make(**KINDS[name])) is not None
 
 
-class Own(AbstractNCARule):
+class ComputedRule(AbstractNCARule):
     """A rule that a test writes as a function of itself and what cells perceive."""
 
     pointwise = True
@@ -180,9 +180,9 @@ COMPUTED: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 
 def own(compute: Callable[[Any, Tensor], Tensor]) -> TinyModel:
-    model = make(rule_type=Own, use_alive_mask=True, fire_rate=0.6)
-    assert isinstance(model.rule, Own)
-    Own.compute = compute
+    model = make(rule_type=ComputedRule, use_alive_mask=True, fire_rate=0.6)
+    assert isinstance(model.rule, ComputedRule)
+    ComputedRule.compute = compute
     return model.double()
 
 
@@ -251,7 +251,7 @@ def test_a_rule_that_was_changed_is_read_again() -> None:
     assert_same_states(model, x)
     before = program_of(model)
 
-    assert isinstance(model.rule, Own)
+    assert isinstance(model.rule, ComputedRule)
     model.rule.level = 2.0
 
     assert program_of(model) is not before
