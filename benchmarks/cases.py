@@ -1,4 +1,4 @@
-"""What the benchmarks run: one model and one kind of state each."""
+"""Cases of the benchmarks: one model and one kind of state each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -248,7 +248,7 @@ def peak_memory(run: Run, device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the device reaches: bytes and float operations per second."""
+    """Measure the bytes and float operations per second of the device."""
 
     bandwidth: float
     operations: dict[str, float]

@@ -27,7 +27,7 @@ from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.growing import cut_circle, growing_preset
 from ncalab.train import Pool
 from ncalab.train.muon import MuonWithAdam, rule_matrices
-from ncalab.train.optimizers import normalize_gradients
+from ncalab.train.optimizer_step import normalize_gradients
 
 STEPS = (64, 96, 200, 500, 1000)
 CUT_AT, HEALING = 96, 150

@@ -31,7 +31,7 @@ WEIGHTS = ("last_model", "best_model", "average_model")
 
 
 def train(folder: Path, epochs: int, started: Any) -> None:
-    """Train, or go on, and save after every epoch."""
+    """Train or resume, and save after every epoch."""
     torch.set_num_threads(1)
     fix_random_seed(0)
     nca = GrowingNCAModel(

@@ -29,7 +29,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-import ncalab.train.run
+import ncalab.train.loop
 from ncalab.core import AbstractNCAModel, fix_random_seed
 from ncalab.tasks import (
     ClassificationDataset,
@@ -330,7 +330,7 @@ def main() -> None:
     torch.set_num_threads(1)
     # Minutes of this process, whatever else the machine does.
     clocked = functools.partial(Budget, clock=time.process_time)
-    setattr(ncalab.train.run, "Budget", clocked)  # noqa: B010 - a class, to type checkers
+    setattr(ncalab.train.loop, "Budget", clocked)  # noqa: B010 - a class, to type checkers
     print("| data | arm | seed | metrics | batches | loss |\n|---|---|---|---|---|---|", flush=True)
     for name in options.data:
         data = DATA[name](options)

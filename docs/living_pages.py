@@ -1,14 +1,16 @@
-"""Pages in which pretrained models live, written anew for every build."""
+"""Write the pages that run pretrained models, anew for every build."""
 
 import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from ncalab.tasks import GrowingNCAModel, SegmentationNCAModel
+from ncalab.tasks import CascadeNCA, GrowingNCAModel, SegmentationNCAModel
 from ncalab.viz import export_html
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+# Cells of the lower half of a 4 and a 9 look alike, so that they have to ask the others.
+DIGIT = 4
 
 
 def write_pages(app: Sphinx) -> None:
@@ -16,6 +18,7 @@ def write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "_static" / "living"
     _write_lizard(folder / "lizard.html")
     _write_nuclei(folder / "nuclei.html")
+    _write_digit(folder / "digit.html")
 
 
 def _write_lizard(path: Path) -> None:
@@ -34,6 +37,17 @@ def _write_nuclei(path: Path) -> None:
     image = load_nuclei(classes=3)[2][0][None, :, 128:224, 64:160]
     names = ["background", "interior", "border"]
     export_html(model, path, image, title="Nuclei under a microscope", class_names=names)
+
+
+def _write_digit(path: Path) -> None:
+    sys.path.append(str(EXAMPLES / "selfclass_mnist"))
+    from digits import examples_of_each, load_digits
+
+    cascade = CascadeNCA.from_pretrained(EXAMPLES / "selfclass_mnist" / "pretrained")
+    # One that the model was not trained on.
+    image = examples_of_each(load_digits(None)[1])[DIGIT][None]
+    names = [str(digit) for digit in range(10)]
+    export_html(cascade, path, image, title="A handwritten digit", class_names=names)
 
 
 def setup(app: Sphinx) -> None:

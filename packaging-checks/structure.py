@@ -1,7 +1,8 @@
 """Print how the code is built: modules in import circles, longest classes, lengths of functions.
 
 `python packaging-checks/structure.py` prints a table with one row for each part. With `--strict` it
-fails if any modules import each other in a circle, imports for typing included.
+fails if any modules import each other in a circle, imports for typing included. With `--step` it
+trains a small model, and prints the files of ncalab.train that one training step passes through.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).parent.parent
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -146,10 +148,52 @@ def summarise(part: str, source: Path) -> Summary:
     return Summary(part, len(modules), circles(import_graph(modules)), max(classes), functions)
 
 
+def files_of_a_step() -> list[str]:
+    """Return the files of ncalab.train that run from one batch's loss to the next one's.
+
+    They are those of the second and third batch of an epoch, with nothing that only shows it.
+    """
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from ncalab.core import AbstractNCAModel, Prediction
+    from ncalab.train import BasicNCATrainer
+
+    found: set[str] = set()
+    losses: list[int] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.parts[-3:-1] == ("ncalab", "train"):
+            found.add(path.name)
+        elif event == "call" and path.parts[-4:-2] == ("ncalab", "train"):
+            found.add("/".join(path.parts[-2:]))
+
+    class Watched(AbstractNCAModel):
+        def loss(self, pred: Prediction, label: torch.Tensor) -> dict[str, torch.Tensor]:
+            losses.append(1)
+            if len(losses) in (2, 3):
+                sys.setprofile(note if len(losses) == 2 else None)
+            return {"total": (pred.logits - label).square().mean()}
+
+    model = Watched(
+        torch.device("cpu"),
+        num_image_channels=1,
+        num_hidden_channels=1,
+        num_output_channels=1,
+        training_timesteps=2,
+    )
+    images = torch.rand(4, 1, 5, 4)
+    loader = DataLoader(TensorDataset(images, images), batch_size=1)
+    BasicNCATrainer(model, None, max_epochs=1, progress=False).train(loader)
+    return sorted(found)
+
+
 def main() -> int:
     """Print the table; return 1 if circles are asked about and there are any."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--strict", action="store_true", help="fail if modules form a circle")
+    parser.add_argument("--step", action="store_true", help="files that a training step runs")
     parser.add_argument("parts", nargs="*", help="names of parts; all of them if none is given")
     options = parser.parse_args()
     folders = sorted(ROOT.glob("packages/ncalab*/src"))
@@ -163,6 +207,9 @@ def main() -> int:
     for summary in summaries:
         for group in summary.circles:
             print(f"circle of {len(group)} in {summary.part}: {', '.join(group)}")
+    if options.step:
+        files = files_of_a_step()
+        print(f"{len(files)} files in a training step: {', '.join(files)}")
     return int(options.strict and any(summary.circles for summary in summaries))
 
 

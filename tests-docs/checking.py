@@ -1,4 +1,4 @@
-"""What can be known of a shell block without running it.
+"""Checks of a shell block without running it.
 
 Each nox session that it names exists, each script exists and takes the arguments that it is called
 with, each package path, file and extra is there, each command is installed.

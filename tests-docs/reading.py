@@ -1,4 +1,4 @@
-"""What the code blocks of a page are, and how they are marked.
+"""Read the code blocks of a page, and their marks.
 
 A mark is an HTML comment right before a block; readers do not see it:
 
@@ -77,7 +77,7 @@ class Block:
 
 @dataclass
 class _Marks:
-    """What the comments before the next block say."""
+    """Marks in the comments before the next block."""
 
     line: int = 0
     values: dict[str, object] = field(default_factory=dict)

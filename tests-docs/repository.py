@@ -36,7 +36,7 @@ def snapshot(root: Path, folder: Path) -> None:
 
 
 class Workplace:
-    """Where one page's blocks run: a fresh clone, and the shell's exported variables."""
+    """Environment of one page's blocks: a fresh clone, and the shell's exported variables."""
 
     def __init__(self, template: Path, folder: Path) -> None:
         self.clone = folder / "ncalab"

@@ -22,7 +22,9 @@ def test_a_folder_without_images_is_named(example: str, tmp_path: Path) -> None:
     result = run(example, "--data", str(tmp_path), "--output", str(tmp_path / "o"))
 
     assert result.returncode != 0
-    assert "--data" in result.stderr and "train-images-idx3-ubyte is no IDX file" in result.stderr
+    assert (
+        "--data" in result.stderr and "train-images-idx3-ubyte is not an IDX file" in result.stderr
+    )
     assert "Traceback" not in result.stderr and not (tmp_path / "o").exists()
 
 

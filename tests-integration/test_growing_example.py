@@ -45,4 +45,4 @@ def test_weights_that_are_none_are_named(tmp_path: Path, damage: str) -> None:
     result = run("evaluate.py", "--model", str(tmp_path / "model.safetensors"))
 
     assert result.returncode != 0
-    assert "model.safetensors is no whole safetensors file" in result.stderr
+    assert "model.safetensors is not a whole safetensors file" in result.stderr

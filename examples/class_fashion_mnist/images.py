@@ -1,4 +1,4 @@
-"""What training and evaluation of the image classifier share: the images and their names."""
+"""Images and class names, shared by training and evaluation."""
 
 import gzip
 from importlib.util import find_spec

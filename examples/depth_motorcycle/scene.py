@@ -1,4 +1,4 @@
-"""What training and evaluation of the depth example share: the pairs."""
+"""Pairs of image and depth, shared by training and evaluation."""
 
 import importlib.util
 from collections.abc import Sequence

@@ -4,8 +4,8 @@
     python examples/depth_motorcycle/train.py --data FOLDER --scale 0.001 --output runs/mine
 
 Without --data, it learns from the left 60 % of one scene, the Middlebury motorcycle, and is tested
-on the right 40 %: that shows the workflow, and is no benchmark. Writes the run folder, pictures and
-an animation, and prints the metrics beside those of a constant depth.
+on the right 40 %: that shows the workflow, and is not a benchmark. Writes the run folder, pictures
+and an animation, and prints the metrics beside those of a constant depth.
 """
 
 import argparse

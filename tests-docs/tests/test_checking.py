@@ -1,4 +1,4 @@
-"""What is wrong with a command is found without running it."""
+"""Mistakes in commands are found without running them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What counts as a block, and what must not pass for prose."""
+"""Blocks are recognised, and prose is not taken for one."""
 
 import pytest
 from reading import Block, PageError, blocks

@@ -78,10 +78,10 @@ def broken_files(tmp_path: Path, model: TinyModel) -> dict[str, tuple[Path, str]
     tensors = {k: v.clone() for k, v in model.state_dict().items()}
     name = next(iter(tensors))
     contents: dict[str, tuple[bytes | dict[str, Tensor], str]] = {
-        "truncated": (whole.read_bytes()[:-9], "no whole safetensors file"),
-        "empty": (b"", "no whole safetensors file"),
-        "huge-header": ((2**40).to_bytes(8, "little") + b"{", "no whole safetensors file"),
-        "pickle": (pickle.dumps({"a": 1}), "no whole safetensors file"),
+        "truncated": (whole.read_bytes()[:-9], "not a whole safetensors file"),
+        "empty": (b"", "not a whole safetensors file"),
+        "huge-header": ((2**40).to_bytes(8, "little") + b"{", "not a whole safetensors file"),
+        "pickle": (pickle.dumps({"a": 1}), "not a whole safetensors file"),
         "lacking": ({k: v for k, v in tensors.items() if k != name}, "lacks"),
         "extra": ({**tensors, "more": torch.zeros(2)}, "extra"),
         "shape": ({**tensors, name: torch.zeros(3)}, "must have shape"),
@@ -139,7 +139,7 @@ def test_missing_files_are_named(make_model: MakeModel, tmp_path: Path) -> None:
         ({"class": "NoSuchModel"}, "'NoSuchModel' is not known"),
         ({"class": "TinyModel", **SIZES, "num_wings": 2}, "num_wings"),
         ({"class": "TinyModel"}, "num_image_channels"),
-        ({"class": "TinyModel", "rule_type": "os.system"}, "'os.system' is no registered rule"),
+        ({"class": "TinyModel", "rule_type": "os.system"}, "'os.system' is not a registered rule"),
     ],
 )
 def test_a_foreign_configuration_is_named(config: dict[str, Any], message: str) -> None:
@@ -222,7 +222,7 @@ def test_a_header_of_a_gigabyte_is_refused_unread(make_model: MakeModel, tmp_pat
         file.write((2**30).to_bytes(8, "little"))
         file.truncate(2**30 + 8)  # sparse
 
-    with pytest.raises(ValueError, match="huge is no whole safetensors file: .*[lL]arge"):
+    with pytest.raises(ValueError, match="huge is not a whole safetensors file: .*[lL]arge"):
         AbstractNCAModel.load(make_model(), path)
 
 

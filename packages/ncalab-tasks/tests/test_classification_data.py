@@ -188,15 +188,15 @@ def test_every_idx_dtype_is_read(tmp_path: Path, code: int, dtype: str, *, compr
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is no IDX file"),
-        (b"\x89PNG\r\n\x1a\n", "is no IDX file: it starts with b'.x89PNG'"),
-        (b"\0\0\x07\x01\0\0\0\0", "is no IDX file"),
-        (b"\0\0\x08\0", "is no IDX file"),
+        (b"", "is not an IDX file"),
+        (b"\x89PNG\r\n\x1a\n", "is not an IDX file: it starts with b'.x89PNG'"),
+        (b"\0\0\x07\x01\0\0\0\0", "is not an IDX file"),
+        (b"\0\0\x08\0", "is not an IDX file"),
         (b"\0\0\x08\x03\0\0\0\x01", "is truncated: it ends within its header"),
         (idx_bytes(pictures())[:-1], r"is truncated: .* 72 bytes .* \(6, 4, 3\), got 71"),
-        (idx_bytes(pictures()) + b"?", "is no IDX file of this shape: .* got 73"),
-        (gzip.compress(idx_bytes(pictures()))[:-9], "is no whole gzip file"),
-        (b"\x1f\x8bnonsense", "is no whole gzip file"),
+        (idx_bytes(pictures()) + b"?", "is not an IDX file of this shape: .* got 73"),
+        (gzip.compress(idx_bytes(pictures()))[:-9], "is not a whole gzip file"),
+        (b"\x1f\x8bnonsense", "is not a whole gzip file"),
         (b"\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff1", "is truncated: it must have 18446744"),
     ],
 )
@@ -283,7 +283,7 @@ def test_grey_medmnist_images_have_one_channel(tmp_path: Path) -> None:
         ({"train_labels": np.zeros((6, 14), int)}, r"labels must have shape .* got \(6, 14\)"),
         ({"train_images": pictures(6, 4, 4, 4)}, r"must hold images .* got \(6, 4, 4, 4\)"),
         ({"train_labels": labels(5)}, "must hold as many labels as images"),
-        ({"train_labels": np.array([{}] * 6)}, "is no whole .npz file of plain arrays"),
+        ({"train_labels": np.array([{}] * 6)}, "is not a whole .npz file of plain arrays"),
     ],
 )
 def test_what_is_no_image_classification_is_named(
@@ -312,7 +312,7 @@ def test_broken_npz_files_are_named(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes(b"no archive" if damage == "foreign" else data[: len(data) // 2])
 
-    with pytest.raises(ValueError, match=r"broken.npz is no whole .npz file of plain arrays"):
+    with pytest.raises(ValueError, match=r"broken.npz is not a whole .npz file of plain arrays"):
         MedMNISTDataset(path)
 
 

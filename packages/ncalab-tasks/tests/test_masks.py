@@ -24,7 +24,7 @@ def constant(value: int) -> np.ndarray:
 
 
 def antialiased() -> Image.Image:
-    """Return a mask whose dark and bright parts are no exact black and white."""
+    """Return a mask whose dark and bright parts are not exactly black and white."""
     noise = np.random.default_rng(0).integers(0, 9, MASK.shape, np.uint8)
     return picture(np.where(MASK, 255 - noise, noise).astype(np.uint8))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from train_models import EchoModel, equal, loader, make_tiny, weights
 
-import ncalab.train.run
+import ncalab.train.loop
 from ncalab.train import BasicNCATrainer, TrainingHistory
 from ncalab.train.budget import Budget, decay_factor, shortened
 
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     def budget(epochs: int, minutes: float | None = None) -> Budget:
         return Budget(epochs, minutes, clock=moved)
 
-    monkeypatch.setattr(ncalab.train.run, "Budget", budget)
+    monkeypatch.setattr(ncalab.train.loop, "Budget", budget)
     yield moved
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from train_models import EchoModel, equal, loader, make_tiny, same, weights
 
 from ncalab.core import AbstractNCAModel
-from ncalab.train import BasicNCATrainer
+from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
 from ncalab.train.checkpoint import read_checkpoint, write_checkpoint
 from ncalab.train.random_state import (
     LocalRandomness,
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_happens(
     nca = make_tiny()
     before = weights(nca)
 
-    with pytest.raises(ValueError, match="checkpoint.safetensors (is no whole|must be the checkp)"):
+    with pytest.raises(ValueError, match="checkpoint.safetensors (is not|must be the checkp)"):
         BasicNCATrainer(nca, folder, max_epochs=2, progress=False).train(loader(), resume=True)
 
     assert equal(weights(nca), before)
@@ -126,7 +126,7 @@ def test_damaged_weights_are_refused(
     nca = make_tiny()
     before = weights(nca)
 
-    reasons = "is no whole|does not fit|must be a safetensors file|is damaged"
+    reasons = "is not a whole|does not fit|must be a safetensors file|is damaged"
     with pytest.raises(ValueError, match=f"last_model.safetensors ({reasons})"):
         AbstractNCAModel.load(nca, path)
 
@@ -198,6 +198,28 @@ def test_a_checkpoint_without_all_its_parts_is_refused(tmp_path: Path) -> None:
         BasicNCATrainer(make_tiny(), tmp_path, progress=False).train(loader(), resume=True)
 
 
+def test_a_checkpoint_has_the_keys_that_earlier_runs_have_written(tmp_path: Path) -> None:
+    trainer = BasicNCATrainer(
+        make_tiny(), tmp_path, max_epochs=1, pool=Pool(size=2), ema_decay=0.9, progress=False
+    )
+    trainer.train(loader(), earlystopping=EarlyStopping(3))
+
+    state = read_checkpoint(tmp_path / "checkpoint.safetensors")
+
+    assert " ".join(state) == (
+        "settings model best average optimizers scheduler pool early_stopping history epoch steps "
+        "lr seconds batches iterations epoch_start random sums counts"
+    )
+    assert [*state["random"]] == ["torch", "numpy", "python", "generators", "cuda"]
+    assert [*state["early_stopping"]] == ["best_accuracy", "counter"]
+    assert {name.split(".")[0] for name in state["settings"]} == {
+        "data", "head_optimizer", "lr_scheduler", "model", "optimizer", "trainer"
+    }  # fmt: skip
+    assert state["settings"]["trainer.pool"].startswith("Pool(n_seed=1")
+    assert {"trainer.lr", "trainer.accumulate", "model.parameters"} <= state["settings"].keys()
+    assert not {"trainer.progress", "trainer.recipe", "trainer.nca"} & state["settings"].keys()
+
+
 def rewrite(path: Path, text: str) -> None:
     save_file(load_file(path), path, {"ncalab_checkpoint": text})
 
@@ -207,7 +229,7 @@ def rewrite(path: Path, text: str) -> None:
     [
         ('{"version": 3, "sta', "is a damaged checkpoint: JSONDecodeError"),
         ('{"version": 99, "state": {}}', "must be a checkpoint of version 3, got 99"),
-        ('{"version": 3, "state": 3}', "its state is no object"),
+        ('{"version": 3, "state": 3}', "its state is not an object"),
         (
             '{"version": 3, "state": {"a": {"$tensor": "gone"}}}',
             "is a damaged checkpoint: KeyError",

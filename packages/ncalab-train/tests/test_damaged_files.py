@@ -10,12 +10,12 @@ from damaged_files import damage, damage_text, read_or_name, wrong_values
 from safetensors.torch import load_file, save_file
 from train_models import loader, make_tiny
 
+from ncalab.core.run_record import CHECKPOINT_NAME
 from ncalab.core.saving import read_tensors
 from ncalab.train import BasicNCATrainer, SplitDefinition
-from ncalab.train.checkpoint import CHECKPOINT_NAME
 from ncalab.train.cross_validation import read_history
 from ncalab.train.history import HISTORY_NAME
-from ncalab.train.record import Record, read_record, write_record
+from ncalab.train.result import TrainingResult, read_result, write_result
 
 MANY = 60
 
@@ -80,16 +80,18 @@ def test_a_damaged_split_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    write_record(path, Record("mse", False, 0.5, 1, 2, 0.25, {"mse": 0.5}, {"mse": float("nan")}))
+    write_result(
+        path, TrainingResult("mse", False, 0.5, 1, 2, 0.25, {"mse": 0.5}, {"mse": float("nan")})
+    )
     whole = path.read_bytes()
 
     for seed in range(MANY):
         path.write_bytes(damage_text(whole, seed))
-        read_or_name(lambda: read_record(path), path)
+        read_or_name(lambda: read_result(path), path)
     for key, content in wrong_values(json.loads(whole)):
         path.write_bytes(content)
         try:
-            read_record(path)
+            read_result(path)
         except ValueError as error:
             assert str(path) in str(error)
             assert key.split(".")[0] in str(error)

@@ -14,7 +14,7 @@ from train_models import loader, make_tiny
 
 import ncalab.train.distributed
 from ncalab.train import BasicNCATrainer
-from ncalab.train.distributed import ManyProcesses, OneProcess, Part, find_processes
+from ncalab.train.distributed import BatchShard, ManyProcesses, SingleProcess, find_processes
 
 SCRIPT = Path(__file__).parent / "support" / "distributed_script.py"
 # "multi_gpu" is the launcher's word for several processes of one machine; without GPUs they meet
@@ -118,9 +118,9 @@ class FakeAccelerator:
         return tensor
 
 
-def parts_of(rank: int, data: DataLoader[Any]) -> list[Part]:
+def parts_of(rank: int, data: DataLoader[Any]) -> list[BatchShard]:
     torch.manual_seed(5)
-    return list(ManyProcesses(FakeAccelerator(rank)).parts(data))
+    return list(ManyProcesses(FakeAccelerator(rank)).shards(data))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -148,7 +148,7 @@ def test_labels_of_all_processes_are_put_together(dtype: torch.dtype) -> None:
     rows = [processes[rank]._rows(3) for rank in range(3)]
 
     parts = [
-        each.collect(labels[own.start : own.stop], Part(None, own, 3))
+        each.collect(labels[own.start : own.stop], BatchShard(None, own, 3))
         for each, own in zip(processes, rows, strict=True)
     ]
 
@@ -186,7 +186,7 @@ def test_one_process_needs_no_accelerate(monkeypatch: pytest.MonkeyPatch) -> Non
 
     BasicNCATrainer(make_tiny(), None, max_epochs=1, progress=False).train(loader())
 
-    assert type(find_processes(None, torch.device("cpu"))) is OneProcess
+    assert type(find_processes(None, torch.device("cpu"))) is SingleProcess
 
 
 def test_several_processes_without_accelerate_are_told_what_to_install(

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from train_models import EchoModel, loader, make_tiny, same
 
-import ncalab.train.figures
+import ncalab.train.callbacks.figures
 import ncalab.train.preflight
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.train import BasicNCATrainer, Pool, TrainingHistory
 from ncalab.train.checkpoint import read_checkpoint
 from ncalab.train.executors import run_all
-from ncalab.train.many import RunOptions, train_one
-from ncalab.train.plan import Plan
+from ncalab.train.planned_training import PlannedTraining
+from ncalab.train.run_one import RunOptions, train_one
 
 EPOCHS = 2
 ALWAYS = -1
@@ -113,7 +113,7 @@ def train(
     """Train with everything that can look at a training."""
     nca = make_tiny(validation_metric="mse")
     drawing: Any = Drawing(nca, piece, fault)
-    for module in (ncalab.train.figures, ncalab.train.preflight):
+    for module in (ncalab.train.callbacks.figures, ncalab.train.preflight):
         monkeypatch.setattr(module, "find_plot", lambda _: drawing.plot)
     writer: Any = Writer(piece, fault)
     shown = piece in ("lines", "bars")
@@ -292,9 +292,9 @@ def test_no_failing_log_stops_one_of_many_trainings(
 
     monkeypatch.setattr(SummaryWriter, method, fail)
     trainer = BasicNCATrainer(make_tiny(), tmp_path, max_epochs=EPOCHS, progress=False)
-    plan = Plan(0, 0, tmp_path, {}, {})
+    plan = PlannedTraining(0, 0, tmp_path, {}, {})
 
-    record, _ = train_one(trainer, (loader(), None, None), plan, RunOptions(tensorboard=True))
+    result, _ = train_one(trainer, (loader(), None, None), plan, RunOptions(tensorboard=True))
 
-    assert record.epochs == EPOCHS and (tmp_path / "result.json").exists()
+    assert result.epochs == EPOCHS and (tmp_path / "result.json").exists()
     assert "TensorBoard log failed; the training goes on (OSError: no space" in caplog.text

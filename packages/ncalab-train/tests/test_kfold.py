@@ -202,7 +202,7 @@ def test_finished_folds_are_read_and_not_trained(
             "result.json: higher_is_better must be true or false, got nothing",
         ),
         ("parameters.json", b"[" * 100_000, "parameters.json must be JSON"),
-        ("best_model.safetensors", b"", "best_model.safetensors is no whole safetensors file"),
+        ("best_model.safetensors", b"", "best_model.safetensors is not a whole safetensors file"),
     ],
 )
 def test_a_finished_fold_with_a_broken_file_is_refused_by_name(

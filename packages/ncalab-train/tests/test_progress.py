@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from train_models import loader, make_tiny
 
 from ncalab.train import BasicNCATrainer
-from ncalab.train.progress import Progress
+from ncalab.train.callbacks import Progress
 
 
 def train(**arguments: Any) -> None:
@@ -47,14 +48,18 @@ def test_the_loss_is_read_only_when_it_is_shown(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     reads: list[int] = []
 
-    def read() -> float:
-        reads.append(1)
-        return 0.5
+    class Loss:
+        def __float__(self) -> float:
+            reads.append(1)
+            return 0.5
 
-    with Progress(enabled=True, epochs=1, done=0, batches=5000) as progress:
-        progress.start_epoch(1, 0)
+    training: Any = SimpleNamespace(history=SimpleNamespace(current_epoch=0), batches=0)
+    batch: Any = SimpleNamespace(losses={"total": Loss()})
+    with Progress(enabled=True, epochs=1, batches=5000) as progress:
+        progress.on_start(training)
+        progress.on_epoch_start(training, 1)
         for _ in range(5000):
-            progress.batch(read)
+            progress.on_batch_end(training, batch)
 
     assert len(reads) < 50
 

@@ -128,7 +128,7 @@ def test_an_error_while_saving_what_is_left_does_not_hide_the_first(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ncalab.train.saver.write_checkpoint", full)
+    monkeypatch.setattr("ncalab.train.callbacks.checkpointing.write_checkpoint", full)
 
     with pytest.raises(ZeroDivisionError):
         train(tmp_path / "run", failing={"loss": 3})

@@ -12,9 +12,9 @@ from train_models import EchoModel, loader, make_tiny, weights
 
 import ncalab.core.saving
 from ncalab.train import BasicNCATrainer
+from ncalab.train.callbacks import Checkpointing
 from ncalab.train.checkpoint import read_checkpoint
 from ncalab.train.run_folder import prepare_folder, remove_leftovers
-from ncalab.train.saver import Saver
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -120,16 +120,20 @@ def test_saving_is_spaced_out_where_it_takes_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves: list[int] = []
-    monkeypatch.setattr(Saver, "save", lambda self: saves.append(self.run.history.current_epoch))
-    monkeypatch.setattr(Saver, "is_due", Saver.is_due)
-    run = trainer(tmp_path, 3)
-    original = Saver.__init__
 
-    def slow(self: Saver, owner: Any) -> None:
-        original(self, owner)
+    def write(self: Checkpointing, training: Any) -> bool:
+        saves.append(training.history.current_epoch)
+        return False
+
+    monkeypatch.setattr(Checkpointing, "write", write)
+    run = trainer(tmp_path, 3)
+    original = Checkpointing.__init__
+
+    def slow(self: Checkpointing, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
         self._seconds_saving = 1e9
 
-    monkeypatch.setattr(Saver, "__init__", slow)
+    monkeypatch.setattr(Checkpointing, "__init__", slow)
     run.train(loader())
 
     assert saves == [3]  # the last epoch is always saved

@@ -236,7 +236,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="path must be a JSON file of a split, got .*none"):
         SplitDefinition.read(tmp_path / "none.json")
-    with pytest.raises(ValueError, match="path must be a JSON file of a split, .* no file"):
+    with pytest.raises(ValueError, match="path must be a JSON file of a split, .* not a file"):
         SplitDefinition.read(tmp_path)
 
 

@@ -15,8 +15,9 @@ from train_models import EchoModel, equal, loader, make_tiny, weights
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
-from ncalab.train.step import Step
-from ncalab.train.watch import FiniteWatch
+from ncalab.train.batches import whole_batch
+from ncalab.train.nonfinite import NonFiniteMonitor
+from ncalab.train.optimizer_step import OptimizerStep
 
 
 def lively(**arguments: Any) -> EchoModel:
@@ -240,15 +241,15 @@ def test_a_skipped_step_leaves_weights_moments_and_average_alone() -> None:
 
 def test_a_gradient_that_is_not_finite_is_told_from_the_loss() -> None:
     layer = nn.Linear(2, 2)
-    watch = FiniteWatch(layer)
+    monitor = NonFiniteMonitor(layer)
     layer(torch.ones(1, 2)).sum().backward()
-    watch.see(torch.tensor(1.0), 1)
+    monitor.observe(torch.tensor(1.0), 1)
     assert layer.bias.grad is not None
     layer.bias.grad[0] = math.nan
-    watch.see(torch.tensor(3.0), 2)
-    watch.see(torch.tensor(math.nan), 3)
+    monitor.observe(torch.tensor(3.0), 2)
+    monitor.observe(torch.tensor(math.nan), 3)
 
-    problem = watch.problem(watch.report().tolist())
+    problem = monitor.problem(monitor.report().tolist())
 
     assert problem == (
         "gradients must stay finite, got nan in bias (the largest, loss 3) at step 2"
@@ -257,11 +258,11 @@ def test_a_gradient_that_is_not_finite_is_told_from_the_loss() -> None:
 
 def test_the_largest_of_finite_gradients_is_named() -> None:
     layer = nn.Linear(1, 1)
-    watch = FiniteWatch(layer)
+    monitor = NonFiniteMonitor(layer)
     (layer.weight * 3 + layer.bias * 4).sum().backward()
-    watch.see(torch.tensor(math.inf), 5)
+    monitor.observe(torch.tensor(math.inf), 5)
 
-    problem = watch.problem(watch.report().tolist())
+    problem = monitor.problem(monitor.report().tolist())
 
     assert problem == (
         "loss must stay finite, got inf at step 5 (the largest gradient has norm 4, that of bias)"
@@ -375,12 +376,18 @@ def test_a_slot_of_the_pool_keeps_its_state_and_not_its_batch() -> None:
     assert {state.untyped_storage().nbytes() for state in kept} == {2 * 3 * 3 * 4}
 
 
-def test_a_step_needs_a_backward_pass_before() -> None:
-    step = Step(BasicNCATrainer(make_tiny(), None), [])
-    step.start()
+def test_a_batch_is_begun_and_trained_on_once_in_a_step() -> None:
+    nca = lively()
+    step = OptimizerStep(nca, BasicNCATrainer(nca, None).config(), [])
+    states, labels = torch.rand(1, nca.num_channels, 3, 3), torch.rand(1, 1, 3, 3)
+    step.start(1, number=1)
 
-    with pytest.raises(RuntimeError):
-        step.finish(1)
+    with pytest.raises(RuntimeError, match="must be called once for each batch of a training"):
+        step.train(states, labels, [])
+    step.begin(whole_batch(states, labels))
+    step.train(states, labels, [])
+    with pytest.raises(RuntimeError, match="must be called once for each batch of a training"):
+        step.train(states, labels, [])
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from viz_models import FadingModel, PlainModel
+from viz_models import FadingModel, PlainModel, ScalesModel, VotingModel
 
-from ncalab.core import AbstractNCAHead, BasicNCAPerception, MLPNCARule
+from ncalab.core import AbstractNCAHead, AbstractNCAModel, BasicNCAPerception, MLPNCARule
 from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import ELEMENTWISE
 from ncalab.core.testing import awaken
@@ -21,21 +21,43 @@ from ncalab.viz.web.activation import formula
 from ncalab.viz.web.description import encode_channel
 
 
+class OtherRule(MLPNCARule):
+    """A rule of one's own."""
+
+
 def make_plain(image: int = 3, hidden: int = 4, output: int = 2, **arguments: Any) -> PlainModel:
     return PlainModel(torch.device("cpu"), image, hidden, output, **arguments)
 
 
-def export(model: PlainModel, folder: Path, image: Tensor | None = None, **options: Any) -> str:
+def make_scales(parts: list[AbstractNCAModel], **arguments: Any) -> ScalesModel:
+    model = ScalesModel(torch.device("cpu"), 3, 4, 2, **arguments)
+    model.parts, model.scales, model.steps = parts, [4, 2, 1], [6, 3, 1]
+    return model
+
+
+def export(
+    model: AbstractNCAModel, folder: Path, image: Tensor | None = None, **options: Any
+) -> str:
     if image is None:
         image = torch.rand(1, model.num_image_channels, 5, 6)
     export_html(model, folder / "page.html", image, **options)
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
+def export_all(models: dict[Any, Any], folder: Path, **options: Any) -> str:
+    export_html(models, folder / "page.html", torch.rand(1, 3, 5, 6), **options)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
 def description(page: str) -> dict[str, Any]:
-    match = re.search(r'<script id="model" type="application/json">(.+?)</script>', page)
+    match = re.search(r'<script id="models" type="application/json">(.+?)</script>', page)
     assert match is not None
     found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def first_model(page: str) -> dict[str, Any]:
+    found: dict[str, Any] = description(page)["models"][0]
     return found
 
 
@@ -65,7 +87,7 @@ def test_weights_are_embedded_to_the_bit(tmp_path: Path) -> None:
     model = make_plain(use_temporal_encoding=True, num_learned_filters=2, kernel_size=5)
     awaken(model, 1.0)
 
-    weights = description(export(model, tmp_path))["weights"]
+    weights = first_model(export(model, tmp_path))["automata"][0]["weights"]
 
     first, bias, last = (parameter.detach().numpy() for parameter in model.rule.parameters())
     assert np.array_equal(floats(weights["first"]), first[:, :27].ravel())
@@ -81,7 +103,7 @@ def test_the_seed_is_written_in_all_its_digits(tmp_path: Path) -> None:
 
 
 def test_a_title_cannot_break_out_of_the_page(tmp_path: Path) -> None:
-    title = "</script><script>alert(1)</script> {{ model }}"
+    title = "</script><script>alert(1)</script> {{ models }}"
 
     page = export(make_plain(), tmp_path, title=title)
 
@@ -93,7 +115,7 @@ def test_the_start_is_that_of_predict(tmp_path: Path) -> None:
     model = make_plain(pad_noise=True, fire_rate=0.0)
     image = torch.rand(1, 3, 7, 8)
 
-    start = description(export(model, tmp_path, image, seed=9))["start"]
+    start = first_model(export(model, tmp_path, image, seed=9))["start"]
 
     expected = model.predict(image, 1, seed=9).output_image[0].numpy()
     assert np.array_equal([floats(channel["floats"]) for channel in start], expected.reshape(9, 56))
@@ -162,16 +184,113 @@ def test_classes_have_the_names_that_the_model_gives_them(tmp_path: Path) -> Non
     model: Any = make_plain()
     model.class_names = ["background", "nucleus"]
 
-    named = description(export(model, tmp_path))["classNames"]
+    named = first_model(export(model, tmp_path))["classNames"]
     model.class_names = ["one of another number"]
 
     assert named == ["background", "nucleus"]
-    assert description(export(model, tmp_path))["classNames"] is None
+    assert first_model(export(model, tmp_path))["classNames"] is None
 
 
 def test_class_names_must_be_strings(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="class_names must be a list of strings, got 'no'"):
         export(make_plain(), tmp_path, class_names="no")
+
+
+def test_scales_share_weights_where_they_share_an_automaton(tmp_path: Path) -> None:
+    one, other = make_plain(), make_plain()
+
+    found = first_model(export(make_scales([one, one, other]), tmp_path, pause_after=10))
+
+    assert len(found["automata"]) == 2
+    assert found["stages"] == [
+        {"automaton": 0, "scale": 4, "steps": 6},
+        {"automaton": 0, "scale": 2, "steps": 3},
+        {"automaton": 1, "scale": 1, "steps": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pause_after", "steps"), [(20, [12, 6, 2]), (0, [4, 2, 1]), (3, [1, 1, 1])]
+)
+def test_scales_share_the_steps_after_which_the_page_pauses(
+    tmp_path: Path, pause_after: int, steps: list[int]
+) -> None:
+    model = make_scales([make_plain()] * 3, inference_timesteps=7)
+
+    found = first_model(export(model, tmp_path, pause_after=pause_after))
+
+    assert [stage["steps"] for stage in found["stages"]] == steps
+
+
+def test_every_scale_has_a_step(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pause_after must be 0 or at least 3, a step for each"):
+        export(make_scales([make_plain()] * 3), tmp_path, pause_after=2)
+
+
+def test_the_page_of_several_scales_names_them(tmp_path: Path) -> None:
+    page = export(make_scales([make_plain(), make_plain(), make_plain()]), tmp_path)
+
+    assert "Cells of 4 x 4 pixels run first, then cells of 2 x 2 and 1 x 1" in page
+    assert "each size has a rule of its own" in page
+
+
+def test_cells_that_vote_have_a_colour_for_every_class(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+
+    voting = first_model(export(VotingModel(device, 1, 4, 3), tmp_path))
+    looking = first_model(export(make_plain(output=3), tmp_path))
+
+    assert voting["votes"] and voting["overlay"]
+    assert voting["classColors"] == [[230, 159, 0], [86, 180, 233], [0, 158, 115]]
+    assert not looking["votes"] and not looking["overlay"]
+    assert looking["classColors"][1:] == voting["classColors"][:2]
+
+
+def test_several_models_have_their_names_and_one_seed(tmp_path: Path) -> None:
+    models = {"growing": make_plain(), "<b>": make_plain(output=1)}
+
+    found = description(export_all(models, tmp_path, seed=4))
+
+    assert [model["name"] for model in found["models"]] == ["growing", "<b>"]
+    assert [model["channels"]["output"] for model in found["models"]] == [2, 1]
+    assert found["seed"] == "4" and found["title"] == "PlainModel"
+    assert "in all 2 models" in found["description"]
+
+
+def test_several_models_pause_when_the_last_one_is_done(tmp_path: Path) -> None:
+    ending = [make_plain(inference_timesteps=steps) for steps in (5, 8)]
+    growing = make_plain(immutable_image_channels=False)
+
+    both = description(export_all(dict(zip("ab", ending, strict=True)), tmp_path))
+    never = description(export_all({"a": ending[0], "b": growing}, tmp_path))
+
+    assert (both["pauseAfter"], never["pauseAfter"]) == (8, 0)
+    assert [model["stages"][0]["steps"] for model in both["models"]] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("models", "error", "message"),
+    [
+        ({}, ValueError, "model must hold at least one model, got none"),
+        ({1: make_plain()}, TypeError, "model must name each model by a string, got 1"),
+        (
+            {"a": nn.Identity()},
+            TypeError,
+            r"model\['a'\] must be an AbstractNCAModel, got Identity",
+        ),
+        (
+            {"a": make_plain(rule_type=OtherRule)},
+            ValueError,
+            r"model\['a'\] must be one that a web page can run, but the rule is a OtherRule",
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_of_several_models_is_named(
+    tmp_path: Path, models: dict[Any, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        export_all(models, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
@@ -182,10 +301,6 @@ def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     export(model, tmp_path, image)
 
     assert model.training and torch.equal(image, before)
-
-
-class OtherRule(MLPNCARule):
-    """A rule of one's own."""
 
 
 class OtherPerception(BasicNCAPerception):
@@ -210,15 +325,19 @@ class PostModel(PlainModel):
         return x.clamp(0, 1)
 
 
-class ChainModel(PlainModel):
+class OtherRunner(MultiScale):
     """Runs its rollouts in some other way."""
 
+
+class ChainModel(PlainModel):
+    """Has a runner of its own."""
+
     @property
-    def runner(self) -> MultiScale:
-        return MultiScale([make_plain()], [1], [1], fixed=0)
+    def runner(self) -> OtherRunner:
+        return OtherRunner([make_plain()], [1], [1], fixed=0)
 
 
-def unsupported() -> dict[str, tuple[PlainModel, str]]:
+def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
     device = torch.device("cpu")
     models = {
         "rule": make_plain(rule_type=OtherRule),
@@ -241,7 +360,11 @@ def unsupported() -> dict[str, tuple[PlainModel, str]]:
         "layer": (models["layer"], "PReLU is not known to act on each value by itself"),
         "update": (FadingModel(device, 3, 4, 2), "FadingModel overrides _update"),
         "post": (PostModel(device, 3, 4, 2), "PostModel overrides _post_forward_step"),
-        "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs a chain of rollouts"),
+        "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs its steps by a OtherRunner"),
+        "scale": (
+            make_scales([make_plain(), FadingModel(device, 3, 4, 2), make_plain()]),
+            "FadingModel overrides _update",
+        ),
     }
 
 

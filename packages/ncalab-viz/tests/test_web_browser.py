@@ -1,5 +1,6 @@
 """Both automata of the web page against ``predict``, in Chromium."""
 
+import io
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from headless import CHROMIUM, WHY_NOT, decode, run_in_page
+from PIL import Image, ImageSequence
 from torch import nn
-from viz_models import PlainModel
+from viz_models import PlainModel, ScalesModel, VotingModel
 
 from ncalab.core import AbstractNCAModel
 from ncalab.viz import export_html
@@ -24,12 +26,18 @@ BACKENDS = ("javascript", "webgl2")
 
 
 def make_model(
-    image: int = 4, hidden: int = 3, output: int = 2, **arguments: Any
+    image: int = 4,
+    hidden: int = 3,
+    output: int = 2,
+    *,
+    kind: type[AbstractNCAModel] = PlainModel,
+    weights: int = 3,
+    **arguments: Any,
 ) -> AbstractNCAModel:
     """Return a model whose rule does something, hidden_size 10 unless told otherwise."""
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(weights)
     arguments = {"hidden_size": 10, "training_timesteps": 20, **arguments}
-    model = PlainModel(torch.device("cpu"), image, hidden, output, **arguments)
+    model = kind(torch.device("cpu"), image, hidden, output, **arguments)
     for parameter in model.parameters():
         noise = torch.empty(parameter.shape).normal_(0, 0.25, generator=generator)
         parameter.data = noise
@@ -81,6 +89,13 @@ def image_of(name: str) -> torch.Tensor:
     return image**6 if arguments.get("use_alive_mask") else image
 
 
+def engines_page() -> str:
+    """Return a page with all scripts but the one that shows something."""
+    viewer = files("ncalab.viz.web")
+    scripts = [(viewer / name).read_text(encoding="utf-8") for name in _SCRIPTS[:-1]]
+    return "<!doctype html><body><script>" + "\n".join(scripts) + "</script></body>"
+
+
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Run all models in both automata, in one browser."""
@@ -90,23 +105,20 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]
         export_html(make_model(**arguments), folder / "page.html", image_of(name), seed=2**62 + 7)
         page = (folder / "page.html").read_text(encoding="utf-8")
         descriptions[name] = json.loads(page.split('type="application/json">')[1].split("<")[0])
-    viewer = files("ncalab.viz.web")
-    scripts = [(viewer / name).read_text(encoding="utf-8") for name in _SCRIPTS[:-1]]
-    empty = "<!doctype html><body><script>" + "\n".join(scripts) + "</script></body>"
     script = f"""
     const results = {{}};
     for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
       results[name] = {{}};
       for (const backend of {json.dumps(BACKENDS)}) {{
-        const simulation = new Simulation(decodeModel(description), backend);
+        const simulation = new Simulation(decodePage(description)[0], backend);
         simulation.step({STEPS});
         results[name][backend] = encode(simulation.state());
-        simulation.automaton.gl?.getExtension("WEBGL_lose_context").loseContext();
+        simulation.automaton.release?.();
       }}
     }}
     return results;
     """
-    results: dict[str, dict[str, str]] = run_in_page(empty, script, folder)
+    results: dict[str, dict[str, str]] = run_in_page(engines_page(), script, folder)
     return results
 
 
@@ -123,6 +135,166 @@ def test_the_page_computes_what_predict_computes(
     found = decode(states[name][backend], state.shape)
     assert np.isfinite(state).all() and (name == "no cell fires" or np.abs(state).max() > 0.1)
     np.testing.assert_allclose(found, state, atol=1e-3, rtol=1e-4)
+
+
+SCALES: dict[str, tuple[dict[str, Any], list[int], tuple[int, int]]] = {
+    "a fixed image, sizes that no scale divides": ({}, [4, 2, 1], (13, 18)),
+    "time": ({"use_temporal_encoding": True, "training_timesteps": 9}, [3, 1, 1], (7, 6)),
+    "a last scale that is not full size": ({}, [4, 4, 2], (16, 9)),
+    "from fine to coarse": ({}, [1, 3, 2], (11, 12)),
+    "a picture that grows": ({"immutable_image_channels": False}, [4, 2, 1], (9, 10)),
+    "an alive mask": (
+        {"use_alive_mask": True, "immutable_image_channels": False},
+        [2, 1, 1],
+        (12, 14),
+    ),
+    "noise in the hidden channels": ({"pad_noise": True}, [4, 2, 1], (10, 10)),
+}
+SHARES = [5, 4, 3]
+SEEN_AT = [1, 5, 6, 9, 12, 15]
+
+
+def make_scales(name: str) -> tuple[ScalesModel, torch.Tensor]:
+    """Return a model of several scales, each with weights of its own, and an image for it."""
+    arguments, scales, grid = SCALES[name]
+    model = make_model(kind=ScalesModel, **arguments)
+    assert isinstance(model, ScalesModel)
+    model.parts = [make_model(weights=3 + place, **arguments) for place in range(3)]
+    model.scales, model.steps = scales, SHARES
+    generator = torch.Generator().manual_seed(5)
+    return model, torch.rand(1, 4, *grid, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
+    """Run all models of several scales in both automata, in one browser."""
+    folder = tmp_path_factory.mktemp("browser")
+    descriptions = {}
+    for name in SCALES:
+        model, image = make_scales(name)
+        export_html(model, folder / "page.html", image, seed=8, pause_after=sum(SHARES))
+        page = (folder / "page.html").read_text(encoding="utf-8")
+        descriptions[name] = json.loads(page.split('type="application/json">')[1].split("<")[0])
+    script = f"""
+    const results = {{}};
+    for (const [name, description] of Object.entries({json.dumps(descriptions)})) {{
+      results[name] = {{}};
+      for (const backend of {json.dumps(BACKENDS)}) {{
+        const simulation = new Simulation(decodePage(description)[0], backend);
+        results[name][backend] = {json.dumps(SEEN_AT)}.map(steps => {{
+          simulation.step(steps - simulation.steps);
+          return encode(simulation.state());
+        }});
+        for (const automaton of simulation.automata) automaton.release?.();
+      }}
+    }}
+    return results;
+    """
+    results: dict[str, dict[str, list[str]]] = run_in_page(engines_page(), script, folder)
+    return results
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SCALES)
+def test_the_page_runs_scale_after_scale_as_record_does(
+    scaled: dict[str, dict[str, list[str]]], name: str, backend: str
+) -> None:
+    model, image = make_scales(name)
+    total = sum(SHARES)
+
+    recorded = model.record(image, total, seed=8, engine="reference")
+    # Beyond, the steps are those of the last scale.
+    longer = [*SHARES[:-1], SHARES[-1] + SEEN_AT[-1] - total]
+    last = model.predict(image, longer, seed=8, engine="reference")
+
+    for found, steps in zip(scaled[name][backend], SEEN_AT, strict=True):
+        prediction = recorded[steps - 1] if steps <= total else last
+        state = prediction.output_image[0].numpy()
+        assert np.abs(state).max() > 0.1
+        np.testing.assert_allclose(
+            decode(found, state.shape), state, atol=1e-3, rtol=1e-4, err_msg=f"after {steps} steps"
+        )
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Use the page of a cascade while its cells are large."""
+    folder = tmp_path_factory.mktemp("browser")
+    model, image = make_scales("a fixed image, sizes that no scale divides")
+    export_html(model, folder / "page.html", image, pause_after=12, overlay=False)
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    const status = () => document.getElementById("status").textContent;
+    const found = {};
+    viewer.describe();
+    found.before = status();
+    ncalab.step(4);
+    ncalab.erase(1, 2, 1);
+    found.erased = encode(viewer.simulation.automaton.read(0, 9));
+    found.start = encode(viewer.simulation.start);
+    ncalab.step(8);
+    viewer.describe();
+    found.after = status();
+    return found;
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript&step=1")
+    return found
+
+
+def test_the_page_says_how_many_cells_there_are_at_a_scale(coarse: dict[str, Any]) -> None:
+    assert "Step 1 · paused · 5 \N{MULTIPLICATION SIGN} 4 cells" in coarse["before"]
+    assert "Step 13 · paused · 18 \N{MULTIPLICATION SIGN} 13 cells" in coarse["after"]
+
+
+def test_the_eraser_takes_the_large_cell_that_it_touches(coarse: dict[str, Any]) -> None:
+    erased, start = (decode(coarse[name], (9, 4, 5)) for name in ("erased", "start"))
+    same = (erased == start).all(axis=0)
+
+    assert same[0, 0] and same.sum() == 1
+
+
+@pytest.fixture(scope="module")
+def voting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Look at cells of which three show something: two vote for class 2, one for class 0."""
+    folder = tmp_path_factory.mktemp("browser")
+    model = make_model(1, 1, 3, kind=VotingModel, fire_rate=0.0)
+    start = torch.zeros(1, 5, 2, 3)
+    start[0, 0, 0] = torch.tensor([0.2, 1.0, 0.5])
+    start[0, 0, 1] = 0.1
+    start[0, 2, :, 2] = 1
+    start[0, 4, :, :2] = 1
+    export_html(model, folder / "page.html", start, class_names=["zero", "one", "two"])
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    ncalab.show("prediction");
+    const context = document.querySelector("#grids canvas").getContext("2d");
+    const pixel = (x, y) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+    return {
+      classes: [...document.querySelectorAll("#classes li")].map(item => item.textContent),
+      most: document.querySelector("#classes .most").textContent,
+      pixels: [pixel(0, 0), pixel(1, 0), pixel(2, 0), pixel(0, 1)],
+      background: viewer.picture.background,
+    };
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript&step=1")
+    return found
+
+
+def test_visible_cells_vote(voting: dict[str, Any]) -> None:
+    shares = ["zero: 33.3 % of the votes", "one: 0.0 % of the votes", "two: 66.7 % of the votes"]
+    assert voting["classes"] == shares
+    assert voting["most"] == shares[2]
+
+
+def test_cells_have_the_colour_of_their_class_as_bright_as_they_are(voting: dict[str, Any]) -> None:
+    two, zero = np.array([0, 158, 115]), np.array([230, 159, 0])
+    behind = np.array(voting["background"])
+    shares = [(0.4, two), (1.0, two), (0.5, zero)]
+
+    expected = [behind + (color - behind) * share for share, color in shares]
+    np.testing.assert_allclose(voting["pixels"][:3], expected, atol=1)
+    # A dim cell has no say, and is shown as it is.
+    np.testing.assert_allclose(voting["pixels"][3], [25.5] * 3, atol=1)
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +326,14 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found.sizes = [];
     for (const option of view.options) {
       ncalab.show(option.value);
-      const canvas = document.getElementById("grid");
+      const canvas = document.querySelector("#grids canvas");
       found.sizes.push([canvas.width, canvas.height]);
     }
     ncalab.reset(5);
     ncalab.show("picture");
     ncalab.erase(0, 0, 0.5);
     ncalab.show("picture");
-    const context = document.getElementById("grid").getContext("2d");
+    const context = document.querySelector("#grids canvas").getContext("2d");
     found.pixels = [[0, 0], [5, 4]].map(place => [...context.getImageData(...place, 1, 1).data]);
     return found;
     """
@@ -205,6 +377,125 @@ def test_every_channel_can_be_shown(controls: dict[str, Any]) -> None:
 
 def test_colours_stand_before_the_background(controls: dict[str, Any]) -> None:
     assert controls["pixels"] == [[255, 255, 255, 255], [255, 0, 255, 255]]
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Use a page of two models, and record a GIF of it."""
+    folder = tmp_path_factory.mktemp("browser")
+    models = {
+        name: make_model(4, 3, 0, immutable_image_channels=False, weights=weights)
+        for name, weights in (("one", 3), ("<i>two", 4))
+    }
+    image = torch.linspace(0, 1, 4 * 9 * 12).reshape(1, 4, 9, 12)
+    export_html(models, folder / "page.html", image, seed=6)
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = """
+    const click = id => document.getElementById(id).click();
+    const names = [...document.querySelectorAll("figcaption")].map(item => item.textContent);
+    const found = {names};
+    ncalab.play(false);
+    ncalab.reset();
+    ncalab.step(5);
+    found.states = [0, 1].map(place => encode(ncalab.state(place)));
+    // One touch of the second canvas.
+    const canvas = document.querySelectorAll("#grids canvas")[1];
+    const box = canvas.getBoundingClientRect();
+    viewer.radius = 2;
+    viewer.touch({target: canvas, clientX: box.left + box.width * 6.5 / 12,
+                  clientY: box.top + box.height * 4.5 / 9}, null);
+    found.cut = [0, 1].map(place => encode(ncalab.state(place)));
+    const gifs = [];
+    const pixels = [];
+    URL.createObjectURL = blob => { gifs.push(blob); return "blob:"; };
+    HTMLAnchorElement.prototype.click = () => {};
+    const look = () => {
+      viewer.draw();
+      const copy = enlarged(viewer.panels.map(panel => panel.canvas));
+      found.size = [copy.width, copy.height];
+      const {data} = copy.getContext("2d").getImageData(0, 0, copy.width, copy.height);
+      pixels.push(encode(Float32Array.from(data)));
+    };
+    look();
+    click("gif");
+    found.recording = document.getElementById("gif").textContent;
+    for (let step = 0; step < 2; step++) {
+      ncalab.step();
+      look();
+    }
+    const parts = viewer.recorders[0].gif;
+    click("gif");
+    found.again = document.getElementById("gif").textContent;
+    const bytes = [];
+    for (const part of parts.parts()) bytes.push(...part);
+    return {...found, pixels, gif: encode(Float32Array.from(bytes)), files: gifs.length};
+    """
+    found: dict[str, Any] = run_in_page(page, script, folder, fragment="backend=javascript")
+    return {**found, "models": models, "image": image}
+
+
+def test_models_beside_each_other_each_run_as_predict_does(beside: dict[str, Any]) -> None:
+    assert beside["names"] == ["one", "<i>two"]
+    for model, found in zip(beside["models"].values(), beside["states"], strict=True):
+        expected = model.predict(beside["image"], 5, seed=6).output_array[0]
+        np.testing.assert_allclose(decode(found, expected.shape), expected, atol=1e-3)
+
+
+def test_a_cut_through_one_model_is_one_through_all(beside: dict[str, Any]) -> None:
+    row, column = np.mgrid[:9, :12]
+    disc = (row - 4) ** 2 + (column - 6) ** 2 <= 4
+    for before, after in zip(beside["states"], beside["cut"], strict=True):
+        whole, cut = decode(before, (7, 9, 12)), decode(after, (7, 9, 12))
+        assert (cut[:, disc] == 0).all()
+        assert np.array_equal(cut[:, ~disc], whole[:, ~disc])
+
+
+def test_a_gif_shows_what_the_page_showed(beside: dict[str, Any]) -> None:
+    width, height = beside["size"]
+    shown = [decode(text, (height, width, 4))[..., :3] for text in beside["pixels"]]
+
+    data = decode(beside["gif"], (-1,)).astype(np.uint8).tobytes()
+    with Image.open(io.BytesIO(data)) as gif:
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
+        assert gif.size == (width, height) and gif.info["loop"] == 0
+
+    assert (beside["recording"], beside["again"], beside["files"]) == ("Stop", "GIF", 1)
+    assert len(frames) == len(shown) == 3
+    for frame, expected in zip(frames, shown, strict=True):
+        np.testing.assert_allclose(frame, expected, atol=1)
+
+
+@pytest.mark.parametrize("kind", ["few colours", "many colours", "one colour", "noise"])
+def test_a_gif_of_any_picture_can_be_read(tmp_path: Path, kind: str) -> None:
+    width, height = 97, 90
+    row, column = np.mgrid[:height, :width]
+    generator = np.random.default_rng(0)
+    pictures = {
+        "few colours": np.stack([row % 3, column % 5, row * 0], -1) * 40,
+        "many colours": np.stack([row * 2, column * 2, (row + column)], -1),
+        "one colour": np.full((height, width, 3), 77),
+        # So many codes that their table is cleared.
+        "noise": generator.integers(0, 2, (height, width, 3)) * 255,
+    }
+    pixels = np.concatenate([pictures[kind], np.full((height, width, 1), 255)], -1)
+    script = f"""
+    const writer = new GifWriter({width}, {height});
+    const pixels = Uint8ClampedArray.from({pixels.ravel().tolist()});
+    writer.add(pixels, 123);
+    const bytes = [];
+    for (const part of writer.parts()) bytes.push(...part);
+    return encode(Float32Array.from(bytes));
+    """
+
+    found = run_in_page(engines_page(), script, tmp_path)
+
+    data = decode(found, (-1,)).astype(np.uint8).tobytes()
+    with Image.open(io.BytesIO(data)) as gif:
+        frame = np.asarray(gif.convert("RGB")).astype(int)
+        assert gif.info["duration"] == 120
+    tolerance = 40 if kind == "many colours" else 0
+    np.testing.assert_allclose(frame, pictures[kind], atol=tolerance)
+    assert np.abs(frame - pictures[kind]).mean() < 4
 
 
 @pytest.fixture(scope="module")

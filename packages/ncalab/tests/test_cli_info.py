@@ -75,7 +75,7 @@ def test_a_cascade_sees_as_far_as_its_coarse_steps(segmentation: SegmentationNCA
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.safetensors", b"foreign", "a.safetensors is no whole safetensors file"),
+        ("a.safetensors", b"foreign", "a.safetensors is not a whole safetensors file"),
         ("config.json", b"{", "must be JSON in UTF-8"),
         ("config.json", b'{"class": "Butterfly"}', "'Butterfly' is not known"),
         ("notes.txt", b"", "WEIGHTS must be a weights file, or a folder with config.json"),

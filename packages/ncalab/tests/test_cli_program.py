@@ -102,7 +102,7 @@ def test_a_process_ends_with_the_code_and_one_line(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ") and len(result.stderr.splitlines()) == 1
-    assert "foreign.safetensors is no whole safetensors file" in result.stderr
+    assert "foreign.safetensors is not a whole safetensors file" in result.stderr
 
 
 def test_traceback_shows_where_an_error_comes_from(tmp_path: Path) -> None:

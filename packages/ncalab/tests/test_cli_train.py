@@ -197,7 +197,7 @@ def test_short_tries_everything_and_keeps_nothing(run: Run, workplace: Path) -> 
         ({"model.fire_rate": 2.0}, "model.fire_rate must be in [0, 1], got 2.0"),
         ({"model.kernel_size": 4}, "model.kernel_size must be odd, got 4"),
         ({"model.num_image_channels": 1}, "model.num_image_channels must be 3, as the data have"),
-        ({"model.rule_type": "Butterfly"}, "'Butterfly' is no registered rule"),
+        ({"model.rule_type": "Butterfly"}, "'Butterfly' is not a registered rule"),
         ({"trainer.lr": -1.0}, "trainer.lr must be above 0 and finite, got -1.0"),
         ({"trainer.optimizer_method": "lion"}, "trainer.optimizer_method must be one of adam"),
         ({"pool.size": 0}, "pool.size must be at least 1, got 0"),

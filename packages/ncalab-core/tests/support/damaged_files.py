@@ -90,7 +90,7 @@ def read_or_name(read: Callable[[], Any], *paths: Path) -> Any:
     """Read; what cannot be read must be a ValueError that names one of the files.
 
     Returns:
-        What was read, or None and the test goes on.
+        What was read, or None, after which the test continues.
     """
     try:
         return read()

@@ -23,7 +23,7 @@ VALUES: list[Any] = ["text", None, True, 7, 0.5, math.nan, Thing(), [Thing()], T
 
 
 def accepts(annotation: Any, value: Any) -> bool:
-    """Say whether a value is of an annotated type; a bool is no number, and NaN is none."""
+    """Say whether a value is of an annotated type; a bool is not a number, and NaN is none."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return True

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.multiscale import MultiScale
 from ncalab.core.testing import MeanHead
 
 
@@ -15,6 +16,25 @@ class PlainModel(AbstractNCAModel):
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
         """Return the mean error."""
         return {"total": (pred.logits - label).mean()}
+
+
+class ScalesModel(PlainModel):
+    """Runs the automata of other models, one at each scale, as a cascade does."""
+
+    parts: list[AbstractNCAModel]
+    scales: list[int]
+    steps: list[int]
+
+    @property
+    def runner(self) -> MultiScale:
+        """Runner of the steps."""
+        return MultiScale(self.parts, self.scales, self.steps, self.num_fixed_channels)
+
+
+class VotingModel(PlainModel):
+    """Classifies by the votes of its cells."""
+
+    task = "classification"
 
 
 class FadingModel(PlainModel):

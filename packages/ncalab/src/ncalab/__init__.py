@@ -67,9 +67,12 @@ if TYPE_CHECKING:
     from ncalab.tasks import recommended_model as recommended_model
     from ncalab.train import RECOMMENDED as RECOMMENDED
     from ncalab.train import BasicNCATrainer as BasicNCATrainer
+    from ncalab.train import BatchResult as BatchResult
+    from ncalab.train import Callback as Callback
     from ncalab.train import CrossValidation as CrossValidation
     from ncalab.train import CrossValidationError as CrossValidationError
     from ncalab.train import EarlyStopping as EarlyStopping
+    from ncalab.train import EpochResult as EpochResult
     from ncalab.train import KFoldCrossValidationTrainer as KFoldCrossValidationTrainer
     from ncalab.train import OptunaObjective as OptunaObjective
     from ncalab.train import ParameterSearch as ParameterSearch
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     from ncalab.train import Pool as Pool
     from ncalab.train import Recipe as Recipe
     from ncalab.train import SplitDefinition as SplitDefinition
+    from ncalab.train import Training as Training
     from ncalab.train import TrainingHistory as TrainingHistory
     from ncalab.train import TrainValRecord as TrainValRecord
     from ncalab.uncertainty import MCMC as MCMC
@@ -178,9 +182,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "train": (
         "BasicNCATrainer",
+        "BatchResult",
+        "Callback",
         "CrossValidation",
         "CrossValidationError",
         "EarlyStopping",
+        "EpochResult",
         "KFoldCrossValidationTrainer",
         "OptunaObjective",
         "ParameterSearch",
@@ -190,6 +197,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Recipe",
         "SplitDefinition",
         "TrainValRecord",
+        "Training",
         "TrainingHistory",
     ),
     "uncertainty": (

@@ -1,4 +1,4 @@
-"""Which cells of a growing automaton are alive."""
+"""Masks of the living cells of a growing automaton."""
 
 import torch
 import torch.nn.functional as F

@@ -38,7 +38,7 @@ def check_types(
 
 
 def _is_any(value: Any, kinds: tuple[type, ...]) -> bool:
-    """Return whether a value is of one of some types; True and False are no numbers."""
+    """Return whether a value is of one of some types; True and False are not numbers."""
     return isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
 
 
@@ -62,7 +62,7 @@ def check_integer(name: str, value: Any) -> int:
     """Return a value as an int of any sign.
 
     Raises:
-        TypeError: If it is no integer; True and False are none.
+        TypeError: If it is not an integer; True and False are none.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r:.80}")
@@ -86,7 +86,7 @@ def check_positive(name: str, value: Any) -> float:
     """Return a number above 0.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is 0, negative, infinite or NaN.
     """
     check_number(name, value)

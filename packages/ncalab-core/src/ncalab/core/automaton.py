@@ -220,12 +220,12 @@ class Automaton(nn.Module):
 
     @property
     def channels(self) -> Channels:
-        """Which channels of a cell are image, hidden and output."""
+        """Slices of the image, hidden and output channels of a cell."""
         return Channels(self.num_image_channels, self.num_hidden_channels, self.num_output_channels)
 
     @property
     def runner(self) -> RunsSteps | None:
-        """What runs the steps; None if they are those of this automaton, on one grid."""
+        """Runner of the steps; None for the steps of this automaton on one grid."""
         return None
 
     @property

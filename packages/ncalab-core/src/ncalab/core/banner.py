@@ -1,4 +1,4 @@
-"""What ncalab says on a terminal when asked to."""
+"""Banner and mascot, printed on request."""
 
 import textwrap
 
@@ -50,7 +50,7 @@ def print_mascot(message: str) -> None:
         message: What it says; long lines are wrapped.
 
     Raises:
-        TypeError: If it is no text.
+        TypeError: If it is not a string.
     """
     check_type("message", message, str)
     print(speech_bubble(message) + _MASCOT)

@@ -1,4 +1,4 @@
-"""Which channels of a cell are image, hidden and output."""
+"""Order of the channels of a cell: image, hidden, output."""
 
 from typing import NamedTuple
 
@@ -17,17 +17,17 @@ class Channels(NamedTuple):
 
     @property
     def image(self) -> slice:
-        """Where the image channels stand."""
+        """Slice of the image channels."""
         return slice(0, self.num_image)
 
     @property
     def hidden(self) -> slice:
-        """Where the hidden channels stand."""
+        """Slice of the hidden channels."""
         return slice(self.num_image, self.num_image + self.num_hidden)
 
     @property
     def output(self) -> slice:
-        """Where the output channels stand; empty if there are none."""
+        """Slice of the output channels; empty if there are none."""
         return slice(self.num_image + self.num_hidden, self.total)
 
     @property

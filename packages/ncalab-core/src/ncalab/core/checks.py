@@ -218,7 +218,7 @@ def check_samples(samples: Sequence[int] | None, batch: int) -> Sequence[int]:
     """Return the index of each sample of a batch, ``0 ... B - 1`` if None.
 
     Raises:
-        TypeError: If they are no sequence of integers.
+        TypeError: If they are not a sequence of integers.
         ValueError: If they are not ``batch`` indices of at least 0.
     """
     if samples is None:

@@ -86,7 +86,7 @@ def _known_class(name: str) -> type | None:
 def _require_class(key: str, name: str) -> type:
     if (known := _known_class(name)) is None:
         raise ValueError(
-            f"{key} must be known, but {name!r:.80} is no registered rule, perception "
+            f"{key} must be known, but {name!r:.80} is not a registered rule, perception "
             "or view, nor an activation of torch; import the module that defines it first"
         )
     return known

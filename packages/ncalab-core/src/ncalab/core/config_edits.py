@@ -1,7 +1,7 @@
-"""What differs between a configuration and its copy beside the weights, which a checksum seals.
+"""Differences between a configuration and its copy beside the weights, which a checksum seals.
 
 ``config.json`` may be edited by hand, so that it has no checksum of its own; but a number in which
-a bit has flipped is still a number. The copy tells.
+a bit has flipped is still a number. The copy shows it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -39,7 +39,7 @@ class DescribedModel(nn.Module):
 
     @property
     def preparation(self) -> Preparation | None:
-        """What its training did to images before the model saw them, if that is known.
+        """Preparation of the images that the model was trained on, if that is known.
 
         It is saved along with the weights. It is for images as files hold them:
         ``model.predict(model.preparation.apply(image)[None])``; tensors that :meth:`predict` and

@@ -1,4 +1,4 @@
-"""What predictions and validations of one model share while several threads run them."""
+"""Evaluation mode of one model, shared by several threads that predict or validate."""
 
 import threading
 from collections.abc import Iterator

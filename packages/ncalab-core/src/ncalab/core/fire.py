@@ -1,4 +1,4 @@
-"""Which cells fire at a step: a pure function of (seed, step, sample, cell).
+"""Fire masks: a pure function of (seed, step, sample, cell).
 
 No generator is advanced while steps run. That is what makes a rollout repeatable: the same seed
 fires the same cells on every device, in every engine, when a step is recomputed for the backward
@@ -162,7 +162,7 @@ class FireClock:
         return keys.to(self.device)
 
     def without_columns(self, height: int) -> "FireClock | None":
-        """Return the same clock with ``first_cell`` for ``columns``; None if these are no range."""
+        """Return the clock with ``first_cell`` for ``columns``; None unless they are a range."""
         if self.columns is None:
             return self
         first = self.columns[0]

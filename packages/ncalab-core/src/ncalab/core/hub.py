@@ -33,7 +33,7 @@ def on_hub(model_class: type[SavableModel]) -> Any:
 
     Raises:
         ImportError: If the extra ``hub`` is not installed.
-        TypeError: If ``model_class`` is no class of models.
+        TypeError: If ``model_class`` is not a class of models.
     """
     if not (isinstance(model_class, type) and issubclass(model_class, SavableModel)):
         raise TypeError(f"model_class must be a class of models, got {model_class!r}")
@@ -66,7 +66,7 @@ copyreg.pickle(_HubClass, _pickle_class)
 
 
 class _OnHub:
-    """What of the mixin is done in the library's own way."""
+    """Methods of the mixin that the library replaces by its own."""
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         # Past the mixin, which would copy the arguments to save them: a model describes itself.

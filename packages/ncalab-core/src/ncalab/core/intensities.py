@@ -8,7 +8,7 @@ from torch import Tensor
 Array = np.ndarray
 
 Normalization = Literal["auto", "range", "percentile", "standardize", "none"]
-"""What is done to the values of each image on its own; see :func:`normalized`."""
+"""Normalisation of the values of an image; see :func:`normalized`."""
 
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
@@ -64,7 +64,7 @@ def with_channels(image: Array, channels: int) -> Array:
         that shape.
 
     Raises:
-        ValueError: If one of the two is no picture of this kind.
+        ValueError: If one of the two is not a picture of this kind.
 
     >>> with_channels(np.array([[[200, 100, 0, 127]]], np.uint8), 3).tolist()
     [[[100, 50, 0]]]
@@ -137,7 +137,7 @@ def normalized(image: Array, kind: Normalization) -> Array:
         image: Images, shape ``(..., W, H, C)``; bool, uint8, uint16 or floating point.
         kind: "none": as :func:`to_unit_range` has them. "range": the lowest value becomes 0, the
             highest 1. "percentile": the same with the 0.5th and the 99.5th percentile; what lies
-            beyond goes on linearly and is cut off at -1 and 2. "standardize": mean 0, standard
+            beyond continues linearly and is cut off at -1 and 2. "standardize": mean 0, standard
             deviation 1. "auto": see :func:`resolved`.
 
     Returns:

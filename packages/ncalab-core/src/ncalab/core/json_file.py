@@ -9,7 +9,7 @@ from ncalab.core.files import PathLike
 
 
 class Rule(NamedTuple):
-    """What a value must be.
+    """Rule that a value must follow.
 
     Attributes:
         text: How an error names it.

@@ -69,7 +69,7 @@ def _named_values(name: str, value: Any) -> dict[str, float]:
 
 
 class RolloutStart(NamedTuple):
-    """Where a rollout starts.
+    """Start of a rollout.
 
     Attributes:
         state: First states, shape ``(B, C, W, H)``.
@@ -106,7 +106,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         immutable_image_channels: Whether image channels stay as they are. They are then exempt
             from the alive mask, too.
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
-        filter_padding: How the grid goes on beyond its border for every filter.
+        filter_padding: How the grid continues beyond its border for every filter.
         use_laplace: Whether to add a Laplace filter to the Sobel filters; needs
             ``num_learned_filters == 0``.
         kernel_size: Size of learned filters, odd; 3 for the fixed ones.
@@ -115,7 +115,7 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
         rule_type: Class of the update rule.
         rule_args: Further keyword arguments of the rule's constructor.
         training_timesteps: Steps of a training rollout, or a range (min, max) without max.
-        inference_timesteps: Likewise for predictions.
+        inference_timesteps: Number of steps of a prediction, or a range.
         dt: Size of a step: what the rule computes is multiplied by it. A trained model may be
             run with another one, as ``nca.dt = 0.5`` and twice the steps.
         spatial_dims: Number of axes of the grid, whose states are ``(B, C, W)``, ``(B, C, W, H)``
@@ -230,12 +230,12 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
 
     @property
     def runner(self) -> Runner | None:
-        """What runs the steps; None for a model that is one automaton on one grid."""
+        """Runner of the steps; None for a model that is one automaton on one grid."""
         return None
 
     @property
     def reach(self) -> int | None:
-        """How many cells away a step reads, in every direction; None if that is not known."""
+        """Number of cells that a step reads in every direction; None if that is not known."""
         return reach_of(self)
 
     def continue_rollout(

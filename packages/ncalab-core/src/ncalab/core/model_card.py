@@ -123,7 +123,7 @@ def model_card(
 
     Raises:
         ImportError: If the extra ``hub`` is not installed.
-        FileNotFoundError: If ``run`` is no run folder.
+        FileNotFoundError: If ``run`` is not a run folder.
         ValueError: If a file of the run is broken.
     """
     record = None if run is None else read_run(run)

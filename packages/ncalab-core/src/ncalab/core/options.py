@@ -6,13 +6,13 @@ from typing import Literal, Protocol, TypedDict
 from torch import Tensor
 
 Engine = Literal["auto", "reference", "fused"]
-"""Which engine runs a rollout; see :func:`ncalab.core.rollout.rollout`."""
+"""Engine of a rollout; see :func:`ncalab.core.rollout.rollout`."""
 
 OnStep = Callable[[int, Tensor], bool | None]
 """Called after every step with (steps taken so far, state); true ends the rollout."""
 
 Checkpoint = Literal["auto"] | int | None
-"""What the backward pass keeps of the states; see :func:`ncalab.core.rollout.rollout`."""
+"""States that the backward pass keeps; see :func:`ncalab.core.rollout.rollout`."""
 
 
 Steps = int | tuple[int, int] | list[int]
@@ -30,7 +30,7 @@ def total_steps(steps: int | list[int]) -> int:
 
 
 Tile = int | Literal["auto"] | None
-"""How many columns of a grid to run at a time, "auto" for as many as fit; None for all."""
+"""Number of columns of a grid to run at a time, "auto" for as many as fit; None for all."""
 
 
 class RolloutOptions(TypedDict):
@@ -46,7 +46,7 @@ class RolloutOptions(TypedDict):
 
 
 class RunsSteps(Protocol):
-    """What runs the steps of a model that is more than one automaton on one grid."""
+    """Runner of the steps of a model that is more than one automaton on one grid."""
 
     def run(self, x: Tensor, steps: int | list[int], options: RolloutOptions) -> Tensor:
         """Run steps from ``x``; return the states after the last one, shape ``(B, C, W, H)``."""

@@ -134,7 +134,7 @@ class PredictingAutomaton(Automaton):
     """Name of the task; a visual is registered under it."""
 
     head: AbstractNCAHead | None
-    """What turns hidden channels into a prediction for the whole image, if there is one."""
+    """Head that turns hidden channels into a prediction for the whole image, if there is one."""
 
     def read_out(self, state: Tensor, step: int) -> Prediction:
         """Read a prediction out of states; :meth:`post_prediction` finishes it.

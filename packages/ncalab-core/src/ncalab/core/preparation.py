@@ -1,4 +1,4 @@
-"""What a training did to its images before the model saw them, to be done to all later ones."""
+"""Preparation of images: what a training did to its own is done to all later ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -25,7 +25,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How images as files hold them become inputs of a model, in this order.
+    """Steps from an image as a file holds it to the input of a model, in this order.
 
     A data set has one, as ``dataset.preparation``; a training puts it into its model, as
     ``model.preparation``, which is saved beside the weights.

@@ -2,8 +2,8 @@
 
 Such a layer has no parameter ``weight`` any more, but sources of it (``weight_orig`` and
 ``weight_mask`` where it is pruned, for example). A saved file holds both: the weight as it is, with
-which any model of the same configuration predicts the same, and the sources, from which a model
-with such a layer goes on.
+which any model of the same configuration predicts the same, and the sources, which a model with
+such a layer loads.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What the folder of a training tells about it: read as data, whoever wrote it."""
+"""Read a run folder without importing ncalab.train."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,8 @@ from ncalab.core.json_file import (
 
 HISTORY_NAME = "history.json"
 CHECKPOINT_NAME = "checkpoint.safetensors"
-_CHECKPOINT_KEY = "ncalab_checkpoint"
+CHECKPOINT_KEY = "ncalab_checkpoint"
+"""Key of a training's state in the metadata of its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {})[_CHECKPOINT_KEY]
+            text = (file.metadata() or {})[CHECKPOINT_KEY]
     except (SafetensorError, OSError, LookupError) as error:
-        raise ValueError(f"{path} is no whole checkpoint: {error!r:.200}") from error
+        raise ValueError(f"{path} is not a whole checkpoint: {error!r:.200}") from error
     checkpoint = parse_json(path, text)
     check_fields(path, checkpoint, {"state.settings": OBJECT})
     settings: dict[str, Any] = checkpoint["state"]["settings"]

@@ -1,4 +1,4 @@
-"""What runs the steps of a model that is several automata, and how it is exported."""
+"""Runner of a model that is several automata, and the plan of its export."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

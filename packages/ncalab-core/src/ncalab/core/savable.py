@@ -78,7 +78,7 @@ class SavableModel(DescribedModel):
             raise ValueError(f"{named}: {reason}") from error
         # After the class: a configuration may name none that is known, and have no weights.
         edits = describe_edits(named, config, saving.read_saved_config(weights) or config)
-        told = model.preparation
+        own = model.preparation
         try:
             saving.load_weights(model, weights)
         except ValueError as error:
@@ -87,5 +87,5 @@ class SavableModel(DescribedModel):
             raise ValueError(f"{error}; {edits}") from error
         if edits:
             logger.warning(_EDITED, edits, weights)
-        model.preparation = told  # the configuration counts, not what the weights repeat of it
+        model.preparation = own  # the configuration counts, not what the weights repeat of it
         return model.to(place).eval()

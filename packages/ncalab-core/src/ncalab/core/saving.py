@@ -61,7 +61,7 @@ def save_weights(
             its state dict.
 
     Raises:
-        TypeError: If the configuration is no data.
+        TypeError: If the configuration is not data.
         ValueError: If a tensor is none that a file can hold; the message names it.
     """
     atomic_write(path, _encode_weights(model, weights))
@@ -79,7 +79,7 @@ def check_savable(model: DescribedModel) -> None:
         model: Model, for example one that is to be trained.
 
     Raises:
-        TypeError: If the configuration is no data; the message names the argument.
+        TypeError: If the configuration is not data; the message names the argument.
         ValueError: If a tensor is none that a file can hold, or has values that are not finite;
             the message names it.
     """
@@ -90,11 +90,11 @@ def check_savable(model: DescribedModel) -> None:
 def load_weights(model: DescribedModel, path: PathLike) -> None:
     """Copy the parameters in a safetensors file into a model; all of them or none.
 
-    If the file tells how images were prepared for these weights, the model takes that over, too.
+    If the file records how images were prepared for these weights, so does the model afterwards.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no whole safetensors file, or holds the weights of another model.
+        ValueError: If it is not a whole safetensors file, or holds the weights of another model.
     """
     stored, config = _read(path)
     name = type(model).__name__

@@ -17,7 +17,7 @@ def perceive(
     Args:
         x: Cell states, shape ``(B, C, W, H)``, floating point.
         filters: n depthwise filters, shape ``(n, C, k, k)``.
-        padding: How the grid goes on beyond its border.
+        padding: How the grid continues beyond its border.
         time: t/T; None if cells do not perceive it.
 
     Returns:

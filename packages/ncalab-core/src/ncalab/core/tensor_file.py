@@ -89,14 +89,14 @@ def read_tensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and metadata of a safetensors file.
 
     Raises:
-        ValueError: If it is no whole safetensors file, or its checksum does not match.
+        ValueError: If it is not a whole safetensors file, or its checksum does not match.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     wanted = metadata.get(CHECKSUM_KEY)
     if wanted is not None and wanted != _checksum(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not match its checksum")

@@ -1,4 +1,4 @@
-"""How a model is recorded, for grids of any size, instead of run on one."""
+"""Tracing: recording a model for grids of any size instead of running it on one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

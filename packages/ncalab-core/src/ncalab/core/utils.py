@@ -50,7 +50,7 @@ def get_compute_device(device: str = "cuda:0") -> torch.device:
         The device. If there is no CUDA or MPS at all, the CPU, with a line in the log.
 
     Raises:
-        TypeError: If it is no name.
+        TypeError: If it is not a name.
         ValueError: If the name is unknown or there is no device of that index.
 
     >>> get_compute_device("cpu")

@@ -1,4 +1,4 @@
-"""What neural cellular automata are used for: one folder per task."""
+"""Tasks of neural cellular automata: one folder per task."""
 
 from ncalab.tasks.__about__ import __version__
 from ncalab.tasks.cascade import CascadeNCA

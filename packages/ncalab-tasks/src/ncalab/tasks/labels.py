@@ -69,7 +69,7 @@ def class_targets(
         shape of ``x``.
 
     Raises:
-        TypeError: If class indices are no integers.
+        TypeError: If class indices are not integers.
         ValueError: If shapes do not go together, or a label is out of range.
 
     >>> target, valid = class_targets(torch.zeros(1, 3, 1, 2), torch.tensor([[[2, 255]]]), 255)

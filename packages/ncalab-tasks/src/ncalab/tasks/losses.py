@@ -135,7 +135,7 @@ class DiceScore(nn.Module):
             Scalar in [0, 1].
 
         Raises:
-            TypeError: If class indices are no integers.
+            TypeError: If class indices are not integers.
             ValueError: If shapes do not go together, or a value is out of range.
         """
         return soft_dice(
@@ -301,7 +301,7 @@ class FocalLoss(_WeightedLoss):
             Scalar, at least 0, on the device of ``_input``; 0 if nothing counts.
 
         Raises:
-            TypeError: If the class indices are no integers.
+            TypeError: If the class indices are not integers.
             ValueError: If shapes do not go together, or a class or the weights do not fit C.
         """
         target = self._check(_input, _target)

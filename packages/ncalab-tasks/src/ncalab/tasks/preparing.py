@@ -1,4 +1,4 @@
-"""How the data sets of files and arrays prepare images, and what they say of their values."""
+"""Preparation of the images of data sets, and warnings about their values."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ SMALL_SHARE = 0.1
 
 # Values of floating-point images beyond which a model hardly learns.
 _FAR = 10.0
-# Hot and dead pixels are passed over; so many values tell the rest of an image well enough.
+# Hot and dead pixels are passed over; so many values describe the rest of an image well enough.
 _PERCENTILES = (0.1, 99.9)
 _MANY = 2**18
 

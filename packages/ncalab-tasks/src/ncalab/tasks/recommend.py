@@ -39,13 +39,13 @@ _PATCH, _PATCH_CELLS, _PATCHES = 96, 12, 4
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What a recommendation is made of.
+    """Parts of a recommendation.
 
     Attributes:
         size: Width and height of the images, of the smallest one if they differ.
         channels: Number of image channels.
         shares: Share of the cells (or, of a classification, of the images) of each class, from
-            class 0; empty where labels are no classes.
+            class 0; empty where labels are not classes.
         samples: Number of samples.
     """
 
@@ -62,7 +62,7 @@ class Recommendation:
     Attributes:
         task: What it is for.
         model: Arguments of the task's model.
-        scales: Sizes of a cell in pixels, from coarse to fine; one scale is no cascade.
+        scales: Sizes of a cell in pixels, from coarse to fine; one scale is not a cascade.
         steps: Number of steps at each of them.
         reasons: What was chosen and why, a sentence each.
         patch_size: Side of the patches to train on; None for whole images.

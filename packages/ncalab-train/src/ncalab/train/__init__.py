@@ -1,6 +1,7 @@
 """Training of neural cellular automata: loop, sample pool, cross-validation and search."""
 
 from ncalab.train.__about__ import __version__
+from ncalab.train.callbacks import BatchResult, Callback, EpochResult, Training
 from ncalab.train.cross_validation import CrossValidation, CrossValidationError
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.fold import TrainValRecord
@@ -17,9 +18,12 @@ from ncalab.train.trainer import BasicNCATrainer
 __all__ = [
     "RECOMMENDED",
     "BasicNCATrainer",
+    "BatchResult",
+    "Callback",
     "CrossValidation",
     "CrossValidationError",
     "EarlyStopping",
+    "EpochResult",
     "KFoldCrossValidationTrainer",
     "OptunaObjective",
     "ParameterSearch",
@@ -28,6 +32,7 @@ __all__ = [
     "Recipe",
     "SplitDefinition",
     "TrainValRecord",
+    "Training",
     "TrainingHistory",
     "__version__",
 ]

@@ -1,4 +1,4 @@
-"""How much of a training is done, in epochs or in minutes, and what follows from it."""
+"""The share of a training that is done, in epochs or minutes, and what depends on it."""
 
 import math
 import time
@@ -28,6 +28,15 @@ def decay_factor(progress: float, decay: Decay, final: float) -> float:
         return 1.0
     falling = (1 + math.cos(math.pi * progress)) / 2 if decay == "cosine" else 1 - progress
     return final + (1 - final) * falling
+
+
+def warmup_factor(step: int, warmup_steps: int) -> float:
+    """Return the factor of the learning rate at an optimiser step, counted from 0.
+
+    >>> [warmup_factor(step, 4) for step in (0, 1, 3, 9)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
 
 
 def shortened(steps: int, progress: float, first: float, *, fewest: int = 1) -> int:

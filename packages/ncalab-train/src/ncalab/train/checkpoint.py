@@ -1,7 +1,7 @@
-"""The checkpoint of a training: all of its state in one file, from which it goes on.
+"""The checkpoint of a training: all of its state in one file, from which it is resumed.
 
 It is the commit point of a run folder. It is written first and as a whole or not at all; the
-other files (weights, history) repeat parts of it for readers, and are written anew when a training
+other files (weights, history) repeat parts of it for readers, and are written again when a training
 that was killed between two files is resumed.
 
 Tensors are stored as safetensors, all else as JSON in the metadata of the same file: nothing that
@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ncalab.core.run_record import CHECKPOINT_KEY
 from ncalab.core.saving import PathLike, atomic_write, read_tensors
 from ncalab.core.tensor_file import encode_tensors
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
-_KEY = "ncalab_checkpoint"
 _VERSION = 3
-# What JSON has no word for: a dict with one of these keys stands for it.
+# Values that JSON cannot express: a dict with one of these keys stands for it.
 _TENSOR, _TUPLE, _DICT = "$tensor", "$tuple", "$dict"
 
 
@@ -82,10 +81,10 @@ def write_checkpoint(path: PathLike, state: dict[str, Any]) -> None:
 
     Raises:
         OSError: If it cannot be written; a file that was there before is unchanged.
-        TypeError: If the state holds what is no data.
+        TypeError: If the state holds something else than data.
     """
     text, tensors = encode_state(state)
-    atomic_write(path, encode_tensors(tensors, {_KEY: text}))
+    atomic_write(path, encode_tensors(tensors, {CHECKPOINT_KEY: text}))
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:
@@ -98,18 +97,18 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
         The state; its tensors are on the CPU.
 
     Raises:
-        ValueError: If the file is no whole checkpoint, or that of a later version.
+        ValueError: If the file is not a whole checkpoint, or that of a later version.
     """
     tensors, metadata = read_tensors(path)
-    if _KEY not in metadata:
+    if CHECKPOINT_KEY not in metadata:
         raise ValueError(f"{path} must be the checkpoint of a training, got another file")
     try:
-        stored = json.loads(metadata[_KEY])
+        stored = json.loads(metadata[CHECKPOINT_KEY])
         version, state = stored["version"], _decode(stored["state"], tensors)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
     if version != _VERSION:
         raise ValueError(f"{path} must be a checkpoint of version {_VERSION}, got {version!r:.20}")
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is a damaged checkpoint: its state is no object")
+        raise ValueError(f"{path} is a damaged checkpoint: its state is not an object")
     return state

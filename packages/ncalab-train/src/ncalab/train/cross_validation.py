@@ -1,4 +1,4 @@
-"""What a cross-validation found: a history for each fold, their mean and their deviation."""
+"""The result of a cross-validation: a history for each fold, their mean and deviation."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ from ncalab.core.run_record import read_history_file
 from ncalab.train.executors import Failure
 from ncalab.train.history import BEST_NAME, HISTORY_NAME, LAST_NAME, TrainingHistory
 from ncalab.train.json_file import with_nan
-from ncalab.train.record import summarize
+from ncalab.train.result import summarize
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class CrossValidation(list[TrainingHistory]):
-    """The histories of all folds, in order, and what they have in common.
+    """The histories of all folds, in order, with means and deviations.
 
     The values of a fold are those of its best epoch: its validation metrics by name, its training
     loss as "loss", and as "test_<name>" the metrics of the test data, if there are any. They are
@@ -102,9 +102,9 @@ def _shown(value: float) -> str:
 
 
 def _values(history: TrainingHistory) -> dict[str, float]:
-    record = summarize(history)
-    tested = {f"test_{name}": value for name, value in record.test_metrics.items()}
-    return {**record.metrics, "loss": record.loss, **tested}
+    result = summarize(history)
+    tested = {f"test_{name}": value for name, value in result.test_metrics.items()}
+    return {**result.metrics, "loss": result.loss, **tested}
 
 
 def read_history(folder: Path, prototype: AbstractNCAModel) -> TrainingHistory:

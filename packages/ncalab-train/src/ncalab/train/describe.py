@@ -76,7 +76,7 @@ def _public_attributes(value: Any) -> dict[str, Any]:
 def describe_loaders(
     train: DataLoader[Any], val: DataLoader[Any] | None
 ) -> dict[str, dict[str, Any] | None]:
-    """Describe the size of training and validation data, to tell other data from these."""
+    """Describe the size of training and validation data, to detect other data."""
     return {
         "train": _describe_loader(train),
         "val": None if val is None else _describe_loader(val),

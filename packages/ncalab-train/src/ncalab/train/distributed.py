@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One process's part of a batch.
+class BatchShard:
+    """The rows of a batch that one process trains on.
 
     Attributes:
         batch: What the loader yields for it.
@@ -43,7 +43,7 @@ class Part:
     total: int | None = None
 
 
-class OneProcess:
+class SingleProcess:
     """A training that runs in this process only.
 
     Args:
@@ -65,15 +65,15 @@ class OneProcess:
         """Draw what concerns this process's samples only."""
         return nullcontext()
 
-    def parts(self, loader: DataLoader[Any]) -> Iterator[Part]:
-        """Iterate over this process's parts of the batches."""
-        return (Part(batch) for batch in loader)
+    def shards(self, loader: DataLoader[Any]) -> Iterator[BatchShard]:
+        """Iterate over the rows of each batch that this process trains on."""
+        return (BatchShard(batch) for batch in loader)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Add up the tensors of all processes."""
         return tensor
 
-    def collect(self, tensor: Tensor, part: Part) -> Tensor:  # noqa: ARG002 - of many, it matters
+    def collect(self, tensor: Tensor, shard: BatchShard) -> Tensor:  # noqa: ARG002 - of many, it matters
         """Put the rows of all processes together."""
         return tensor
 
@@ -86,7 +86,7 @@ class OneProcess:
         """Wait for the others."""
 
 
-class ManyProcesses(OneProcess):
+class ManyProcesses(SingleProcess):
     """A training that this process shares with others.
 
     Args:
@@ -119,7 +119,7 @@ class ManyProcesses(OneProcess):
         """Draw from the process's own stream."""
         return self.local.drawing()
 
-    def parts(self, loader: DataLoader[Any]) -> Iterator[Part]:
+    def shards(self, loader: DataLoader[Any]) -> Iterator[BatchShard]:
         """Iterate over this process's rows of every batch.
 
         A process without a row in a small last batch gets the batch's first sample and no rows:
@@ -135,7 +135,7 @@ class ManyProcesses(OneProcess):
         for own, batch in zip(rows, batches, strict=True):
             with self.drawing():
                 loaded = next(iterator)
-            yield Part(loaded, own, len(batch))
+            yield BatchShard(loaded, own, len(batch))
 
     def _draw_batches(self, loader: DataLoader[Any]) -> list[list[int]]:
         """Draw the indices of all batches as one process would."""
@@ -159,16 +159,16 @@ class ManyProcesses(OneProcess):
         summed: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return summed
 
-    def collect(self, tensor: Tensor, part: Part) -> Tensor:
+    def collect(self, tensor: Tensor, shard: BatchShard) -> Tensor:
         """Put the rows of all processes together, in every process."""
-        if part.rows is None or part.total is None:
+        if shard.rows is None or shard.total is None:
             return tensor
         # Repetitions of a batch lie behind one another.
-        repeats = tensor.shape[0] // max(len(part.rows), 1)
-        whole = tensor.new_zeros(repeats, part.total, *tensor.shape[1:])
-        if len(part.rows):
-            own = slice(part.rows.start, part.rows.stop)
-            whole[:, own] = tensor.detach().unflatten(0, (repeats, len(part.rows)))
+        repeats = tensor.shape[0] // max(len(shard.rows), 1)
+        whole = tensor.new_zeros(repeats, shard.total, *tensor.shape[1:])
+        if len(shard.rows):
+            own = slice(shard.rows.start, shard.rows.stop)
+            whole[:, own] = tensor.detach().unflatten(0, (repeats, len(shard.rows)))
         if not whole.is_floating_point():
             # Labels: of small integers and of truth values, some backends know no sum.
             return self.sum(whole.long()).to(tensor.dtype).flatten(0, 1)
@@ -230,7 +230,7 @@ def _with_batches(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoad
     )
 
 
-def find_processes(accelerator: "Accelerator | None", device: torch.device) -> OneProcess:
+def find_processes(accelerator: "Accelerator | None", device: torch.device) -> SingleProcess:
     """Return the processes that this one trains with.
 
     Args:
@@ -242,7 +242,7 @@ def find_processes(accelerator: "Accelerator | None", device: torch.device) -> O
         ImportError: If the process was started with others and Accelerate is not installed.
     """
     if accelerator is None and not _was_launched():
-        return OneProcess()
+        return SingleProcess()
     if accelerator is None:
         try:
             from accelerate import Accelerator
@@ -254,7 +254,7 @@ def find_processes(accelerator: "Accelerator | None", device: torch.device) -> O
         accelerator = Accelerator(cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
         return ManyProcesses(accelerator)
-    return OneProcess(bf16=is_bf16(accelerator), device=accelerator.device)
+    return SingleProcess(bf16=is_bf16(accelerator), device=accelerator.device)
 
 
 def check_accelerator(accelerator: Any) -> None:

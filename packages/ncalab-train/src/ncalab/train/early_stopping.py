@@ -1,4 +1,4 @@
-"""When a training may end: its metric has not improved for a while."""
+"""Early stopping: end a training whose metric has not improved for a while."""
 
 import math
 
@@ -60,10 +60,10 @@ class EarlyStopping:
         """Forget all epochs; every training that is not resumed begins with it.
 
         Args:
-            higher_is_better: Direction of the values to come, unless the object was told its own.
+            higher_is_better: Direction of the values to come, unless the object was given its own.
         """
-        told = self.higher_is_better
-        self._higher = higher_is_better if told is None else told
+        given = self.higher_is_better
+        self._higher = higher_is_better if given is None else given
         self.best_accuracy = 0.0
         # Without this, a negative metric would never beat it.
         self._has_best = False
@@ -74,7 +74,7 @@ class EarlyStopping:
         return self.counter >= self.patience
 
     def step(self, accuracy: float) -> None:
-        """Take note of an epoch.
+        """Count an epoch.
 
         Args:
             accuracy: Value of the metric (or loss) that is watched.
@@ -92,7 +92,7 @@ class EarlyStopping:
         return {"best_accuracy": best, "counter": self.counter}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on counting from what :meth:`state_dict` returned."""
+        """Continue to count from what :meth:`state_dict` returned."""
         best = float(state["best_accuracy"])
         self._has_best = not math.isnan(best)
         self.best_accuracy = best if self._has_best else 0.0
@@ -103,8 +103,8 @@ def check_stopping(stopping: EarlyStopping, *, higher_is_better: bool) -> None:
     """Raise unless early stopping waits for the direction in which the training improves.
 
     Raises:
-        TypeError: If it is no early stopping.
-        ValueError: If it takes improvements for none.
+        TypeError: If it is not an EarlyStopping.
+        ValueError: If it waits for the other direction.
     """
     check_type("earlystopping", stopping, EarlyStopping)
     if stopping.higher_is_better not in (None, higher_is_better):

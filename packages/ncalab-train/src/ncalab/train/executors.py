@@ -27,7 +27,7 @@ _ONE_AT_A_TIME = threading.RLock()
 
 @dataclass(frozen=True)
 class Failure:
-    """What became of a task that raised an error.
+    """Error of a task that failed.
 
     Args:
         error: Type and message.
@@ -162,7 +162,7 @@ def _outcome(index: int, future: Future[bytes | Failure]) -> Outcome[Any]:
         if isinstance(answer, Failure):
             return Outcome(index, failure=answer)
         return Outcome(index, pickle.loads(answer))
-    except Exception as error:  # a worker that died, or an answer that is none
+    except Exception as error:  # a worker that died, or an answer that cannot be read
         return Outcome(index, failure=Failure.of(error))
 
 

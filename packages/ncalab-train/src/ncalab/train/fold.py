@@ -26,7 +26,7 @@ class TrainValRecord:
         val: Files to validate on, at least one, none of them in ``train``.
 
     Raises:
-        TypeError: If one is no list of file names.
+        TypeError: If one is not a list of file names.
         ValueError: If one is empty, or a file is listed twice.
 
     >>> TrainValRecord(train=["a.png", "b.png"], val=["c.png"]).val

@@ -1,4 +1,4 @@
-"""What only shows a training must not end it."""
+"""Log errors of figures, logs and displays, which must not end a training."""
 
 import logging
 import traceback
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 class Guard:
     """Turn errors of figures, logs and displays into one warning for each of them.
 
-    It is meant for what a training can do without. An interruption passes.
+    For parts that a training does not depend on. Ctrl-C is not held back.
 
     Args:
         consequence: What the warning says about the training.
@@ -29,7 +29,7 @@ class Guard:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Run what is within, as far as it goes.
+        """Log an error in the block, the first one of each name as a warning.
 
         Args:
             name: What to call it in the warning.

@@ -1,4 +1,4 @@
-"""Say so when the loss does not fall, or cells die, saturate or do nothing."""
+"""Warn when the loss does not fall, or cells die, saturate or do nothing."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 SATURATED = 1e4
 """Size of a state from which on single precision rounds off what a step changes."""
 
-# Less than this share of the first loss is no fall: batches differ by more.
+# A fall by less than this share of the first loss does not count: batches differ by more.
 _FALL = 0.01
 # Number of epochs in a row with the same trouble in the last batch of each.
 _IN_A_ROW = 3
@@ -24,7 +24,7 @@ _IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class CellStatistics:
-    """What the cells of a batch are like after a rollout.
+    """Statistics of the cells of a batch after a rollout.
 
     Attributes:
         largest: Largest size of a value that steps can change.
@@ -52,7 +52,7 @@ def measure_cells(model: AbstractNCAModel, state: Tensor) -> Tensor:
 
 
 def trouble_of(cells: CellStatistics) -> str | None:
-    """Say what is wrong with cells, and the likely reason; None if nothing is.
+    """Describe the trouble that cells are in, and its likely reason; None if there is none.
 
     >>> str(trouble_of(CellStatistics(largest=2.0, living=0.0))).split(":")[0]
     'all cells die'
@@ -89,18 +89,18 @@ def epochs_without_fall(losses: Sequence[float]) -> int:
 
 
 class HealthMonitor:
-    """Warn once of each trouble that a training has."""
+    """Log one warning for each trouble that a training has."""
 
     def __init__(self) -> None:
         self._count = 0
         self._last: str | None = None
 
     def see_epoch(self, losses: Sequence[float], cells: CellStatistics | None) -> None:
-        """Take note of an epoch.
+        """Check an epoch.
 
         Args:
             losses: Loss of each epoch so far.
-            cells: What the cells of its last batch are like, if there was one.
+            cells: Statistics of its last batch, if there was one.
         """
         # Only there: looking through all losses after each of many short epochs would add up.
         if len(losses) == SEVERAL + 1 and epochs_without_fall(losses) == SEVERAL:

@@ -1,4 +1,4 @@
-"""What a training has done so far, and its folder on disk."""
+"""The history of a training: curves and best weights, and the files of its run folder."""
 
 import csv
 import io
@@ -15,6 +15,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel
 from ncalab.core.argument_types import check_mapping, check_path
 from ncalab.core.checks import check_flag, check_int, check_number, check_type
+from ncalab.core.run_record import HISTORY_NAME as HISTORY_NAME
 from ncalab.core.saving import PathLike, atomic_write, save_weights
 from ncalab.train.early_stopping import improves
 from ncalab.train.json_file import write_json
@@ -22,7 +23,6 @@ from ncalab.train.visuals import find_plot
 
 logger = logging.getLogger(__name__)
 
-HISTORY_NAME = "history.json"
 LAST_NAME = "last_model.safetensors"
 BEST_NAME = "best_model.safetensors"
 AVERAGE_NAME = "average_model.safetensors"
@@ -140,7 +140,7 @@ class TrainingHistory:
         *,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Take note of an epoch, and of its weights if they are the best so far.
+        """Record an epoch, and its weights if they are the best so far.
 
         Args:
             epoch: The epoch, counted from 1.
@@ -153,7 +153,7 @@ class TrainingHistory:
         self.modified_timestamp = _now()
         best = math.nan if self.best_epoch == 0 else self.best_accuracy
         if not (overwrite or improves(accuracy, best, higher_is_better=self.higher_is_better)):
-            # What is undefined is no 0.
+            # An undefined value is not 0.
             self.best_accuracy = best
             return
         self.best_accuracy, self.best_epoch = accuracy, epoch
@@ -190,7 +190,7 @@ class TrainingHistory:
             else:
                 save_weights(self.current_model, self.path / name, weights=weights)
         atomic_write(self.path / CSV_NAME, self.to_csv().encode())
-        # Last, so that a history tells of weights that are there.
+        # Last, so that the weights that a history describes are there.
         write_json(self.path / HISTORY_NAME, self.to_dict())
 
     def to_csv(self) -> str:
@@ -239,7 +239,7 @@ class TrainingHistory:
         }
 
     def restore(self, record: Mapping[str, Any], best_weights: dict[str, Tensor] | None) -> None:
-        """Take over what :meth:`to_dict` returned, and the best weights.
+        """Restore what :meth:`to_dict` returned, and the best weights.
 
         Args:
             record: Recorded values.

@@ -26,8 +26,8 @@ from ncalab.train.fold import (
     split_transforms,
 )
 from ncalab.train.history import TrainingHistory
-from ncalab.train.many import RunOptions, train_one
-from ncalab.train.plan import NOT_IDENTITY, Plan, discard, open_folders
+from ncalab.train.planned_training import NOT_IDENTITY, PlannedTraining, discard, open_folders
+from ncalab.train.run_one import RunOptions, train_one
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.split import SplitDefinition
 from ncalab.train.trainer import BasicNCATrainer
@@ -40,7 +40,7 @@ INITIAL_NAME = "initial_model.safetensors"
 
 @dataclass(frozen=True)
 class _Folds:
-    """What the trainings of all folds need."""
+    """The trainer, data and options that the trainings of all folds share."""
 
     trainer: BasicNCATrainer
     dataset_type: Callable[..., Dataset[Any]]
@@ -109,8 +109,8 @@ class KFoldCrossValidationTrainer:
     ) -> CrossValidation:
         """Train and validate all folds.
 
-        A fold that is finished in its folder is not trained again; one that was interrupted goes
-        on. The caller's random generators are left alone.
+        A fold that is finished in its folder is not trained again; one that was interrupted is
+        resumed. The caller's random generators are left alone.
 
         Args:
             DatasetType: Called as ``DatasetType(datapath, files, transform)``, for the training
@@ -129,7 +129,7 @@ class KFoldCrossValidationTrainer:
             num_workers: Number of processes that load data, for each loader.
             threads: torch's threads for each training. It is part of the result, to the last bits.
             tensorboard: Whether each fold writes a TensorBoard log into its folder.
-            overwrite: Whether to train all folds afresh and replace what is in their folders.
+            overwrite: Whether to train all folds again and replace what is in their folders.
             progress: Whether to show a bar over the folds, or lines where there is no terminal.
 
         Returns:
@@ -185,7 +185,7 @@ class KFoldCrossValidationTrainer:
             raise CrossValidationError(failures, histories)
         return CrossValidation([histories[index] for index in range(len(plans))])
 
-    def _plan(self, index: int, seed: int, shared: _Folds) -> Plan:
+    def _plan(self, index: int, seed: int, shared: _Folds) -> PlannedTraining:
         base, fold = self.trainer.model_path, self.split[index]
         fold_seed = derived_seed(seed, index)
         identity = {
@@ -202,7 +202,7 @@ class KFoldCrossValidationTrainer:
             "files": {"train": fold.train, "val": fold.val},
         }
         folder = None if base is None else base / f"fold_{index:02d}"
-        return Plan(index, fold_seed, folder, describe(identity), {"fold": fold})
+        return PlannedTraining(index, fold_seed, folder, describe(identity), {"fold": fold})
 
     def _initial_path(self) -> Path | None:
         base = self.trainer.model_path
@@ -217,7 +217,7 @@ def _take_weights(nca: AbstractNCAModel, path: Path) -> None:
         logger.warning("the model has other weights than %s: folds start from the file's", path)
 
 
-def _train_fold(shared: _Folds, plan: Plan) -> TrainingHistory:
+def _train_fold(shared: _Folds, plan: PlannedTraining) -> TrainingHistory:
     """Train one fold; the shared prototype stays as it is."""
     fold: TrainValRecord = plan.arguments["fold"]
     with seeded(plan.seed), rewound([shared.dataloader_test]):
@@ -235,7 +235,7 @@ def _train_fold(shared: _Folds, plan: Plan) -> TrainingHistory:
 
 def _collect(
     outcomes: Iterable[Outcome[TrainingHistory]],
-    plans: Sequence[Plan],
+    plans: Sequence[PlannedTraining],
     histories: dict[int, TrainingHistory],
 ) -> dict[int, Failure]:
     """Add the histories of folds as they end; return the failures."""

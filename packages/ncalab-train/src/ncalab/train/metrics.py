@@ -35,8 +35,8 @@ def check_metric(nca: AbstractNCAModel) -> None:
     """Raise unless the validation metric is one of the model's, with one value and a direction.
 
     Raises:
-        TypeError: If the model calls something a metric that is none.
-        ValueError: If it is none, has several values, or does not know its direction.
+        TypeError: If something among the model's metrics is not a metric.
+        ValueError: If it is not among them, has several values, or does not know its direction.
     """
     name, metrics = str(nca.validation_metric), single_metrics(nca)
     for key, metric in metrics.items():
@@ -59,12 +59,12 @@ def check_metric(nca: AbstractNCAModel) -> None:
 
 
 def _number_of_values(metric: "Metric") -> int:
-    """Return how many values a metric has, 0 if it is one or if that cannot be told before."""
+    """Return how many values a metric has, 0 if it is one or not known before."""
     with warnings.catch_warnings():
         # Metrics warn that they have seen nothing yet.
         warnings.simplefilter("ignore")
         try:
             value = deepcopy(metric).compute()
-        except Exception:  # some need to have seen something; then the first validation tells
+        except Exception:  # some need to have seen data; the first validation finds out
             return 0
     return len(value) if getattr(value, "ndim", 0) else 0

@@ -88,7 +88,7 @@ class MuonWithAdam(Optimizer):
         """Take one step.
 
         Args:
-            closure: Computes loss and gradients anew, if given.
+            closure: Computes loss and gradients again, if given.
 
         Returns:
             What the closure returned.
@@ -116,7 +116,7 @@ class MuonWithAdam(Optimizer):
         return {**super().state_dict(), "muon": self._muon.state_dict(), "adam": adam}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned.
+        """Restore what :meth:`state_dict` returned.
 
         Args:
             state_dict: State of an optimiser of as many parameters of each kind.

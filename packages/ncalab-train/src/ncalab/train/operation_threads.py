@@ -1,4 +1,4 @@
-"""How many threads torch's operations use in a training, beside its rollouts."""
+"""The number of threads that torch's operations use in a training, beside its rollouts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

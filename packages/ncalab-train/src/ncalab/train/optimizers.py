@@ -1,8 +1,7 @@
 """Optimisers and learning-rate schedules by name or as given."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
 def default_lr(method: str) -> float:
-    """Return the learning rate of a method unless told otherwise.
+    """Return the default learning rate of a method.
 
     >>> default_lr("adam"), default_lr("sgd"), default_lr("muon")
     (0.0016, 0.01, 0.06)
@@ -43,7 +42,7 @@ class MuonOptions:
     """Options of "muon" beyond those that other methods have.
 
     Attributes:
-        adam_lr: Learning rate of Adam, for parameters that are no matrices of a rule.
+        adam_lr: Learning rate of Adam, for parameters that are not matrices of a rule.
         momentum: Momentum of the matrices.
         iterations: Number of Newton-Schulz iterations.
     """
@@ -140,29 +139,6 @@ def restore_scheduler(scheduler: LRScheduler, state: dict[str, Any]) -> None:
     scheduler.load_state_dict({**state, **{key: Counter(state[key]) for key in counters}})
 
 
-def warmup_factor(step: int, warmup_steps: int) -> float:
-    """Return the factor of the learning rate at an optimiser step, counted from 0.
-
-    >>> [warmup_factor(step, 4) for step in (0, 1, 3, 9)]
-    [0.25, 0.5, 1.0, 1.0]
-    """
-    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-
-
-@contextmanager
-def scaled_lr(optimizers: Iterable[Optimizer], factor: float) -> Iterator[None]:
-    """Multiply learning rates for a while; the schedule does not notice."""
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    rates = [group["lr"] for group in groups]
-    for group, rate in zip(groups, rates, strict=True):
-        group["lr"] = rate * factor
-    try:
-        yield
-    finally:
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate
-
-
 def check_scheduled_parameters(scheduler: LRScheduler, model: nn.Module) -> None:
     """Raise unless a scheduler's optimiser trains parameters of the model and no others.
 
@@ -182,7 +158,7 @@ def check_plateau(scheduler: LRScheduler, *, higher_is_better: bool) -> None:
     """Raise unless a ReduceLROnPlateau waits for the direction in which the training improves.
 
     Raises:
-        ValueError: If it takes an improvement for a plateau.
+        ValueError: If it waits for the other direction.
     """
     mode = "max" if higher_is_better else "min"
     if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != mode:
@@ -190,14 +166,3 @@ def check_plateau(scheduler: LRScheduler, *, higher_is_better: bool) -> None:
             f"lr_scheduler must be a ReduceLROnPlateau of mode {mode!r} for this validation_metric "
             f"(or, without validation, the loss), got mode {scheduler.mode!r}"
         )
-
-
-def normalize_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Scale the gradient of every parameter tensor to length 1, in place.
-
-    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
-    doi:10.23915/distill.00023, accompanying notebook: "per-variable L2 normalization".
-    """
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad /= parameter.grad.norm() + 1e-8

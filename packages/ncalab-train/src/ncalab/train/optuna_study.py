@@ -17,9 +17,9 @@ from ncalab.core.saving import PathLike
 from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.executors import alone
-from ncalab.train.many import RunOptions, train_one
 from ncalab.train.metrics import higher_is_better
-from ncalab.train.plan import NOT_IDENTITY, Plan, open_folders
+from ncalab.train.planned_training import NOT_IDENTITY, PlannedTraining, open_folders
+from ncalab.train.run_one import RunOptions, train_one
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
 
@@ -35,7 +35,7 @@ class OptunaObjective:
 
     Pass it to ``study.optimize``. Several processes may share one study through its storage; each
     trial has its seed and its folder by its number in the study. After every epoch the value is
-    reported, and a trial that the study's pruner gives up is ended in good order.
+    reported, and a trial that the study's pruner gives up is ended and saved.
 
     Source: Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019,
     doi:10.1145/3292500.3330701.
@@ -46,7 +46,8 @@ class OptunaObjective:
         suggest: Function of an ``optuna.Trial`` that returns two mappings: parameters of the model
             and parameters of :class:`BasicNCATrainer`.
         dataloader_train: Yields (images or states, labels).
-        dataloader_val: Likewise. Without it, the value is the training loss.
+        dataloader_val: Validation data, as pairs of the same kind. Without them, the value is the
+            training loss.
         model_path: Folder of the run folders, ``trial_0000`` and so on; None to write nothing.
         seed: Seed of all trials, at least 0; each has its own, derived from it.
         save_every: As in the trainer.
@@ -122,16 +123,16 @@ class OptunaObjective:
             settings = {"progress": False, **deepcopy(dict(trainer_params))}
             trainer = BasicNCATrainer(nca, plan.folder, **settings)
             pruning = PruningStopping(trial, self.earlystopping)
-            record, _ = train_one(trainer, loaders, plan, RunOptions(self.save_every, pruning))
-        trial.set_user_attr("best_epoch", record.best_epoch)
-        trial.set_user_attr("metrics", record.metrics)
+            result, _ = train_one(trainer, loaders, plan, RunOptions(self.save_every, pruning))
+        trial.set_user_attr("best_epoch", result.best_epoch)
+        trial.set_user_attr("metrics", result.metrics)
         if pruning.pruned:
-            raise _import_optuna().TrialPruned(f"pruned after epoch {record.epochs}")
-        return record.value
+            raise _import_optuna().TrialPruned(f"pruned after epoch {result.epochs}")
+        return result.value
 
     def _plan(
         self, trial: "optuna.Trial", model_params: Parameters, trainer_params: Parameters
-    ) -> Plan:
+    ) -> PlannedTraining:
         if "model_path" in trainer_params:
             raise ValueError(
                 "model_path must be given to OptunaObjective, not among trainer_params"
@@ -148,12 +149,12 @@ class OptunaObjective:
         }
         base = self.model_path
         folder = None if base is None else base / f"trial_{trial.number:04d}"
-        plan = Plan(trial.number, seed, folder, describe(identity), {})
+        plan = PlannedTraining(trial.number, seed, folder, describe(identity), {})
         finished, _ = open_folders(base, [plan])
         if finished:
             raise ValueError(
                 f"model_path must not hold a trial of another study, got {folder}; choose another "
-                "folder, or go on with that study from its storage"
+                "folder, or continue that study from its storage"
             )
         return plan
 
@@ -181,7 +182,7 @@ class PruningStopping(EarlyStopping):
         return self
 
     def step(self, accuracy: float) -> None:
-        """Take note of an epoch."""
+        """Report an epoch."""
         self.epochs += 1
         self.trial.report(accuracy, self.epochs)
         self.pruned = self.trial.should_prune()

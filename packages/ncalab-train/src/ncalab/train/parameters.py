@@ -42,7 +42,7 @@ class ParameterSet:
 
     @property
     def combinations(self) -> list[dict[str, Any]]:
-        """All combinations, made anew on each access."""
+        """All combinations, as a new list on each access."""
         return list(self)
 
     def is_mutable(self, key: str) -> bool:
@@ -63,7 +63,7 @@ class ParameterSet:
         return self.num_combinations()
 
     def __bool__(self) -> bool:
-        # More combinations than a length can tell must not be an error here.
+        # More combinations than a length can express must not be an error here.
         return True
 
     def __getitem__(self, index: int) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Pool:
     @property
     def states(self) -> list[Tensor | None]:
         """The state in each slot, shape ``(C, W, H)``; None in one that has not been used."""
-        return [None if record is None else record[STATE] for record in self._slots.records]
+        return [None if entry is None else entry[STATE] for entry in self._slots.entries]
 
     def clone(self) -> "Pool":
         """Return an empty pool with the same settings and a generator in the same state."""
@@ -196,7 +196,7 @@ class Pool:
             seed: Seed states or padded images, shape ``(B, C, W, H)``; unused slots hold them.
             fields: By name, what belongs to each of them, such as its label; tensors of any dtype,
                 batch first.
-            image_channels: Number of channels, the first ones, that tell one sample from another;
+            image_channels: Number of channels, the first ones, that distinguish samples;
                 all if None. Hidden channels that begin as noise do not.
             fixed_channels: Number of channels, the first ones, that no damage is done to, because
                 no step could repair it.
@@ -262,7 +262,7 @@ class Pool:
             switched = Rows({**own.values, STATE: drawn.states}, own.keys)
             drawn = where_rows(switches.to(drawn.states.device), switched, drawn)
         anew = self._starts_anew(ranks, drawn.keys, own.keys)
-        # A seed is not cut: what has not grown could not be told from what cannot grow.
+        # A seed is not cut: what has not grown could not be distinguished from what cannot grow.
         anew = anew | self._slots.losses[places.to(anew.device)].isinf()
         self._kept, self._remaining = places, self.rollouts - 1
         return self._note(places, where_rows(anew, own, drawn))

@@ -1,4 +1,4 @@
-"""What would end a training later on, found before its first batch."""
+"""Checks before the first batch, for errors that would end a training later."""
 
 import logging
 from collections.abc import Mapping
@@ -22,11 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 def check_folder_options(model_path: Path | None, *, overwrite: Any, resume: Any) -> None:
-    """Raise unless it is clear what becomes of a run that the folder may hold."""
+    """Raise unless resuming and overwriting are flags that do not contradict each other."""
     check_flag("overwrite", overwrite)
     check_flag("resume", resume)
     if resume and overwrite:
-        raise ValueError("resume and overwrite must not both be True: go on, or start anew")
+        raise ValueError(
+            "resume and overwrite must not both be True: resume the run, or replace it"
+        )
     if resume and model_path is None:
         raise ValueError("model_path must be a run folder to resume, got None")
 
@@ -39,11 +41,17 @@ def check_loaders(loaders: Mapping[str, DataLoader[Any] | None]) -> None:
     """
     for name, loader in loaders.items():
         check_type(f"dataloader_{name}", loader, DataLoader, optional=name != "train")
-        if loader is not None and hasattr(loader.dataset, "__len__") and len(loader) == 0:
+        if loader is not None and number_of_batches(loader) == 0:
+            samples: Any = loader.dataset
             raise ValueError(
                 f"dataloader_{name} must yield at least one batch, got none "
-                f"({len(loader.dataset)} samples, drop_last={loader.drop_last})"
+                f"({len(samples)} samples, drop_last={loader.drop_last})"
             )
+
+
+def number_of_batches(loader: DataLoader[Any]) -> int | None:
+    """Return the number of batches of an epoch; None for a data set without a length."""
+    return len(loader) if hasattr(loader.dataset, "__len__") else None
 
 
 def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
@@ -79,7 +87,7 @@ def check_model(nca: AbstractNCAModel, *, saved: bool) -> None:
 def why_not_rebuilt(nca: AbstractNCAModel) -> str | None:
     """Say why a saved model could not be rebuilt by its configuration alone; None if it can.
 
-    Parts that were added to a model or replaced after it was made are no part of its configuration.
+    The configuration does not include parts that were added or replaced after it was made.
     """
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn
         try:
@@ -99,7 +107,7 @@ def check_observers(
     visual: Visual | None,
     uncertainty: Estimator | None,
 ) -> None:
-    """Raise unless what looks at a training is what it must be.
+    """Raise unless logs, visuals and estimators have the methods that a training calls.
 
     Args:
         nca: Model to train.
@@ -144,7 +152,7 @@ def _check_uncertainty(
         if value is None:
             raise ValueError(f"{name} must be given for heat maps of uncertainty, got None")
     find_plot("uncertainty")
-    # An estimator of one's own need not have it.
+    # An estimator of another package need not have it.
     check = getattr(uncertainty, "check", None)
     if callable(check):
         check()

@@ -1,4 +1,4 @@
-"""From the data of a training to its model: how images are prepared."""
+"""Give a model the preparation of the images that it is trained on."""
 
 import logging
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_preparation(dataset: Dataset[Any]) -> Preparation | None:
-    """Return what a data set does to its images, if it tells: those of ncalab.tasks do.
+    """Return how a data set prepares its images, if it says so, as those of ncalab.tasks do.
 
     Args:
         dataset: Data set with an attribute ``preparation``; or a part of one, or several that
@@ -34,10 +34,10 @@ def take_preparation(
 ) -> None:
     """Let a model know how the images that it is trained on are prepared, so that it is saved.
 
-    A warning tells of parts of the data that are prepared in different ways.
+    Parts of the data that are prepared in different ways are warned of.
 
     Args:
-        nca: Model. What it knew before holds where the data do not tell.
+        nca: Model; it keeps its preparation where the data do not name one.
         loader: Training data.
         *others: Data to validate and to test on; None where there are none.
     """
@@ -46,7 +46,7 @@ def take_preparation(
         if _parts_differ(loader.dataset):
             logger.warning(
                 "parts of the training data are prepared in different ways, so that the model "
-                "cannot tell how to prepare later images; set model.preparation"
+                "does not know how to prepare later images; set model.preparation"
             )
         return
     _warn_of_others(found, others)
@@ -58,7 +58,7 @@ def take_preparation(
 
 
 def _parts_differ(dataset: Dataset[Any]) -> bool:
-    """Return whether some parts of a data set tell how they are prepared, but do not agree."""
+    """Return whether some parts of a data set name their preparation, but do not agree."""
     if isinstance(dataset, ConcatDataset):
         parts = [find_preparation(part) for part in dataset.datasets]
         return any(parts) or any(map(_parts_differ, dataset.datasets))
@@ -68,8 +68,8 @@ def _parts_differ(dataset: Dataset[Any]) -> bool:
 
 def _warn_of_others(found: Preparation, others: Iterable[DataLoader[Any] | None]) -> None:
     """Warn of data to evaluate on that are prepared in another way than those to train on."""
-    told = (None if loader is None else find_preparation(loader.dataset) for loader in others)
-    for other in filter(None, told):
+    known = (None if loader is None else find_preparation(loader.dataset) for loader in others)
+    for other in filter(None, known):
         if _compared(other) != _compared(found):
             logger.warning(
                 "data to validate or test on are prepared in another way than the training data, "

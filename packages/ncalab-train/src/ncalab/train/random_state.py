@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader
 def find_generators(*owners: Any) -> list[torch.Generator]:
     """List the generators that loaders and their samplers, or a pool, draw from, each once.
 
-    A generator that a loader was not given is no matter: what it draws then comes from torch's
-    default one.
+    A loader without a generator of its own draws from torch's default one.
 
     Args:
         owners: Loaders, a pool, or None.
@@ -104,7 +103,7 @@ class LocalRandomness:
     """A random stream of one process of many, beside the stream that all of them share.
 
     What a process does for its own samples only (loading, augmentation, dropout) must not advance
-    the shared stream, or the processes would no longer draw the same steps and seeds.
+    the shared stream, or the processes would not draw the same steps and seeds.
 
     Args:
         rank: Index of the process.

@@ -7,10 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ncalab.core.argument_types import check_positive
-from ncalab.core.checks import check_choice, check_flag, check_int
-from ncalab.train.arguments import check_betas, check_decays, check_share
-from ncalab.train.budget import DECAYS, Decay
-from ncalab.train.optimizers import OPTIMIZERS, default_lr
+from ncalab.train.budget import Decay
+from ncalab.train.config import RULES
+from ncalab.train.optimizers import default_lr
 
 RecipeName = Literal["documented", "recommended"]
 
@@ -50,19 +49,8 @@ class Recipe:
     gradient_normalization: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
-        for name in ("lr", "adam_lr"):
-            check_positive(name, getattr(self, name))
-        check_betas(self.adam_betas)
-        check_int("batch_repeat", self.batch_repeat, minimum=1)
-        check_int("warmup_steps", self.warmup_steps, minimum=0)
-        check_choice("decay", self.decay, DECAYS)
-        check_share("final_lr", self.final_lr)
-        check_share("first_steps", self.first_steps, is_open=True)
-        if self.ema_decay is not None:
-            check_decays("ema_decay", [self.ema_decay])
-        for name in ("ema_warmup", "gradient_clipping", "gradient_normalization"):
-            check_flag(name, getattr(self, name))
+        for field in fields(self):
+            RULES[field.name](field.name, getattr(self, field.name))
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are left to the recipe.
@@ -85,7 +73,8 @@ class Recipe:
 
 RECOMMENDED: dict[str, Recipe] = {
     "segmentation": Recipe(),
-    "classification": Recipe(ema_decay=0.99),
+    # At 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
+    "classification": Recipe(lr=0.02, adam_lr=0.008, ema_decay=0.99),
     "depth": Recipe(),
     # Rates and gradients as in ncalab.tasks.growing.growing_preset, which this part cannot import.
     "growing": Recipe(
@@ -105,7 +94,7 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
     """Return the recipe of a name for a task.
 
     Args:
-        recipe: "documented" for none, "recommended" for that of the task, or one of one's own.
+        recipe: "documented" for none, "recommended" for that of the task, or a Recipe.
         task: Task of the model; one that is not known gets the options of :class:`Recipe`.
 
     Raises:
@@ -126,7 +115,8 @@ def filled_by_recipe(
 ) -> Callable[Concatenate[T, P], None]:
     """Let a trainer's constructor take what it was not given from its ``recipe``.
 
-    Only whoever sees the call can tell a documented default from the same value passed.
+    A wrapper sees which arguments were passed; the constructor cannot distinguish a default from
+    the same value passed.
 
     Args:
         constructor: Constructor of a trainer, with the arguments ``nca`` and ``recipe``.

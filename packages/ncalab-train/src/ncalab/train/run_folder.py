@@ -1,11 +1,11 @@
-"""The folder of a run: what it holds, and when a training may begin in it."""
+"""The files of a run folder, and whether a training may begin in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ncalab.core.run_record import CHECKPOINT_NAME
 from ncalab.core.saving import PathLike, check_writable_folder
-from ncalab.train.checkpoint import CHECKPOINT_NAME
 from ncalab.train.history import AVERAGE_NAME, BEST_NAME, CSV_NAME, HISTORY_NAME, LAST_NAME
 
 RUN_FILES = (CHECKPOINT_NAME, HISTORY_NAME, CSV_NAME, LAST_NAME, BEST_NAME, AVERAGE_NAME)
@@ -16,12 +16,12 @@ def prepare_folder(folder: PathLike, *, resume: bool, overwrite: bool, size: int
 
     Args:
         folder: Run folder, created if it is missing.
-        resume: Whether the training is to go on with the run in it.
+        resume: Whether to resume the run in it.
         overwrite: Whether that run may be replaced.
         size: Number of bytes that a save takes at least.
 
     Returns:
-        Whether there is a checkpoint to go on from.
+        Whether there is a checkpoint to resume.
 
     Raises:
         ValueError: If the folder cannot be written to, holds a run that is neither to be resumed

@@ -1,4 +1,4 @@
-"""Which states of a pool are of the same sample, and how each stands among them."""
+"""Keys of samples: find the states of a pool that are of the same sample, and rank them."""
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def _mixed(x: Tensor) -> Tensor:
 def standing(losses: Tensor, keys: Tensor, all_losses: Tensor, all_keys: Tensor) -> Tensor:
     """Compare the loss of each state with those of the other states of its sample.
 
-    The losses of two samples do not tell which state is the worse one: some images are harder than
+    The losses of two samples do not show which state is the worse one: some images are harder than
     others, and would always come last.
 
     Args:

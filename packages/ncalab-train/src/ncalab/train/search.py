@@ -20,10 +20,10 @@ from ncalab.train.arguments import check_arguments
 from ncalab.train.describe import describe, describe_loaders
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.executors import run_all
-from ncalab.train.many import RunOptions, train_one
 from ncalab.train.parameters import ParameterSet
-from ncalab.train.plan import NOT_IDENTITY, Plan, discard, open_folders
-from ncalab.train.record import Record
+from ncalab.train.planned_training import NOT_IDENTITY, PlannedTraining, discard, open_folders
+from ncalab.train.result import TrainingResult
+from ncalab.train.run_one import RunOptions, train_one
 from ncalab.train.seeds import derived_seed, rewound, seeded
 from ncalab.train.trainer import BasicNCATrainer
 from ncalab.train.trial_table import Trial, trial_table
@@ -39,7 +39,7 @@ TABLE_NAME = "trials.csv"
 
 @dataclass(frozen=True)
 class _Search:
-    """What all trials need."""
+    """The model class, data and options that all trials share."""
 
     model_class: Callable[..., AbstractNCAModel]
     device: torch.device
@@ -165,7 +165,8 @@ class ParameterSearch:
 
         Args:
             dataloader_train: Yields (images or states, labels).
-            dataloader_val: Likewise. Without it, trials are compared by their training loss.
+            dataloader_val: Validation data, as pairs of the same kind. Without them, trials are
+                compared by their training loss.
             save_every: As in the trainer.
             earlystopping: Template; each trial has a copy of it as it is now.
             plot_function: As in the trainer.
@@ -174,7 +175,7 @@ class ParameterSearch:
                 workers.
             threads: torch's threads for each trial. It is part of the result, to the last bits.
             tensorboard: Whether each trial writes a TensorBoard log into its folder.
-            overwrite: Whether to train all trials afresh and replace what is in their folders.
+            overwrite: Whether to train all trials again and replace what is in their folders.
             progress: Whether to show a bar over the trials, or lines where there is no terminal.
 
         Returns:
@@ -195,7 +196,7 @@ class ParameterSearch:
         shared = _Search(self.model_class, self.device, dataloader_train, dataloader_val, options)
         plans = [self._plan(trial, shared) for trial in self.trials()]
         finished, todo = open_folders(self.model_path, plans, overwrite=overwrite)
-        trials = {index: Trial(record) for index, record in finished.items()}
+        trials = {index: Trial(result) for index, result in finished.items()}
         outcomes = run_all(
             _train_trial,
             shared,
@@ -217,7 +218,7 @@ class ParameterSearch:
         """Run :meth:`search`."""
         return self.search(*args, **kwargs)
 
-    def _plan(self, trial: int, shared: _Search) -> Plan:
+    def _plan(self, trial: int, shared: _Search) -> PlannedTraining:
         model_params, trainer_params = self.parameters(trial)
         seed = derived_seed(self.seed, trial)
         identity = {
@@ -230,7 +231,7 @@ class ParameterSearch:
             "data": describe_loaders(shared.dataloader_train, shared.dataloader_val),
         }
         arguments = {"model_params": model_params, "trainer_params": trainer_params}
-        return Plan(trial, seed, self.trial_folder(trial), describe(identity), arguments)
+        return PlannedTraining(trial, seed, self.trial_folder(trial), describe(identity), arguments)
 
     def _searched(self, trial: int) -> dict[str, Any]:
         model_params, trainer_params = self.parameters(trial)
@@ -239,7 +240,7 @@ class ParameterSearch:
             **{name: trainer_params[name] for name in self.trainer_params.mutable},
         }
 
-    def _log(self, plan: Plan, trial: Trial) -> None:
+    def _log(self, plan: PlannedTraining, trial: Trial) -> None:
         if trial.failure is not None:
             logger.error(
                 "trial %d %s failed: %s",
@@ -247,10 +248,10 @@ class ParameterSearch:
                 self._searched(plan.index),
                 trial.failure.details,
             )
-        elif (record := trial.record) is not None:
-            logger.info("trial %d: %s = %.6g", plan.index, record.metric, record.value)
+        elif (result := trial.result) is not None:
+            logger.info("trial %d: %s = %.6g", plan.index, result.metric, result.value)
 
-    def _table(self, plans: list[Plan], trials: dict[int, Trial]) -> "pd.DataFrame":
+    def _table(self, plans: list[PlannedTraining], trials: dict[int, Trial]) -> "pd.DataFrame":
         order = [plan.index for plan in plans]
         first = trials[order[0]]
         if all(trial.failure is not None for trial in trials.values()):
@@ -272,7 +273,7 @@ def _base_folder(trainer_params: ParameterSet) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _train_trial(shared: _Search, plan: Plan) -> Record:
+def _train_trial(shared: _Search, plan: PlannedTraining) -> TrainingResult:
     """Train one trial, on the loaders as they were before."""
     loaders = (shared.dataloader_train, shared.dataloader_val, None)
     with seeded(plan.seed), rewound(loaders):

@@ -42,7 +42,7 @@ def seeded(seed: int) -> Iterator[None]:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002 - likewise
+            np.random.set_state(legacy)  # noqa: NPY002 - what users seed
 
 
 @contextmanager

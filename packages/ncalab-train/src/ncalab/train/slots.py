@@ -10,12 +10,12 @@ from ncalab.train.sample_keys import standing
 
 STATE = "state"
 
-Record = dict[str, Tensor]
-"""What a slot holds: a state, and by name what belongs to it."""
+Entry = dict[str, Tensor]
+"""A state, and by name the tensors that belong to it, such as its label."""
 
 
 class Rows(NamedTuple):
-    """A batch of records.
+    """A batch of entries.
 
     Attributes:
         values: States and, by name, what belongs to them, batch first.
@@ -48,9 +48,9 @@ def where_rows(condition: Tensor, rows: Rows, others: Rows) -> Rows:
 
 
 class Slots:
-    """Records of one kind, the loss of each, and a key that tells whose it is.
+    """Entries of one kind, the loss of each, and the key of its sample.
 
-    Losses and keys are where the records are: to read them would make the host wait.
+    Losses and keys are on the device of the entries: to read them would make the host wait.
 
     Args:
         size: Number of slots.
@@ -63,14 +63,14 @@ class Slots:
     """
 
     def __init__(self, size: int) -> None:
-        self.records: list[Record | None] = [None] * size
+        self.entries: list[Entry | None] = [None] * size
         # The seed is the worst state there is: nothing has grown yet.
         self.losses = torch.full((size,), torch.inf, dtype=torch.float32)
         self.keys = torch.zeros(size, dtype=torch.int64)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what all slots hold."""
-        return {"records": list(self.records), "losses": self.losses, "keys": self.keys}
+        return {"records": list(self.entries), "losses": self.losses, "keys": self.keys}
 
     def load_state_dict(self, state: dict[str, Any], *, device: torch.device | None = None) -> None:
         """Fill the slots with what :meth:`state_dict` returned.
@@ -83,12 +83,12 @@ class Slots:
             ValueError: If there is another number of slots.
         """
         records, losses, keys = state["records"], state["losses"], state["keys"]
-        size = len(self.records)
+        size = len(self.entries)
         if len(records) != size or {losses.shape, keys.shape} != {(size,)}:
             raise ValueError(f"state must be that of {size} slots, got {len(records)}")
-        self.records = [
-            None if record is None else {name: row.to(device) for name, row in record.items()}
-            for record in records
+        self.entries = [
+            None if entry is None else {name: row.to(device) for name, row in entry.items()}
+            for entry in records
         ]
         self.losses, self.keys = losses.to(device, copy=True), keys.to(device, copy=True)
 
@@ -105,7 +105,7 @@ class Slots:
         held = self.keys.tolist()
         offered, chosen = order.tolist(), []
         for key in keys:
-            fits = (s for s in offered if self.records[s] is None or held[s] == key)
+            fits = (s for s in offered if self.entries[s] is None or held[s] == key)
             chosen.append(next(fits, offered[0]))
             offered.remove(chosen[-1])
         return torch.tensor(chosen)
@@ -123,7 +123,7 @@ class Slots:
         for name, rows in values.items():
             if len(rows) != count:
                 raise ValueError(f"{name} must have {count} samples, got {len(rows)}")
-        held = next((record for record in self.records if record is not None), None)
+        held = next((entry for entry in self.entries if entry is not None), None)
         if held is None:
             return
         if held.keys() != values.keys():
@@ -148,21 +148,21 @@ class Slots:
             unused: What to return of slots that have not been used, B of it.
 
         Returns:
-            Records, on the device of the given ones.
+            Entries, on the device of the given ones.
         """
-        records = [self.records[place] for place in places.tolist()]
+        entries = [self.entries[place] for place in places.tolist()]
         held = {
             name: torch.stack(
                 [
-                    row if record is None else record[name].to(row)
-                    for record, row in zip(records, rows, strict=True)
+                    row if entry is None else entry[name].to(row)
+                    for entry, row in zip(entries, rows, strict=True)
                 ]
             )
             for name, rows in unused.values.items()
         }
         device = unused.keys.device
         self.losses, self.keys = self.losses.to(device), self.keys.to(device)
-        used = torch.tensor([record is not None for record in records]).to(device)
+        used = torch.tensor([entry is not None for entry in entries]).to(device)
         return Rows(held, torch.where(used, self.keys[places.to(device)], unused.keys))
 
     def standing(self, places: Tensor) -> Tensor:
@@ -176,13 +176,13 @@ class Slots:
 
         Args:
             places: The slots, shape ``(B,)``, int64, on the CPU.
-            rows: The records.
+            rows: The entries.
             losses: Their losses, shape ``(B,)``; NaN counts as infinite.
         """
         last = {place: row for row, place in enumerate(places.tolist())}
         for place, row in last.items():
             # A copy of each: a view would keep the memory of its whole batch.
-            self.records[place] = {name: each[row].clone() for name, each in rows.values.items()}
+            self.entries[place] = {name: each[row].clone() for name, each in rows.values.items()}
         device = self.losses.device
         there, chosen = (torch.tensor([*numbers]).to(device) for numbers in (last, last.values()))
         known = losses.to(device, torch.float32).nan_to_num(nan=torch.inf, posinf=torch.inf)

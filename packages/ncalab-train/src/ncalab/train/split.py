@@ -1,4 +1,4 @@
-"""Which files train and which validate, fold by fold."""
+"""Splits of files into those to train on and those to validate on, one for each fold."""
 
 import json
 from collections import Counter
@@ -163,7 +163,7 @@ class SplitDefinition:
     ) -> "SplitDefinition":
         """Keep files that belong together, such as those of one patient, in one fold.
 
-        There is no chance in it: the largest group goes to the smallest fold, and so on.
+        Nothing is drawn at random: the largest group goes to the smallest fold, and so on.
 
         Args:
             files: Names of the files.

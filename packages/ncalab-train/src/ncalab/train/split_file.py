@@ -43,7 +43,7 @@ def _parse(path: PathLike) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"path must be a JSON file of a split, got {path}")
     if not path.is_file():
-        raise ValueError(f"path must be a JSON file of a split, got {path}, which is no file")
+        raise ValueError(f"path must be a JSON file of a split, got {path}, which is not a file")
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path} must be at most {MAX_BYTES} bytes long, got {size}")
     try:

@@ -1,4 +1,4 @@
-"""Say so when a validation score is undefined, or does not move from its worst value."""
+"""Warn when a validation score is undefined, or stays at its worst value."""
 
 import logging
 import math
@@ -77,7 +77,7 @@ def warn_if_stuck(
         curve: Its value after each epoch.
         metric: What measures it.
         higher_is_better: Its direction.
-        ended: Whether the training has ended; a short one is told of then.
+        ended: Whether the training has ended; a short one is warned of then.
     """
     best = best_possible(metric, higher_is_better=higher_is_better)
     stuck = epochs_at_worst(curve, higher_is_better=higher_is_better, best=best)

@@ -1,8 +1,7 @@
 """The training loop."""
 
 import inspect
-import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
@@ -10,22 +9,36 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from ncalab.core import AbstractNCAModel, Prediction, interpret_range_parameter
-from ncalab.core.argument_types import check_path, check_positive
-from ncalab.core.checks import check_choice, check_flag, check_function, check_int, check_type
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.argument_types import check_path
+from ncalab.core.checks import check_choice, check_function, check_type
 from ncalab.core.rollout import Checkpoint
 from ncalab.core.saving import PathLike
-from ncalab.train.arguments import check_betas, check_decays, check_share
-from ncalab.train.budget import DECAYS, Decay
-from ncalab.train.distributed import OneProcess, check_accelerator, find_processes
+from ncalab.train.batches import whole_batch
+from ncalab.train.budget import Decay
+from ncalab.train.callbacks import (
+    Callback,
+    OnEpoch,
+    Requests,
+    TensorBoardLogger,
+    check_callbacks,
+    make_callbacks,
+)
+from ncalab.train.config import CONFIG_NAMES, TrainingConfig
+from ncalab.train.distributed import check_accelerator, find_processes
 from ncalab.train.early_stopping import EarlyStopping
+from ncalab.train.ending import train_to_the_end
+from ncalab.train.fingerprint import describe_run
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
-from ncalab.train.metrics import check_metric
+from ncalab.train.loop import TrainingLoop
+from ncalab.train.metrics import check_metric, higher_is_better
+from ncalab.train.optimizer_step import OptimizerStep
 from ncalab.train.optimizers import (
     OPTIMIZERS,
     MuonOptions,
     SchedulerFactory,
+    check_plateau,
     check_scheduled_parameters,
     default_lr,
     make_optimizer,
@@ -39,23 +52,15 @@ from ncalab.train.preflight import (
     check_observers,
 )
 from ncalab.train.preparation import take_preparation
-from ncalab.train.progress import Progress
 from ncalab.train.random_state import find_generators
 from ncalab.train.recipe import Recipe, RecipeName, filled_by_recipe
-from ncalab.train.records import Records
-from ncalab.train.run import OnEpoch, Run
-from ncalab.train.run_folder import prepare_folder, tidied
-from ncalab.train.step import Step
+from ncalab.train.run_folder import tidied
 from ncalab.train.visuals import Estimator, Visual
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.tensorboard import SummaryWriter
 
-logger = logging.getLogger(__name__)
-
-# The limit of torch.optim.Muon.
-_MOST_ITERATIONS = 99
 _OF_ONE_RUN = ("nca", "model_path")
 
 
@@ -126,6 +131,34 @@ class BasicNCATrainer:
         ValueError: If one is out of its range, or the scheduler is that of another model.
     """
 
+    gradient_clipping: bool
+    optimizer_method: str
+    lr: float
+    lr_gamma: float
+    adam_betas: tuple[float, float]
+    batch_repeat: int
+    max_epochs: int
+    gradient_normalization: bool
+    scheduler_interval: Literal["epoch", "batch"]
+    progress: bool
+    warmup_steps: int
+    ema_decay: float | None
+    ema_warmup: bool
+    precision: Literal["float32", "bf16"]
+    accumulate: int
+    checkpoint: Checkpoint
+    skip_nonfinite: bool
+    max_minutes: float | None
+    decay: Decay
+    final_lr: float
+    first_steps: float
+    adam_lr: float
+    muon_momentum: float
+    muon_iterations: int
+
+    # The step of the batch that a training is at.
+    _step: OptimizerStep | None = None
+
     @filled_by_recipe
     def __init__(
         self,
@@ -164,15 +197,36 @@ class BasicNCATrainer:
         check_type("nca", nca, AbstractNCAModel)
         self.nca = nca
         self.model_path = None if model_path is None else check_path("model_path", model_path)
-        self.gradient_clipping = check_flag("gradient_clipping", gradient_clipping)
-        self.optimizer_method = str(optimizer_method).lower()
-        check_choice("optimizer_method", self.optimizer_method, OPTIMIZERS)
-        self.lr = default_lr(self.optimizer_method) if lr is None else check_positive("lr", lr)
-        self.lr_gamma = check_positive("lr_gamma", lr_gamma)
-        check_betas(adam_betas)
-        self.adam_betas = adam_betas
-        self.batch_repeat = check_int("batch_repeat", batch_repeat, minimum=1)
-        self.max_epochs = check_int("max_epochs", max_epochs, minimum=1)
+        method = str(optimizer_method).lower()
+        check_choice("optimizer_method", method, OPTIMIZERS)
+        config = TrainingConfig(
+            gradient_clipping=gradient_clipping,
+            optimizer_method=method,
+            lr=default_lr(method) if lr is None else lr,
+            lr_gamma=lr_gamma,
+            adam_betas=adam_betas,
+            batch_repeat=batch_repeat,
+            max_epochs=max_epochs,
+            gradient_normalization=gradient_normalization,
+            scheduler_interval=scheduler_interval,
+            progress=progress,
+            warmup_steps=warmup_steps,
+            ema_decay=ema_decay,
+            ema_warmup=ema_warmup,
+            precision=precision,
+            accumulate=accumulate,
+            checkpoint=checkpoint,
+            skip_nonfinite=skip_nonfinite,
+            max_minutes=max_minutes,
+            decay=decay,
+            final_lr=final_lr,
+            first_steps=first_steps,
+            adam_lr=adam_lr,
+            muon_momentum=muon_momentum,
+            muon_iterations=muon_iterations,
+        )
+        for name in CONFIG_NAMES:
+            setattr(self, name, getattr(config, name))
         check_type("pool", pool, Pool, optional=True)
         self.pool = pool
         if isinstance(lr_scheduler, LRScheduler):
@@ -182,40 +236,9 @@ class BasicNCATrainer:
                 "lr_scheduler must be a scheduler or a function from optimiser to scheduler, "
                 f"got {lr_scheduler!r}"
             )
-        self.lr_scheduler = lr_scheduler
-        self.gradient_normalization = check_flag("gradient_normalization", gradient_normalization)
-        check_choice("scheduler_interval", scheduler_interval, ("epoch", "batch"))
-        self.scheduler_interval = scheduler_interval
-        self.progress = check_flag("progress", progress)
-        self.warmup_steps = check_int("warmup_steps", warmup_steps, minimum=0)
-        if ema_decay is not None:
-            check_decays("ema_decay", [ema_decay])
-        self.ema_decay = ema_decay
-        self.ema_warmup = check_flag("ema_warmup", ema_warmup)
-        check_choice("precision", precision, ("float32", "bf16"))
-        self.precision = precision
-        self.accumulate = check_int("accumulate", accumulate, minimum=1)
-        if checkpoint is not None and checkpoint != "auto":
-            check_int("checkpoint", checkpoint, minimum=1)
-        self.checkpoint = checkpoint
-        self.skip_nonfinite = check_flag("skip_nonfinite", skip_nonfinite)
-        self.max_minutes = (
-            None if max_minutes is None else check_positive("max_minutes", max_minutes)
-        )
-        check_choice("decay", decay, DECAYS)
         if decay != "gamma" and lr_scheduler is not None:
             raise ValueError(f"decay must be 'gamma' with an lr_scheduler, got {decay!r}")
-        self.decay: Decay = decay
-        self.final_lr = check_share("final_lr", final_lr)
-        self.first_steps = check_share("first_steps", first_steps, is_open=True)
-        self.adam_lr = check_positive("adam_lr", adam_lr)
-        check_decays("muon_momentum", [muon_momentum])
-        self.muon_momentum = muon_momentum
-        self.muon_iterations = check_int("muon_iterations", muon_iterations, minimum=1)
-        if muon_iterations > _MOST_ITERATIONS:
-            raise ValueError(
-                f"muon_iterations must be at most {_MOST_ITERATIONS}, got {muon_iterations}"
-            )
+        self.lr_scheduler = lr_scheduler
         self.recipe = recipe
         check_accelerator(accelerator)
         self.accelerator = accelerator
@@ -280,6 +303,15 @@ class BasicNCATrainer:
         gamma = self.lr_gamma if self.decay == "gamma" else 1.0
         return optimizer, head_optimizer, schedule(optimizer, self.lr_scheduler, gamma)
 
+    def config(self) -> TrainingConfig:
+        """Return the settings, as they are now, as one frozen value.
+
+        Raises:
+            TypeError: If one was given another type.
+            ValueError: If one is out of its range.
+        """
+        return TrainingConfig(**{name: getattr(self, name) for name in CONFIG_NAMES})
+
     def _train_iteration(
         self,
         x: Tensor,
@@ -289,29 +321,38 @@ class BasicNCATrainer:
         total_batch_iterations: int,
         summary_writer: "SummaryWriter | None" = None,
     ) -> tuple[Prediction, dict[str, Tensor]]:
-        """Take one optimiser step on one batch.
+        """Train on one batch: rollout, loss, gradients, and an optimiser step.
+
+        :meth:`train` calls it for every batch, so a subclass that overrides it changes what a
+        training does. What it returns goes into the history and, with a pool, back into the pool.
+        An override may change its arguments and call this one once; one that does not call it
+        takes the whole step itself, with what the settings say about clipping, warm-up and decay.
+        With ``accumulate``, the optimisers step after the last batch of a group.
 
         Args:
             x: States, shape ``(B, C, W, H)``, on the model's device.
             y: Labels, batch first.
             optimizer: Optimiser of the model.
             head_optimizer: Optimiser of the head, if it has one of its own.
-            total_batch_iterations: Number of iterations done before.
-            summary_writer: Where to write this iteration's loss terms.
+            total_batch_iterations: Number of batches done before.
+            summary_writer: TensorBoard writer, for what an override writes. A training writes the
+                loss terms that are returned; called outside of one, this method does.
 
         Returns:
             Prediction and loss terms, both without their graph.
         """
         optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
-        step = Step(self, optimizers)
+        if self._step is not None:
+            return self._step.train(x, y, optimizers)
+        step = OptimizerStep(self.nca, self.config(), optimizers)
         step.taken = total_batch_iterations
-        step.start()
-        steps = interpret_range_parameter(self.nca.training_timesteps)
-        prediction, losses = step.backward(x, y, steps, counted=len(x), total=len(x))
-        step.finish(total_batch_iterations + 1)
-        records = Records(summary_writer, Guard())
-        records.losses(losses, total_batch_iterations)
-        records.flush()
+        step.start(1, number=total_batch_iterations + 1)
+        step.begin(whole_batch(x, y))
+        prediction, losses = step.train(x, y, optimizers)
+        if summary_writer is not None:
+            board = TensorBoardLogger(summary_writer, Guard())
+            board.add_losses(losses, total_batch_iterations)
+            board.flush()
         return prediction, losses
 
     def train(
@@ -328,28 +369,29 @@ class BasicNCATrainer:
         resume: bool = False,
         uncertainty: Estimator | None = None,
         on_epoch: OnEpoch | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> TrainingHistory:
         """Train the model.
 
         The best epoch is that of the best ``validation_metric`` if there are validation data, of
-        the lowest training loss otherwise. Ctrl-C ends the training in good order: everything is
-        saved and the history is returned; to go on, resume. An error in model, loss, data or a
-        metric ends it, too, once everything up to the last whole step is saved. What only looks at
-        a training (figures, writer, estimator, progress display) ends none: it is warned of once,
-        in the log.
+        the lowest training loss otherwise. Ctrl-C ends the training: everything is saved, to be
+        resumed, and the history is returned. An error in model, loss, data or a metric ends it,
+        too, once everything up to the last whole step is saved. An error in what only shows a
+        training (figures, writer, estimator, progress display) does not end it: it is logged once.
 
         Resuming continues as if the training had never stopped: on the CPU, to the bit. Only
         ``max_epochs``, ``max_minutes`` and the patience of early stopping may have changed. What
         random transforms draw in workers that persist over epochs (``persistent_workers``) is not
         repeated.
 
-        Where the training data tell how their images are prepared (``dataset.preparation``), the
+        Where the training data name the preparation of their images (``dataset.preparation``), the
         model takes that over, and it is saved with it.
 
         Args:
             dataloader_train: Yields (images or states, labels).
-            dataloader_val: Likewise; measured after each epoch.
-            dataloader_test: Likewise; measured once, with the best weights.
+            dataloader_val: Validation data, as pairs of the same kind; measured after each epoch.
+            dataloader_test: Test data, as pairs of the same kind; measured once, with the best
+                weights.
             save_every: Number of epochs between saves and figures. None: every epoch, or less
                 often where saving would take more than a tenth of the time. The last epoch is
                 always saved.
@@ -359,12 +401,15 @@ class BasicNCATrainer:
                 installed package.
             earlystopping: Ends the training when the metric (or training loss) stops improving.
             overwrite: Whether a run that the folder already holds may be replaced.
-            resume: Whether to go on with the run in the folder; an empty folder starts one.
+            resume: Whether to resume the run in the folder; in an empty folder, one is started.
             uncertainty: Estimator of the model's uncertainty (ncalab-uncertainty has some), whose
                 heat maps of the first validation batch go to TensorBoard along with the figures.
                 It changes nothing about the training. ncalab-viz draws them.
             on_epoch: Called after each epoch with its number, from 1, and its values by name: loss
-                terms, metrics and learning rate. An error in it ends no training.
+                terms, metrics and learning rate. An error in it does not end the training.
+            callbacks: Called at the events of the training: start, batches, epochs, saves, end. An
+                error in one ends the training, which is saved first. What they keep by
+                ``state_dict`` is saved and restored with the training.
 
         Returns:
             History. The model has the last weights, ``history.best_model`` the best ones.
@@ -393,79 +438,84 @@ class BasicNCATrainer:
         )
         if on_epoch is not None:
             check_function("on_epoch", on_epoch)
+        callbacks = check_callbacks(callbacks)
         check_model(self.nca, saved=self.model_path is not None)
-        processes = find_processes(self.accelerator, self.nca.device)
+        config, nca = self.config(), self.nca
+        processes = find_processes(self.accelerator, nca.device)
         if processes.device is not None:
-            self.nca.to(processes.device)
-        take_preparation(self.nca, dataloader_train, dataloader_val, dataloader_test)
+            nca.to(processes.device)
+        take_preparation(nca, dataloader_train, dataloader_val, dataloader_test)
         generators = find_generators(dataloader_train, dataloader_val, self.pool)
-        processes.start(self.nca, generators)
-        run = Run(self, dataloader_train, dataloader_val, summary_writer, earlystopping, processes)
-        run.on_epoch = on_epoch if processes.is_main else None
+        processes.start(nca, generators)
+        optimizer, head_optimizer, scheduler = self._make_optimizers()
+        optimizers = [optimizer] if head_optimizer is None else [optimizer, head_optimizer]
+        higher = dataloader_val is not None and higher_is_better(nca)
+        check_plateau(scheduler, higher_is_better=higher)
+        writer = summary_writer if processes.is_main else None
+        requests = Requests(
+            save_every=save_every,
+            summary_writer=summary_writer,
+            plot_function=plot_function,
+            earlystopping=earlystopping,
+            uncertainty=uncertainty,
+            on_epoch=on_epoch,
+            callbacks=callbacks,
+            model_path=self.model_path,
+            info=self.info(),
+            higher_is_better=higher,
+        )
+
+        def iterate(
+            step: OptimizerStep, x: Tensor, y: Tensor, iteration: int
+        ) -> tuple[Prediction, dict[str, Tensor]]:
+            self._step = step
+            try:
+                return self._train_iteration(x, y, optimizer, head_optimizer, iteration, writer)
+            finally:
+                self._step = None
+
+        loop = TrainingLoop(
+            nca=nca,
+            config=config,
+            settings=describe_run(
+                nca,
+                self.settings(),
+                self.pool,
+                optimizers,
+                scheduler,
+                (dataloader_train, dataloader_val),
+                saved=self.model_path is not None,
+            ),
+            train=dataloader_train,
+            val=dataloader_val,
+            pool=self.pool,
+            optimizers=optimizers,
+            scheduler=scheduler,
+            generators=generators,
+            processes=processes,
+            history=TrainingHistory(
+                self.model_path,
+                {},
+                0,
+                nca,
+                verbose=dataloader_val is not None,
+                higher_is_better=higher,
+            ),
+            iterate=iterate,
+            callbacks=make_callbacks(
+                requests,
+                nca,
+                config,
+                dataloader_train,
+                dataloader_val,
+                generators,
+                is_main=processes.is_main,
+            ),
+        )
         with tidied(self.model_path if processes.is_main else None):
             if self.model_path is not None:
-                going_on = prepare_folder(
-                    self.model_path, resume=resume, overwrite=overwrite, size=run.saver.size()
-                )
-                # Nobody writes before all have looked.
-                processes.wait()
-                if going_on:
-                    run.saver.resume()
-            if summary_writer is not None and processes.is_main:
-                run.watch(self.info(), plot_function, uncertainty)
-            with run.step.operation_threads:
-                return self._train(run, processes, save_every, dataloader_test)
-
-    def _train(
-        self,
-        run: Run,
-        processes: OneProcess,
-        save_every: int | None,
-        dataloader_test: DataLoader[Any] | None,
-    ) -> TrainingHistory:
-        """Train from where the run stands; whatever ends it, keep what was trained."""
-        try:
-            with run.interrupts:
-                self._train_epochs(run, processes, save_every)
-        except KeyboardInterrupt:
-            if processes.count > 1:
-                # Others may be within another step: what is on disk is what all agree on.
-                raise
-            return run.interrupt()
-        except Exception:
-            if processes.count == 1:
-                run.rescue()
-            raise
-        return run.finish(dataloader_test)
-
-    def _train_epochs(self, run: Run, processes: OneProcess, save_every: int | None) -> None:
-        """Train from where the run stands to its end."""
-        loader, done = run.train, run.history.current_epoch
-        sized = hasattr(loader.dataset, "__len__")
-        with Progress(
-            enabled=self.progress and processes.is_main,
-            epochs=self.max_epochs if self.max_minutes is None else None,
-            done=done,
-            batches=len(loader) if sized else None,
-            guard=run.guard,
-        ) as run.progress:
-            for epoch in self._epochs(run):
-                if run.earlystopping is not None and run.earlystopping.done():
-                    logger.info("stopped early after epoch %d", epoch - 1)
-                    break
-                run.epoch(epoch)
-                if run.saver.is_due(epoch, save_every):
-                    run.saver.save()
-                    if run.figures is not None:
-                        run.figures.draw()
-
-    def _epochs(self, run: Run) -> Iterator[int]:
-        """Count the epochs that are left, from 1, up to the limit or while there is time."""
-        if self.max_minutes is None:
-            yield from range(run.history.current_epoch + 1, self.max_epochs + 1)
-            return
-        while not run.is_out_of_time():
-            yield run.history.current_epoch + 1
+                loop.prepare_folder(resume=resume, overwrite=overwrite)
+            return train_to_the_end(loop, dataloader_test)
 
 
 _SHOWN = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ncalab.train.executors import Failure
-from ncalab.train.record import Record
+from ncalab.train.result import TrainingResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Trial:
     """A trial that has ended, well or badly."""
 
-    record: Record | None
+    result: TrainingResult | None
     failure: Failure | None = None
 
 
@@ -31,10 +31,10 @@ def trial_table(trials: Mapping[int, tuple[dict[str, Any], Trial]]) -> "pd.DataF
     """
     import pandas as pd
 
-    records = [trial.record for _, trial in trials.values() if trial.record is not None]
+    results = [trial.result for _, trial in trials.values() if trial.result is not None]
     # All of one model class, on the same data: they agree in these.
-    metric, higher = records[0].metric, records[0].higher_is_better
-    metrics = dict.fromkeys([metric, *records[0].metrics, "loss"])
+    metric, higher = results[0].metric, results[0].higher_is_better
+    metrics = dict.fromkeys([metric, *results[0].metrics, "loss"])
     taken = {"trial", *metrics, "best_epoch", "epochs", "error"}
     rows = []
     for number, (parameters, trial) in trials.items():
@@ -47,11 +47,11 @@ def trial_table(trials: Mapping[int, tuple[dict[str, Any], Trial]]) -> "pd.DataF
 
 
 def _measured(trial: Trial, metrics: list[str]) -> dict[str, Any]:
-    record = trial.record
-    values = {} if record is None else {**record.metrics, "loss": record.loss}
+    result = trial.result
+    values = {} if result is None else {**result.metrics, "loss": result.loss}
     return {
         **{name: values.get(name, float("nan")) for name in metrics},
-        "best_epoch": 0 if record is None else record.best_epoch,
-        "epochs": 0 if record is None else record.epochs,
+        "best_epoch": 0 if result is None else result.best_epoch,
+        "epochs": 0 if result is None else result.epochs,
         "error": "" if trial.failure is None else trial.failure.error,
     }

@@ -20,7 +20,7 @@ PLOTS = "ncalab.plots"
 
 
 class Visual(Protocol):
-    """What draws a batch."""
+    """Draws a batch."""
 
     def show(
         self,
@@ -33,7 +33,7 @@ class Visual(Protocol):
 
 
 class Estimator(Protocol):
-    """What says how sure a model is; ncalab-uncertainty has some.
+    """Estimates the uncertainty of a model; ncalab-uncertainty has estimators.
 
     It may have a method ``check()``, which raises unless it can estimate the predictions that the
     model makes by default.

@@ -1,4 +1,4 @@
-"""How sure a neural cellular automaton is, and how far that can be trusted."""
+"""Uncertainty of neural cellular automata, and measures of how far to trust it."""
 
 from ncalab.uncertainty.__about__ import __version__
 from ncalab.uncertainty.augmentation import TestTimeAugmentation

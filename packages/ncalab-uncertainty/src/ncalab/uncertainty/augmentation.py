@@ -11,7 +11,7 @@ from ncalab.uncertainty.passes import DEFAULT_MEMORY, Start, run_passes, start_p
 from ncalab.uncertainty.sampling import Run, SamplingEstimator, Visit
 
 Transforms = Literal["flips", "rotations", "all"]
-"""Which symmetries of the grid an image goes through."""
+"""Symmetries of the grid that an image is transformed by."""
 
 Symmetry = tuple[int, bool]
 """Number of quarter turns, after an optional reflection along H."""

@@ -19,7 +19,7 @@ def predictive_entropy(probabilities: Tensor) -> Tensor:
         ``log(2)`` if there is only a foreground.
 
     Raises:
-        ValueError: If they are no probabilities.
+        ValueError: If they are not probabilities.
 
     >>> predictive_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).squeeze(1).tolist()
     [0.6931471824645996, 0.0]
@@ -33,7 +33,7 @@ def predictive_entropy(probabilities: Tensor) -> Tensor:
 
 
 def mutual_information(probabilities: Tensor) -> Tensor:
-    """Measure, in nats, how much several predictions tell apart beyond what each is unsure of.
+    """Measure, in nats, how much several predictions differ beyond what each is unsure of.
 
     The entropy of their mean, less the mean of their entropies: high where each prediction is
     sure of another class, zero where all agree, however unsure.
@@ -48,7 +48,7 @@ def mutual_information(probabilities: Tensor) -> Tensor:
         Mutual information, shape ``(B, 1, ...)``, at least 0.
 
     Raises:
-        ValueError: If they are no probabilities.
+        ValueError: If they are not probabilities.
 
     >>> agree = torch.tensor([[[0.5, 0.5]], [[0.5, 0.5]]])
     >>> differ = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])

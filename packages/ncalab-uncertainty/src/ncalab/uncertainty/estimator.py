@@ -1,4 +1,4 @@
-"""What all estimators have in common: an image goes in, a heat map, predictions and a score out."""
+"""Base of all estimators: from an image to a heat map, predictions and a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_choice
 
 Reduce = Literal["mean", "max", "sum", "median"]
-"""How the heat map of an image becomes its score."""
+"""Reduction of the heat map of an image to its score."""
 
 
 def reduce_heatmap(heatmap: Tensor, reduce: str = "mean") -> Tensor:
@@ -51,7 +51,7 @@ class UncertaintyEstimator(ABC):
         nca: Trained model, or a cascade.
 
     Raises:
-        TypeError: If it is no model.
+        TypeError: If it is not a model.
     """
 
     def __init__(self, nca: AbstractNCAModel) -> None:
@@ -112,7 +112,7 @@ class UncertaintyEstimator(ABC):
             ``(B, K)``.
 
         Raises:
-            TypeError: If ``image`` is no floating-point tensor.
+            TypeError: If ``image`` is not a floating-point tensor.
             ValueError: If ``reduce``, or the shape of ``image``, is not as described.
         """
         check_choice("reduce", reduce, get_args(Reduce))

@@ -21,7 +21,7 @@ DEFAULT_MEMORY = 512 * 2**20
 
 
 class Start(NamedTuple):
-    """Where a rollout of some images starts.
+    """Start of a rollout of some images.
 
     Attributes:
         state: States, shape ``(B, C, *grid)``, on the model's device.

@@ -1,4 +1,4 @@
-"""What is left of a disturbance: which cells do not find back to what they were."""
+"""Uncertainty by perturbation: which disturbed cells do not return to their state."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -13,17 +13,17 @@ from ncalab.uncertainty.sampling import Run, SamplingEstimator, Visit
 from ncalab.uncertainty.spread import cell_values
 
 Disturbance = Literal["noise", "erase"]
-"""What happens to the state of the cells."""
+"""Kind of disturbance of the state of the cells."""
 
 
 class Perturbation(SamplingEstimator):
     """Deviation of predictions whose converged state was disturbed from the undisturbed one.
 
-    After a prediction, the state is disturbed and the rollout goes on, several times; it goes on
-    undisturbed, too, and the same cells fire. The heat map is the root of the mean squared
+    After a prediction, the state is disturbed and the rollout continued, several times; once it
+    is continued undisturbed, and the same cells fire. The heat map is the root of the mean squared
     difference between the two: small where the state is an attractor that disturbances are drawn
     back to. Entropies are those of the disturbed predictions. Image channels that no step may
-    change are not disturbed. A cascade goes on at its last scale.
+    change are not disturbed. A cascade continues at its last scale.
 
     The idea is that of damage and regrowth in Mordvintsev et al., Growing Neural Cellular Automata,
     Distill 2020, doi:10.23915/distill.00023, section "Experiment 3"; as a measure of uncertainty,
@@ -37,7 +37,7 @@ class Perturbation(SamplingEstimator):
             of the channel over the cells of the image; or "erase": each cell is set to zero with
             probability ``strength``.
         strength: How strong the disturbance is, at least 0; a probability for "erase".
-        recovery: Number of steps to go on for, at least 1.
+        recovery: Number of steps to continue for, at least 1.
         memory: Working memory in bytes, as in :class:`NQM`.
         **options: ``measure``, ``keep_predictions`` and ``progress`` of
             :class:`SamplingEstimator`.

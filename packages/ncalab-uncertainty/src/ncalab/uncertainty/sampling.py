@@ -16,13 +16,13 @@ from ncalab.uncertainty.estimator import UncertaintyEstimator
 from ncalab.uncertainty.spread import Gathering, Spread, has_classes
 
 Measure = Literal["deviation", "entropy", "mutual_information"]
-"""What the heat map shows of several predictions."""
+"""Statistic of several predictions that the heat map shows."""
 
 Visit = Callable[[Prediction], None]
 
 
 class Run(NamedTuple):
-    """What one estimate draws its predictions from.
+    """Source of the predictions of one estimate.
 
     Attributes:
         image: Images or states, as in :meth:`UncertaintyEstimator.estimate`.
@@ -105,10 +105,10 @@ class SamplingEstimator(UncertaintyEstimator):
         """Measure all that :meth:`estimate` chooses from: mean, deviation, entropies.
 
         Args:
-            image: As in :meth:`estimate`, like all other arguments.
-            steps: Likewise.
-            seed: Likewise.
-            samples: Likewise.
+            image: As in :meth:`estimate`.
+            steps: As in :meth:`estimate`.
+            seed: As in :meth:`estimate`.
+            samples: As in :meth:`estimate`.
 
         Returns:
             Mean, deviation and entropies of the predictions, and the predictions.

@@ -83,7 +83,7 @@ def excess_aurc(uncertainty: Tensor, errors: Tensor) -> float:
 
 
 def failure_auroc(uncertainty: Tensor, failed: Tensor) -> float:
-    """Return how well uncertainty tells failures from the rest: the area under the ROC curve.
+    """Return how well uncertainty separates failures from the rest: the area under the ROC curve.
 
     It is the probability that a failure is found more uncertain than a success, where a tie
     counts as half: 1 is perfect, 0.5 is chance.

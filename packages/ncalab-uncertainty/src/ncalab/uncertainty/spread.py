@@ -1,4 +1,4 @@
-"""How far several predictions of the same image spread, gathered one prediction at a time."""
+"""Spread of several predictions of the same image, gathered one prediction at a time."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -14,7 +14,7 @@ from ncalab.uncertainty.entropy import predictive_entropy
 
 @dataclass(frozen=True)
 class Spread:
-    """What several predictions of the same images have in common, and what not.
+    """Mean and spread of several predictions of the same images.
 
     Attributes:
         mean: Mean of the interpreted predictions, shape ``(B, K, *grid)``; ``(B, K, 1, 1)`` where

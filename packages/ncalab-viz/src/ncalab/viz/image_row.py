@@ -38,8 +38,8 @@ def show_image_row(
         cmap: Colormap of one-channel images, grey if None.
         overlays: One array ``(W, H)`` for each image, drawn over it, half transparent; cells
             that are 0 or NaN show the image.
-        overlay_vmin: Likewise for the overlays.
-        overlay_vmax: Likewise for the overlays.
+        overlay_vmin: Value of the lower end of the colormap of the overlays.
+        overlay_vmax: Value of the upper end of the colormap of the overlays.
         overlay_cmap: Colormap of the overlays, "viridis" if None.
         label: Text to the left of the first image.
         colorbar: Whether to draw a colour bar to the right of the last image.

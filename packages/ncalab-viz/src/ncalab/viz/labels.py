@@ -19,7 +19,7 @@ def abbreviate_label(L: Any, max_len: int = 8) -> str:  # noqa: N803 - the docum
         most ``max_len`` characters.
 
     Raises:
-        TypeError: If ``max_len`` is no integer.
+        TypeError: If ``max_len`` is not an integer.
         ValueError: If it is below 1.
 
     >>> abbreviate_label("cat"), abbreviate_label("hippopotamus")

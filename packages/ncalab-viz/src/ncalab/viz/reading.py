@@ -1,4 +1,4 @@
-"""What the cells of a task's model say: one value a cell, and how it is shown."""
+"""Readings: one value of each cell of a task's model, and its colour."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ncalab.viz.style import AnimatorStyle
 
 Array = np.ndarray
 
-# So that a dim cell's class can be told.
+# So that the class of a dim cell can be seen.
 _LEAST_BRIGHTNESS = 0.4
 
 
@@ -89,7 +89,7 @@ class SegmentationReading(Reading):
         return to_numpy(mask).astype(np.float32)
 
     def truth(self, label: Any, shape: tuple[int, ...]) -> Array:
-        """Return the labels; a number that is no class marks a cell without one."""
+        """Return the labels; a number that is not a class marks a cell without one."""
         label = check_planes("label", label, shape).astype(np.float32)
         return np.where((label >= 0) & (label < self.classes), label, np.nan)
 
@@ -173,7 +173,7 @@ class DepthReading(Reading):
         return to_numpy(self.model.interpret(prediction)[:, 0]).astype(np.float32)
 
     def truth(self, label: Any, shape: tuple[int, ...]) -> Array:
-        """Return the labels; one that is not above 0 is no depth."""
+        """Return the labels; one that is not above 0 is not a depth."""
         label = check_planes("label", label, shape).astype(np.float32)
         return np.where(np.isfinite(label) & (label > 0), label, np.nan)
 

@@ -1,4 +1,4 @@
-"""How an animation looks."""
+"""Styles of animations."""
 
 from dataclasses import dataclass
 

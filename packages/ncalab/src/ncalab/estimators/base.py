@@ -1,4 +1,4 @@
-"""What all estimators have in common: checked data, a seeded training, repeatable predictions."""
+"""Base of all estimators: checked data, a seeded training, repeatable predictions."""
 
 import logging
 import math
@@ -207,7 +207,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         self.validation_scores_ = result.scores
 
     def _previous(self, classes: NDArray[Any], shape: ImageShape) -> AbstractNCAModel | None:
-        """Return what a warm start goes on from; None for a cold one."""
+        """Return what a warm start continues from; None for a cold one."""
         if not self.warm_start or not hasattr(self, "model_"):
             return None
         if not np.array_equal(classes, self.classes_) or shape[-1] != self.image_shape_[-1]:
@@ -256,7 +256,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Return a seed from ``random_state``.
 
         Raises:
-            ValueError: If it is no seed and no generator.
+            ValueError: If it is neither a seed nor a generator.
         """
         try:
             generator = check_random_state(self.random_state)
@@ -347,7 +347,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
         Raises:
             NotFittedError: If there is nothing to save.
-            TypeError: If a parameter is no data that JSON can hold, such as a ``RandomState``.
+            TypeError: If a parameter is not data that JSON can hold, such as a ``RandomState``.
         """
         check_is_fitted(self)
         write_estimator(self, Path(folder))

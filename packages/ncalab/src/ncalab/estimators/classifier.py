@@ -44,7 +44,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         kernel_size: Size of learned filters, odd.
-        filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
+        filter_padding: How the grid continues beyond its border: "zero", "reflect", "replicate" or
             "circular".
         avg_pool_size: Side of the grid that the final state is pooled to, at most a side of the
             image.
@@ -63,7 +63,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
             both over all training images.
         normalize: What is done to each image before, by its own statistics: "none", "range",
             "percentile" or "standardize"; see :func:`ncalab.core.intensities.normalized`.
-        warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
+        warm_start: Whether another ``fit`` continues from the weights of the one before, with a new
             optimiser, instead of starting anew.
         model_params: Further arguments of :class:`ncalab.tasks.ClassificationNCAModel`.
         random_state: Seed or generator of all that is random.

@@ -36,7 +36,7 @@ def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
     """Write a fitted estimator into a folder.
 
     Raises:
-        TypeError: If a parameter is no data that JSON can hold; nothing is written then.
+        TypeError: If a parameter is not data that JSON can hold; nothing is written then.
     """
     parameters = estimator.get_params(deep=False)
     if isinstance(weights := parameters.get("class_weight"), Mapping):

@@ -13,7 +13,7 @@ from ncalab.core.intensities import Normalization, normalized
 from ncalab.tasks.preparing import used_range, warn_of_range
 
 ARRAY_NORMALIZATIONS = ("range", "percentile", "standardize", "none")
-"""What an estimator can do to each image; arrays do not tell how many bits their files had."""
+"""Preparation of images by an estimator; arrays do not say how many bits their files had."""
 
 
 class ImageShape(NamedTuple):

@@ -47,7 +47,7 @@ class NCASegmenter(NCAEstimator):
         fire_rate: Probability that a cell is updated at a step, in [0, 1].
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         kernel_size: Size of learned filters, odd.
-        filter_padding: How the grid goes on beyond its border: "zero", "reflect", "replicate" or
+        filter_padding: How the grid continues beyond its border: "zero", "reflect", "replicate" or
             "circular".
         patch_size: Side of the patches to train on, half of them around a pixel of a class that is
             not the most common one; None for whole images; "auto" for what suits their size.
@@ -65,7 +65,7 @@ class NCASegmenter(NCAEstimator):
             both over all training images.
         normalize: What is done to each image before, by its own statistics: "none", "range",
             "percentile" or "standardize"; see :func:`ncalab.core.intensities.normalized`.
-        warm_start: Whether another ``fit`` goes on from the weights of the one before, with a new
+        warm_start: Whether another ``fit`` continues from the weights of the one before, with a new
             optimiser, instead of starting anew.
         model_params: Further arguments of :class:`ncalab.tasks.SegmentationNCAModel`.
         random_state: Seed or generator of all that is random.

@@ -18,7 +18,7 @@ from ncalab.train.recipe import RecipeName
 
 @dataclass(frozen=True)
 class Training:
-    """How to train.
+    """Settings of a training.
 
     Attributes:
         epochs: Number of epochs, at most, unless there are minutes.
@@ -43,7 +43,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of it: the model, its loss and, with a validation, its score per epoch."""
+    """Result of a training: the model, its loss and, with a validation, its score per epoch."""
 
     model: AbstractNCAModel
     losses: list[float]

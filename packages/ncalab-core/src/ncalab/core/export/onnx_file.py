@@ -33,7 +33,7 @@ def export_onnx(
 
     The file holds weights, the loop over the steps and the fire masks; it takes grids of any
     width and height and batches of any length. It takes prepared images: what is done to images
-    before is told by its metadata, as ``ncalab.preparation``. Needs the extra ``onnx``.
+    before is in its metadata, as ``ncalab.preparation``. Needs the extra ``onnx``.
 
     Args:
         model: Model; not changed.
@@ -52,7 +52,7 @@ def export_onnx(
 
     Raises:
         ImportError: If the extra is not installed.
-        TypeError: If ``model`` is no model of this library or a number is no integer.
+        TypeError: If ``model`` is not a model of this library or a number is not an integer.
         ValueError: If an argument is out of its range, the model starts from noise and ``start``
             is "image", or its operations depend on values or sizes in a way that cannot be
             recorded.

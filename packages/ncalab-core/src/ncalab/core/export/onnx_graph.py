@@ -1,4 +1,4 @@
-"""What is left to do to a graph of torch's ONNX exporter."""
+"""Clean up the graph that torch's ONNX exporter writes."""
 
 import re
 from typing import Any

@@ -97,10 +97,10 @@ def as_rollout(
 
     Args:
         model: As in :func:`export_program`.
-        steps: Likewise.
-        start: Likewise.
-        fire_rate: Likewise.
-        unroll: Likewise.
+        steps: As in :func:`export_program`.
+        start: As in :func:`export_program`.
+        fire_rate: As in :func:`export_program`.
+        unroll: As in :func:`export_program`.
         device: Where to record it; the model's own if None.
     """
     if parse_version(torch.__version__) < OLDEST_TORCH:

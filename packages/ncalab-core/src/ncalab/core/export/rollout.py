@@ -20,7 +20,7 @@ def export_plan(model: AbstractNCAModel) -> ExportPlan:
 
 
 class ExportedRollout(nn.Module):
-    """What :meth:`AbstractNCAModel.predict` computes, as one module whose forward can be recorded.
+    """A prediction of :meth:`AbstractNCAModel.predict` as one module whose forward can be recorded.
 
     Steps run in a loop (torch's ``while_loop``), so that weights and operations are stored once
     however many steps there are.

@@ -58,7 +58,7 @@ def record(module: nn.Module, inputs: dict[str, Tensor], *, smallest: int = 2) -
         ValueError: If what it does depends on values in a way that cannot be recorded.
     """
     shapes = {name: open_sizes(x.ndim) for name, x in inputs.items()}
-    # Oblivious to sizes: a grid of one cell is no special case.
+    # Oblivious to sizes: a grid of one cell is not a special case.
     settings: Any = torch.fx.experimental._config
     oblivious = settings.patch(backed_size_oblivious=True)
     try:

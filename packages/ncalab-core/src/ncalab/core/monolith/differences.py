@@ -1,4 +1,4 @@
-"""What would make a model of today act otherwise than the monolith did with the same weights."""
+"""Find settings that make a model act otherwise than the monolith did with the same weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ class MonolithWeights:
         models: Tensors of each saved model: "" is that of a file with one model; a cascade has
             "wrapped", and in some versions "models.0", "models.1"...
         old_network: Whether the file is of the time before the rule was a module of its own.
-        settings: Names of tensors that are no weights (class weights of a loss, for example).
+        settings: Names of tensors that are not weights (class weights of a loss, for example).
         unknown: Names of tensors that no version is known to have written.
         unused: Names of tensors that no version ever ran: the rule of a cascade itself.
     """
@@ -114,7 +114,7 @@ def read_monolith(path: PathLike) -> MonolithWeights:
             so no code in it is ever run.
 
     Returns:
-        The weights, on the CPU, and what can be told from their shapes.
+        The weights, on the CPU, and what their shapes show.
 
     Raises:
         FileNotFoundError: If there is no such file.

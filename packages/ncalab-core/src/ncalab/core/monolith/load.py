@@ -40,7 +40,7 @@ def load_monolith_weights(
 ) -> MonolithReport:
     """Load weights that the monolithic ncalab saved; all of them, or none and an error.
 
-    A file holds no settings: make the model with those of then (:func:`read_monolith` tells what
+    A file holds no settings: make the model with those of then (:func:`read_monolith` reports what
     can be seen from the weights). Where the equations differ, weights are converted so that the
     model takes the same steps; where that cannot be, it is an error, unless ``accept`` names it.
 

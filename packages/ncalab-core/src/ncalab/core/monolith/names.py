@@ -1,4 +1,4 @@
-"""How the monolithic ncalab named its tensors, and how they are named here."""
+"""Translate the tensor names of the monolithic ncalab."""
 
 import re
 from typing import NamedTuple
@@ -16,7 +16,7 @@ OLD_NETWORK = re.compile(r"(?:wrapped\.|models\.\d+\.)?network\.")
 
 
 class Place(NamedTuple):
-    """Where a tensor belongs.
+    """Place of a tensor in a model.
 
     Attributes:
         model: "" for the saved model itself, "wrapped" or "models.<i>" within a cascade.

@@ -1,4 +1,4 @@
-"""What became of the weights of an old file."""
+"""Report of a conversion of an old file of weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ncalab.core.monolith.differences import Difference
 
 @dataclass(frozen=True)
 class MonolithReport:
-    """What :func:`ncalab.core.monolith.load_monolith_weights` did. Print it.
+    """Report of :func:`ncalab.core.monolith.load_monolith_weights`. Print it.
 
     Attributes:
         path: File that was read.

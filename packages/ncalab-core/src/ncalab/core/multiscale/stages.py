@@ -1,4 +1,4 @@
-"""How a rollout goes from scale to scale."""
+"""Rollout from scale to scale."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""What a cell perceives: its own state and views of its neighbourhood."""
+"""Perception of a cell: its own state and views of its neighbourhood."""
 
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding, pad_cells, padded_index
 from ncalab.core.perception.attention import AttentionView

@@ -44,7 +44,7 @@ class AttentionView(View):
 
     @property
     def output_size(self) -> int:
-        """How many numbers a cell perceives through it."""
+        """Number of values that a cell perceives through it."""
         return self.heads * self.head_size
 
     def combine(self, state: Tensor, filtered: Tensor) -> Tensor:

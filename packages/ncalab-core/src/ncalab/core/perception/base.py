@@ -1,4 +1,4 @@
-"""What every perception has: its length, its reach, and a name under which it is saved."""
+"""Base of all perceptions: length, reach, and the name under which one is saved."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -13,7 +13,7 @@ from ncalab.core.tracing import stands_for_module
 
 
 class PerceivingCells(Protocol):
-    """What a perception reads of the automaton whose cells perceive."""
+    """Attributes of an automaton that its perception reads."""
 
     num_channels: int
     num_learned_filters: int
@@ -82,7 +82,7 @@ class AbstractNCAPerception(nn.Module, ABC):
     @property
     @abstractmethod
     def radius(self) -> int:
-        """How many cells away a cell sees, along every axis."""
+        """Number of cells that a cell sees in every direction."""
 
     def filter_banks(self) -> list[FilterBank] | None:
         """Return the filters of all views; None if what cells perceive is computed otherwise."""
@@ -94,7 +94,7 @@ class AbstractNCAPerception(nn.Module, ABC):
 
     @property
     def context_size(self) -> int:
-        """How many numbers all cells of a sample perceive alike: t/T, and the goal."""
+        """Number of values that all cells of a sample perceive alike: t/T, and the goal."""
         return int(self.nca.use_temporal_encoding) + self.nca.goal_size
 
     def with_context(self, seen: list[Tensor], step: int) -> Tensor:

@@ -55,7 +55,7 @@ class BasicNCAPerception(AbstractNCAPerception):
 
     @property
     def radius(self) -> int:
-        """How many cells a filter reaches in every direction."""
+        """Number of cells that a filter reaches in every direction."""
         return self.filters.shape[-1] // 2
 
     @property

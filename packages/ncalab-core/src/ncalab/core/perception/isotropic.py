@@ -45,7 +45,7 @@ class IsotropicView(View):
 
     @property
     def output_size(self) -> int:
-        """How many numbers a cell perceives through it."""
+        """Number of values that a cell perceives through it."""
         return 2 * self.channels + len(self._groups)
 
     def combine(self, state: Tensor, filtered: Tensor) -> Tensor:  # noqa: ARG002 - as View.combine

@@ -46,7 +46,7 @@ class ViewsNCAPerception(AbstractNCAPerception):
 
     @property
     def radius(self) -> int:
-        """How many cells away a cell sees, along every axis."""
+        """Number of cells that a cell sees in every direction."""
         return max((view.radius for view in self.listed), default=0)
 
     def filter_banks(self) -> list[FilterBank]:

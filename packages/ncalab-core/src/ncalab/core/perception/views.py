@@ -51,12 +51,12 @@ class View(nn.Module, ABC):
 
     @property
     def output_size(self) -> int:
-        """How many numbers a cell perceives through it."""
+        """Number of values that a cell perceives through it."""
         return self.filters.shape[0] * self.channels
 
     @property
     def radius(self) -> int:
-        """How many cells away a cell sees, along every axis."""
+        """Number of cells that a cell sees in every direction."""
         return self.dilation * (self.filters.shape[-1] // 2)
 
     @property
@@ -107,7 +107,7 @@ class SobelView(View):
 
 
 class LaplaceView(View):
-    """How much the neighbours differ from the cell, by the Laplace filter."""
+    """Difference between the neighbours and the cell, by the Laplace filter."""
 
     def __init__(self, channels: int, spatial_dims: int) -> None:
         super().__init__(channels, spatial_dims)

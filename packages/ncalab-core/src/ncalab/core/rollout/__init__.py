@@ -1,4 +1,4 @@
-"""How T steps are run: the one place that runs steps, and its engines.
+"""Rollouts: the one place that runs steps, and its engines.
 
 Every engine computes the same mathematics (``reference.py`` is the plainest account of it); they
 differ in time and memory only.

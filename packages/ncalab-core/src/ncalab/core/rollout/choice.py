@@ -1,4 +1,4 @@
-"""Which engine runs a rollout: the fast one of its device where that is exactly equivalent."""
+"""Choice of the engine: the fast one of the device where that is exactly equivalent."""
 
 import math
 from collections.abc import Callable

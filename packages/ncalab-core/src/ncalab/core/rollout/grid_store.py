@@ -1,4 +1,4 @@
-"""Where the states of a tiled rollout stand: in a tensor, or in a file that is read in parts."""
+"""Storage of the states of a tiled rollout: a tensor, or a file that is read in parts."""
 
 import mmap
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a fast engine needs to know of a standard model, in the layout that it computes in."""
+"""Description of a standard model for a fast engine, in the layout that it computes in."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from ncalab.core.perception import FilterPadding
 
 @dataclass(frozen=True)
 class RolloutSpec:
-    """What a rollout needs to know besides tensors."""
+    """Arguments of a rollout besides tensors."""
 
     clock: FireClock
     times: list[float] | None

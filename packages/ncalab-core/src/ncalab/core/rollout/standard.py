@@ -1,4 +1,4 @@
-"""Which rollouts a fast engine may serve: those whose parts are known, and do nothing else."""
+"""Recognise the rollouts that a fast engine may serve: those of standard parts only."""
 
 from typing import Any
 

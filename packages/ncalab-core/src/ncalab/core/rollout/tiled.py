@@ -35,7 +35,7 @@ States = TypeVar("States", bound=StateArray)
 
 
 class Tiling(NamedTuple):
-    """How a rollout is cut.
+    """Tiles of a rollout.
 
     Attributes:
         columns: Width of a band.

@@ -1,4 +1,4 @@
-"""What a cell does about what it perceives: the update rule that all cells share."""
+"""Update rules, which all cells of a model share."""
 
 from ncalab.core.rule.base import AbstractNCARule
 from ncalab.core.rule.cell_layers import Normalization

@@ -1,4 +1,4 @@
-"""What every update rule has: sizes, a device and a name under which it is saved."""
+"""Base of all update rules: sizes, device, and the name under which one is saved."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Whether a rule keeps what ``pointwise = True`` promises."""
+"""Check that a rule keeps what ``pointwise = True`` promises."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a model that wraps another one leaves to that one."""
+"""Delegation from a model that wraps another one to that one."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _READ_OUT = frozenset({"head", "metrics"})
 
 
 class Delegation(nn.Module):
-    """What a wrapping model leaves to the model it wraps: all but the rollout.
+    """Attributes and methods that a wrapping model takes from the wrapped one: all but the rollout.
 
     Attributes:
         wrapped: The wrapped model. Attributes that this one does not have are read from it, and
@@ -40,7 +40,7 @@ class Delegation(nn.Module):
 
     @property
     def preparation(self) -> Preparation | None:
-        """What the training did to images before the models saw them, if that is known."""
+        """Preparation of the images that the models were trained on, if that is known."""
         return self.wrapped.preparation
 
     @preparation.setter

@@ -28,7 +28,7 @@ class AtAllScales:
 
     @property
     def runner(self) -> Runner | None:
-        """What runs the steps at all scales."""
+        """Runner of the steps at all scales."""
         runner: Runner | None = self._cascade.runner
         return runner
 

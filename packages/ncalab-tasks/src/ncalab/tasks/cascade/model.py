@@ -22,7 +22,7 @@ _JITTER = 0.2
 class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # task is a property here
     """Run a model at several scales, from coarse to fine, in place of the model itself.
 
-    The first scale starts from the downscaled image. Each next one goes on from the upscaled
+    The first scale starts from the downscaled image. Each next one continues from the upscaled
     states of the one before, with the image channels replaced by the image at its own scale
     (unless the model draws into them). What comes out has the size of the input. A step at scale
     s reaches s times as far, and costs 1/s² of a step at full size.
@@ -31,7 +31,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
     (setting one sets it at all scales), and its methods, which predict at all scales, too.
 
     Steps are counted through all scales: the fire masks and the temporal encoding of the second
-    scale go on where the first one ended. T of the temporal encoding stays that of the wrapped
+    scale continue where the first one ended. T of the temporal encoding stays that of the wrapped
     model.
 
     Source: Kalkhof, Gonzalez, Mukhopadhyay, Med-NCA: Robust and Lightweight Segmentation with
@@ -48,7 +48,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             ``wrapped`` and each other one a copy, without the head, that starts equal.
         training_timesteps: Number of steps of a training rollout in all, or a range (min, max)
             without max, shared out in proportion to ``steps``. None: their sum, give or take 20 %.
-        inference_timesteps: Likewise for predictions. None: exactly ``steps``.
+        inference_timesteps: Number of steps of a prediction, or a range. None: exactly ``steps``.
 
     Raises:
         TypeError: If ``wrapped`` is not a model or is a cascade, or a number is not an integer.
@@ -144,7 +144,7 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
 
     @property
     def runner(self) -> MultiScale:
-        """What runs the steps at all scales."""
+        """Runner of the steps at all scales."""
         return MultiScale(self.models, self.scales, self.steps, self.num_fixed_channels)
 
     def _forward_step(

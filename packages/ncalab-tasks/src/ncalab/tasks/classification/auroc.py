@@ -97,7 +97,7 @@ class MacroAUROC(Metric):
         **kwargs: Further arguments of torchmetrics' ``Metric``.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If a number is not an integer.
         ValueError: If one is too small.
 
     >>> metric = MacroAUROC(3)

@@ -145,7 +145,7 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images; a training puts it into its model."""
+        """Preparation of the images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def __len__(self) -> int:
@@ -364,7 +364,7 @@ def _read_npz(path: PathLike, names: Sequence[str]) -> list[np.ndarray]:
             arrays = [] if missing else [file[name] for name in names]
             there = ", ".join(file.files) or "none"
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is no whole .npz file of plain arrays: {error}") from error
+        raise ValueError(f"{path} is not a whole .npz file of plain arrays: {error}") from error
     if missing:
         raise ValueError(f"{path} must hold {' and '.join(missing)}, got {there}")
     return arrays

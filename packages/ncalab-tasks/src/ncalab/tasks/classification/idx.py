@@ -28,14 +28,14 @@ def read_idx(path: PathLike) -> np.ndarray:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no IDX file, or has other than the promised number of values.
+        ValueError: If it is not an IDX file, or has other than the promised number of values.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be an IDX file, got {path}")
     data = _decompressed(path, Path(path).read_bytes())
     axes = data[3] if len(data) >= 4 else 0
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES or axes == 0:
-        raise ValueError(f"{path} is no IDX file: it starts with {data[:4]!r}")
+        raise ValueError(f"{path} is not an IDX file: it starts with {data[:4]!r}")
     start = 4 + 4 * axes
     if len(data) < start:
         raise ValueError(f"{path} is truncated: it ends within its header")
@@ -43,7 +43,7 @@ def read_idx(path: PathLike) -> np.ndarray:
     dtype = np.dtype(_DTYPES[data[2]])
     promised, found = math.prod(shape) * dtype.itemsize, len(data) - start
     if found != promised:
-        state = "truncated" if found < promised else "no IDX file of this shape"
+        state = "truncated" if found < promised else "not an IDX file of this shape"
         raise ValueError(
             f"{path} is {state}: it must have {promised} bytes of values for shape {shape}, "
             f"got {found}"
@@ -58,4 +58,4 @@ def _decompressed(path: PathLike, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is no whole gzip file: {error}") from error
+        raise ValueError(f"{path} is not a whole gzip file: {error}") from error

@@ -82,7 +82,7 @@ class ClassificationNCAModel(AbstractNCAModel):
         pixel_wise_loss: Whether the cells classify themselves. There is no head then, whatever
             ``use_classifier`` says.
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
-        filter_padding: How the grid goes on beyond its border for every filter.
+        filter_padding: How the grid continues beyond its border for every filter.
         use_laplace: Whether to add a Laplace filter to the Sobel filters.
         kernel_size: Size of learned filters, odd.
         pad_noise: Whether hidden and output channels start as noise instead of zeros.
@@ -311,7 +311,7 @@ class ClassificationNCAModel(AbstractNCAModel):
             small ones (the focal loss is the mean over all living cells of the batch).
 
         Raises:
-            TypeError: If the labels are no integers.
+            TypeError: If the labels are not integers.
             ValueError: If they have another shape or are out of range, or the mask does not fit.
         """
         label = check_labels(label, pred.output_image.shape[0], self.num_classes)

@@ -21,7 +21,7 @@ def check_labels(label: Tensor, batch: int, num_classes: int) -> Tensor:
         num_classes: Number of classes K.
 
     Raises:
-        TypeError: If they are no integers.
+        TypeError: If they are not integers.
         ValueError: If they have another shape, or one is not in [0, K).
 
     >>> check_labels(torch.tensor([[2], [0]], dtype=torch.uint8), 2, 3)

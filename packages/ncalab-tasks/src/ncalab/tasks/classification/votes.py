@@ -1,4 +1,4 @@
-"""How the cells of an image, each with an opinion of its own, decide on one class."""
+"""Votes: each living cell of an image names a class, and the image takes that of the most."""
 
 import torch
 from torch import Tensor

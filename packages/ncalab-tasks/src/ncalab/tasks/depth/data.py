@@ -129,7 +129,7 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images; a training puts it into its model."""
+        """Preparation of the images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,7 @@ def read_depth(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read or is no depth map, with its name and the reason.
+        ValueError: If it cannot be read or is not a depth map, with its name and the reason.
     """
     if path.suffix.lower() in (".npy", ".npz"):
         depth = _read_array(path)

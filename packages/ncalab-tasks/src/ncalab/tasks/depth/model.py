@@ -108,7 +108,7 @@ class DepthNCAModel(AbstractNCAModel):
         self.depth_scale = depth_scale
         self.data_range = data_range
         self._check_numbers()
-        # Follows .to(); saved with the configuration, as it is no weight.
+        # Follows .to(); saved with the configuration, as it is not a weight.
         self.register_buffer("_vignette", None, persistent=False)
         self.vignette = vignette
         self.metrics.update(depth_metrics(data_range))
@@ -135,7 +135,7 @@ class DepthNCAModel(AbstractNCAModel):
 
     @property
     def vignette(self) -> Tensor | None:
-        """Which cells the camera sees, shape ``(W, H)``, bool, on the model's device, or None."""
+        """Cells that the camera sees: a mask ``(W, H)``, bool, on the model's device, or None."""
         return self._buffers["_vignette"]
 
     @vignette.setter

@@ -34,7 +34,7 @@ def masked_ssim(preds: Tensor, target: Tensor, valid: Tensor, data_range: Tensor
     """Compare the local means, contrasts and structures of depth maps.
 
     Without holes, it is the SSIM of the source with its Gaussian window (11x11, sigma 1.5) around
-    every cell, as torchmetrics computes it. Images go on mirrored beyond their border, and those
+    every cell, as torchmetrics computes it. Images continue mirrored beyond their border, and those
     smaller than the window are mirrored as often as it takes. With holes, the statistics of each
     window are those of its valid cells, and the windows around valid cells count.
 

@@ -1,4 +1,4 @@
-"""Which cells of a depth map count, and means over them."""
+"""Valid cells of a depth map, and means over them."""
 
 import torch
 from torch import Tensor

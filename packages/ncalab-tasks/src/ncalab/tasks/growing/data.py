@@ -55,7 +55,7 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
             it into its model.
 
     Raises:
-        TypeError: If the image is no array, or of another dtype.
+        TypeError: If the image is not an array, or of another dtype.
         ValueError: If its shape or range is another, or there are too few channels.
 
     >>> dataset = GrowingNCADataset(np.full((8, 6, 4), 255, np.uint8), num_channels=16)

@@ -1,4 +1,4 @@
-"""What a growing model really does: whether it reaches its picture, keeps it, and heals."""
+"""Measure whether a growing model reaches its picture, keeps it, and heals."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -63,7 +63,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class GrowthReport:
-    """What :func:`measure_growth` found.
+    """Result of :func:`measure_growth`.
 
     Attributes:
         arrival: The step by which the picture should be there.

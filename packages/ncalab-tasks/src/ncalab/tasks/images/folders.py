@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def list_images(folder: Path, suffixes: Iterable[str] | None = None) -> list[Path]:
     """Return the images of a folder, sorted by name, without what systems hide in it.
 
-    Files of a known format that is not read, such as DICOM, are told in the log.
+    Files of a known format that is not read, such as DICOM, are named in the log.
 
     Args:
         folder: The folder.

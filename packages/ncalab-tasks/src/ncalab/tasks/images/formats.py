@@ -1,4 +1,4 @@
-"""Which files are images, and what to do about those of a format that is not read."""
+"""Formats of image files, and advice about those that are not read."""
 
 from pathlib import Path
 

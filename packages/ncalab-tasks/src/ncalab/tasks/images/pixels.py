@@ -1,4 +1,4 @@
-"""What each kind of pixel is read as: one table for all tasks.
+"""Conversion of each kind of pixel: one table for all tasks.
 
 ===========================================  ==============================  =================
 stored in the file                           read as                         in [0, 1] through

@@ -138,7 +138,7 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def preparation(self) -> Preparation:
-        """What is done to images; a training puts it into its model."""
+        """Preparation of the images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
 
     def _check_files(self, *, progress: bool) -> tuple[int, list[Used]]:

@@ -34,7 +34,7 @@ class SegmentationNCAModel(AbstractNCAModel):
         hidden_size: Number of hidden neurons of the rule.
         num_learned_filters: Number of learned perception filters; 0 for Sobel filters.
         pad_noise: Whether hidden and output channels start as noise instead of zeros.
-        filter_padding: How the grid goes on beyond its border.
+        filter_padding: How the grid continues beyond its border.
         lambda_hidden: Weight of the mean square of the hidden channels in the loss, at least 0.
         ignore_index: Label of cells that count neither in the loss nor in a metric; None if all
             do.
@@ -123,7 +123,7 @@ class SegmentationNCAModel(AbstractNCAModel):
             "total" = dice + bce + lambda_hidden * hidden, scalars.
 
         Raises:
-            TypeError: If classes are no integers.
+            TypeError: If classes are not integers.
             ValueError: If the shape is another, or a label is out of range.
         """
         target = self._check_label(pred, label)

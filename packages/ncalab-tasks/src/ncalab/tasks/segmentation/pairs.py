@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: files of two folders, matched by name."""
+"""Pairs of image and mask: files of two folders, matched by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +81,7 @@ def find_pairs(
 
 
 def raise_for_all(problems: Sequence[Exception], path: Path) -> None:
-    """Raise one error, of the first one's type, that tells of all problems, if there are any.
+    """Raise one error, of the first one's type, that lists all problems, if there are any.
 
     Args:
         problems: What is wrong.

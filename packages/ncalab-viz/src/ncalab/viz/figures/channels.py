@@ -1,4 +1,4 @@
-"""What a model looks with, and what its cells remember."""
+"""Figures of perception filters and hidden channels."""
 
 import math
 
@@ -33,7 +33,7 @@ def plot_filters(nca: AbstractNCAModel, *, max_channels: int = 16) -> Figure:
         Figure; not registered with pyplot.
 
     Raises:
-        TypeError: If ``max_channels`` is no integer.
+        TypeError: If ``max_channels`` is not an integer.
         ValueError: If it is below 1, or the model has no filters.
     """
     check_int("max_channels", max_channels, minimum=1)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Figure of a confusion matrix."""
 
 from collections.abc import Sequence
 from typing import Any

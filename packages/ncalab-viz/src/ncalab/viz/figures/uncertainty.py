@@ -1,4 +1,4 @@
-"""Where a model is unsure, beside what it says and where it is wrong."""
+"""Figure of uncertainties beside predictions and errors."""
 
 from typing import Any
 

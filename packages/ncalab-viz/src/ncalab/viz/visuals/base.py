@@ -1,4 +1,4 @@
-"""What a figure of a training batch is."""
+"""Base of the figures of training batches."""
 
 from abc import ABC, abstractmethod
 

@@ -98,7 +98,7 @@ class VisualMultiImageClassification(Visual):
     """Old name: constructing it warns, and gives a :class:`VisualRGBImageClassification`."""
 
     new_instance = VisualRGBImageClassification
-    """What is constructed instead."""
+    """Instance that is constructed instead."""
 
     def __new__(cls) -> VisualRGBImageClassification:  # type: ignore[misc]  # an alias
         """Return the new class's instance."""

@@ -375,7 +375,12 @@ class WebGLAutomaton {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  // Waits until the device has done all that it was told.
+  // Gives the device back; browsers lend it to few.
+  release() {
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
+  // Waits until the device has finished all its work.
   finish() {
     const {gl} = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.reader);

@@ -1,15 +1,19 @@
-"""What the page needs to know of a model and of its first state, as data for JSON."""
+"""Describe a model and its first state to the page, as data for JSON."""
 
 import base64
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, MLPNCARule
 from ncalab.core.alive import ALIVE_THRESHOLD
+from ncalab.core.automaton import Automaton
 from ncalab.core.fire import fire_threshold
+from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import why_not_standard_parts
+from ncalab.viz.colors import class_colors
 from ncalab.viz.web.activation import formula
 
 Array = np.ndarray
@@ -18,50 +22,120 @@ Array = np.ndarray
 _FEW = 32
 
 
-def check_exportable(model: AbstractNCAModel) -> None:
+class Stage(NamedTuple):
+    """The steps that a model takes at one scale.
+
+    Attributes:
+        automaton: Automaton that takes them.
+        scale: Size of a cell in pixels.
+        steps: Number of steps; the page continues at the last scale.
+    """
+
+    automaton: Automaton
+    scale: int
+    steps: int
+
+
+def check_exportable(model: AbstractNCAModel, name: str = "model") -> None:
     """Raise unless the page can run the model.
+
+    Args:
+        model: Model.
+        name: Name of the argument, for the message.
 
     Raises:
         TypeError: If it is not a model.
         ValueError: If it is one that the page cannot run; the message names the reason.
     """
     if not isinstance(model, AbstractNCAModel):
-        raise TypeError(f"model must be an AbstractNCAModel, got {type(model).__name__}")
+        raise TypeError(f"{name} must be an AbstractNCAModel, got {type(model).__name__}")
     reason = why_not_exportable(model)
     if reason is not None:
-        raise ValueError(f"model must be one that a web page can run, but {reason}")
+        raise ValueError(f"{name} must be one that a web page can run, but {reason}")
 
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
     """Say why the page cannot run a model; None if it can."""
-    if model.runner is not None:
-        return f"{type(model).__name__} runs a chain of rollouts; export the model that it wraps"
-    if (reason := why_not_standard_parts(model)) is not None:
-        return reason
+    if model.runner is not None and type(model.runner) is not MultiScale:
+        return f"{type(model).__name__} runs its steps by a {type(model.runner).__name__}"
     if model.head is not None:
         return f"it has a head, {type(model.head).__name__}, which reads whole images"
-    for name, value in (*model.rule.state_dict().items(), ("filters", model.perception.filters)):
+    reasons = (_why_not_runnable(automaton) for automaton in automata_of(model))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _why_not_runnable(automaton: Automaton) -> str | None:
+    if (reason := why_not_standard_parts(automaton)) is not None:
+        return reason
+    weights = (*automaton.rule.state_dict().items(), ("filters", automaton.perception.filters))
+    for name, value in weights:
         if not value.isfinite().all():
             return f"its weights must be finite, and {name} has NaN or infinite values"
     return None
 
 
-def describe_sight(model: AbstractNCAModel) -> str:
-    """Say in a sentence or two what one sees of a model."""
+def automata_of(model: AbstractNCAModel) -> list[Automaton]:
+    """Return the automaton of each scale of a model, or the model itself if it has one scale."""
+    return list(model.runner.automata) if isinstance(model.runner, MultiScale) else [model]
+
+
+def stages_of(model: AbstractNCAModel, steps: int) -> list[Stage]:
+    """Return what a model runs, from coarse to fine.
+
+    Args:
+        model: Model that :func:`check_exportable` accepts.
+        steps: Number of steps in all, shared out among the scales.
+
+    Raises:
+        ValueError: If a scale would have no step.
+    """
+    if not isinstance(model.runner, MultiScale):
+        return [Stage(model, 1, steps)]
+    counts = model.runner.share(steps)
+    return list(map(Stage, model.runner.automata, model.runner.scales, counts))
+
+
+def describe_sight(model: AbstractNCAModel, *others: AbstractNCAModel) -> str:
+    """Say in a few sentences what one sees of a model, or of several side by side."""
+    sight = f"{_describe_rules(model)} Together they {_describe_purpose(model)}."
+    if not others:
+        return sight
+    return f"{sight} The same cells fire in all {1 + len(others)} models; a cut goes through all."
+
+
+def _describe_rules(model: AbstractNCAModel) -> str:
     count = sum(parameter.numel() for parameter in model.parameters())
-    rule = f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
+    scales = model.runner.scales if isinstance(model.runner, MultiScale) else [1]
+    if len(set(scales)) == 1:
+        return f"All cells run one rule of {count:,} weights, and each sees only its neighbours."
+    first, *others = (f"{scale} x {scale}" for scale in scales)
+    rules = "each size has a rule of its own" if len(set(automata_of(model))) > 1 else "one rule"
+    return (
+        f"Cells of {first} pixels run first, then cells of {' and '.join(others)}: "
+        f"{rules}, {count:,} weights in all. Each cell sees only its neighbours."
+    )
+
+
+def _describe_purpose(model: AbstractNCAModel) -> str:
     if not model.immutable_image_channels:
-        return f"{rule} Together they grow a picture."
+        return "grow a picture"
     if model.task == "segmentation":
-        return f"{rule} Together they find out which of them belong to what is looked for."
-    return f"{rule} Together they look at an image."
+        return "find out which of them belong to what is looked for"
+    if model.task == "classification":
+        return "find out which class their image belongs to"
+    return "look at an image"
 
 
-def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
-    """Describe channels, step and weights of a model that :func:`check_exportable` accepts."""
-    rule = model.rule
-    if not isinstance(rule, MLPNCARule):
-        raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
+def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Describe channels, steps and weights of a model that :func:`check_exportable` accepts.
+
+    Args:
+        model: Model.
+        stages: What it runs, as :func:`stages_of` returns it.
+    """
+    # Scales that share weights share one description.
+    automata = {id(stage.automaton): stage.automaton for stage in stages}
+    place = {key: number for number, key in enumerate(automata)}
     return {
         "channels": {
             "image": model.num_image_channels,
@@ -69,30 +143,60 @@ def describe_model(model: AbstractNCAModel) -> dict[str, Any]:
             "output": model.num_output_channels,
         },
         "fixed": model.num_fixed_channels,
-        "aliveAbove": ALIVE_THRESHOLD if model.use_alive_mask else None,
-        "fireThreshold": fire_threshold(model.fire_rate),
-        "filters": len(model.perception.filters),
-        "kernelSize": model.perception.filters.shape[-1],
-        "padding": model.filter_padding,
-        "hiddenSize": rule.first_layer.out_channels,
-        "activation": formula(rule.activation),
-        "timePerStep": model.perception.time(1),
-        "weights": _describe_weights(model, rule),
+        "automata": [_describe_automaton(automaton) for automaton in automata.values()],
+        "stages": [
+            {"automaton": place[id(stage.automaton)], "scale": stage.scale, "steps": stage.steps}
+            for stage in stages
+        ],
+        **_describe_classes(model),
     }
 
 
-def _describe_weights(model: AbstractNCAModel, rule: MLPNCARule) -> dict[str, str]:
+def _describe_classes(model: AbstractNCAModel) -> dict[str, Any]:
+    """Describe what cells say: the background is class 0, or living cells vote for an image."""
+    votes = model.task == "classification"
+    count = max(2, model.num_output_channels)
+    colors = class_colors(count if votes else count - 1)
+    if not votes:
+        colors = np.concatenate([np.zeros((1, 3)), colors])
+    return {
+        "votes": votes,
+        "visibleAbove": ALIVE_THRESHOLD,
+        "classColors": np.round(255 * colors).astype(int).tolist(),
+    }
+
+
+def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
+    rule = automaton.rule
+    if not isinstance(rule, MLPNCARule):
+        raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
+    return {
+        "fixed": automaton.num_fixed_channels,
+        "aliveAbove": ALIVE_THRESHOLD if automaton.use_alive_mask else None,
+        "fireThreshold": fire_threshold(automaton.fire_rate),
+        "filters": len(automaton.perception.filters),
+        "kernelSize": automaton.perception.filters.shape[-1],
+        "padding": automaton.filter_padding,
+        "hiddenSize": rule.first_layer.out_channels,
+        "activation": formula(rule.activation),
+        "timePerStep": automaton.perception.time(1),
+        "weights": _describe_weights(automaton, rule),
+    }
+
+
+def _describe_weights(automaton: Automaton, rule: MLPNCARule) -> dict[str, str]:
     first, bias, last = rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight
     if bias is None:
         raise ValueError("rule must have a bias in its first layer, got None")
-    inputs = model.num_channels * (1 + len(model.perception.filters))
-    time = first[:, inputs] if model.use_temporal_encoding else first.new_zeros(len(first))
+    filters = automaton.perception.filters
+    inputs = automaton.num_channels * (1 + len(filters))
+    time = first[:, inputs] if automaton.use_temporal_encoding else first.new_zeros(len(first))
     weights = {
-        "filters": model.perception.filters,  # (n, C, k, k)
+        "filters": filters,  # (n, C, k, k)
         "first": first[:, :inputs],  # (hidden, (1 + n) C)
         "bias": bias,
         "time": time,
-        "last": model.dt * last,  # (C, hidden)
+        "last": automaton.dt * last,  # (C, hidden)
     }
     return {name: encode_floats(_to_array(value)) for name, value in weights.items()}
 

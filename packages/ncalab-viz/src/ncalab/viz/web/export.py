@@ -3,9 +3,10 @@
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
 from ncalab.core.saving import PathLike, atomic_write
 from ncalab.viz.web.description import (
+    automata_of,
     check_exportable,
     describe_model,
     describe_sight,
     describe_state,
+    stages_of,
 )
 
 # Room for spare seeds beside what models for 40 to 64 cells grow.
@@ -30,16 +33,19 @@ _SECONDS = 5
 # In the order in which they build on each other.
 _SCRIPTS = (
     "fire.js",
+    "grids.js",
     "automaton_javascript.js",
     "automaton_webgl.js",
     "simulation.js",
     "picture.js",
+    "gif.js",
+    "capture.js",
     "viewer.js",
 )
 
 
 def export_html(
-    model: AbstractNCAModel,
+    model: AbstractNCAModel | Mapping[str, AbstractNCAModel],
     path: PathLike,
     image: Tensor | None = None,
     *,
@@ -52,30 +58,36 @@ def export_html(
     description: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Write a web page that runs a model: one file, without network and server.
+    """Write a web page that runs a model, or several: one file, without network and server.
 
     Whoever opens it can pause, step, choose the speed and the channels shown, erase cells and
     watch them come back and, if the model draws into its image channels, place new seeds. The
     page computes on the GPU (WebGL2) or in plain JavaScript, whichever is faster. After t steps,
-    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3.
+    its states are those of ``model.predict(image, t, seed=seed)`` to 1e-3. A cascade shares
+    ``pause_after`` steps out among its scales: after t of them, the states are the t-th ones of
+    ``model.record(image, pause_after, seed=seed)``; later steps are those of its last scale.
 
     Args:
         model: Model with the standard perception and step and the rule MLPNCARule, without a
-            head and no cascade; growing and segmentation models are.
+            head, or a cascade of such models: those that grow, segment, or classify by the votes
+            of their cells are. Or several models by name, to be shown side by side: they start
+            alike, the same cells fire in all of them, and what is done to one is done to all.
         path: File that ends in ".html". One that was there is replaced when the new one is
             complete; missing folders are created.
         image: Image ``(1, image channels, W, H)`` or state ``(1, C, W, H)`` to start from,
             floating point; W runs downwards. None: the state of the model's ``make_seed``.
         size: Grid (W, H) if there is no image, (96, 96) if None.
         seed: Decides which cells fire, and the padding noise; in ``[0, 2**63)``.
-        title: Heading of the page; the name of the model's class if None.
+        title: Heading of the page; the name of the (first) model's class if None.
         speed: Steps a second at the start, at least 1. None: 30, or what it takes to pause after
             5 seconds.
         pause_after: The number of steps after which the page pauses, and pauses again after it
             was resumed; 0 for never. None: ``inference_timesteps`` if the image channels are
-            immutable (the model looks at an image and is done at some time), otherwise 0.
+            immutable (the model looks at an image and is done at some time), otherwise 0. For a
+            cascade that never pauses, ``inference_timesteps`` are shared out.
         overlay: Whether to tint the cells that the output channels give another class than the
-            background. None: if the model's task is segmentation.
+            background or, of a classification, all visible cells. None: if the task of the model
+            is segmentation or classification and it has output channels.
         description: What one sees, in one sentence; a usual one for the model if None.
         class_names: Names of the classes, background included. None: ``class_names`` of the model
             if it has as many, else numbers.
@@ -94,45 +106,73 @@ def export_html(
     >>> with TemporaryDirectory() as folder:
     ...     page = Path(folder) / "still.html"
     ...     export_html(model, page, torch.rand(1, 3, 16, 24))
-    ...     page.stat().st_size < 100_000
+    ...     page.stat().st_size < 120_000
     True
     """
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise ValueError(f"path must end in .html, got {path}")
-    check_exportable(model)
+    models = _named_models(model)
     check_seed(seed)
     check_type("description", description, str, optional=True)
-    pause = _pause_after(model, pause_after)
+    first = next(iter(models.values()))
+    pause = _pause_after(list(models.values()), pause_after)
     if speed is None:
         speed = min(_USUAL_SPEED, max(1, round(pause / _SECONDS))) if pause else _USUAL_SPEED
     settings = {
-        "title": type(model).__name__ if title is None else title,
-        "description": describe_sight(model) if description is None else description,
-        "classNames": _class_names(model, class_names),
+        "title": type(first).__name__ if title is None else title,
+        "description": describe_sight(*models.values()) if description is None else description,
         "seed": str(seed),  # JavaScript's numbers have 53 bits
         "speed": check_int("speed", speed, minimum=1),
         "pauseAfter": pause,
-        "overlay": _overlay(model, overlay),
-        # For those who look into the file: the page starts from an image that is prepared.
-        "preparation": None if model.preparation is None else model.preparation.to_dict(),
     }
-    start = _first_state(model, image, size, seed)
-    page = render_page({**describe_model(model), **describe_state(start), **settings})
-    atomic_write(path, page.encode())
+    described = [
+        {
+            "name": name,
+            **describe_model(each, stages_of(each, pause or _usual_steps(each))),
+            **describe_state(_first_state(each, image, size, seed)),
+            "classNames": _class_names(each, class_names),
+            "overlay": _overlay(each, overlay),
+            # For those who look into the file: the page starts from an image that is prepared.
+            "preparation": None if each.preparation is None else each.preparation.to_dict(),
+        }
+        for name, each in models.items()
+    ]
+    atomic_write(path, render_page({**settings, "models": described}).encode())
 
 
-def _pause_after(model: AbstractNCAModel, steps: int | None) -> int:
-    if steps is not None:
-        return check_int("pause_after", steps, minimum=0)
-    if not model.immutable_image_channels:
-        return 0
+def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
+    """Return models by name, checked; a single one has none."""
+    models = dict(model) if isinstance(model, Mapping) else {"": model}
+    if not models:
+        raise ValueError("model must hold at least one model, got none")
+    for name, each in models.items():
+        if not isinstance(name, str):
+            raise TypeError(f"model must name each model by a string, got {name!r:.80}")
+        check_exportable(each, f"model[{name!r:.80}]" if isinstance(model, Mapping) else "model")
+    return models
+
+
+def _usual_steps(model: AbstractNCAModel) -> int:
     usual = model.inference_timesteps
     return usual if isinstance(usual, int) else usual[1] - 1
 
 
+def _pause_after(models: Sequence[AbstractNCAModel], steps: int | None) -> int:
+    if steps is None:
+        ends = all(model.immutable_image_channels for model in models)
+        return max(map(_usual_steps, models)) if ends else 0
+    fewest = max(len(automata_of(model)) for model in models)
+    steps = check_int("pause_after", steps, minimum=0)
+    if 0 < steps < fewest:
+        raise ValueError(
+            f"pause_after must be 0 or at least {fewest}, a step for each scale, got {steps}"
+        )
+    return steps
+
+
 def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[str] | None:
-    """Return the names, checked: as many as the output channels tell classes apart."""
+    """Return the names, checked: as many as there are classes."""
     count = max(2, model.num_output_channels)
     if names is None:
         own = getattr(model, "class_names", None)
@@ -146,7 +186,7 @@ def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[s
 
 def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
     if overlay is None:
-        overlay = model.task == "segmentation"
+        overlay = model.task in ("segmentation", "classification") and model.num_output_channels > 0
     if overlay and model.num_output_channels == 0:
         raise ValueError("overlay must be False for a model without output channels, got True")
     return overlay
@@ -180,8 +220,8 @@ def render_page(description: dict[str, object]) -> str:
     """Fill the template.
 
     Args:
-        description: Model, start and settings, data that JSON can hold; "title" and "description"
-            are strings.
+        description: Models, their starts and settings, data that JSON can hold; "title" and
+            "description" are strings.
 
     Returns:
         The page.
@@ -193,7 +233,7 @@ def render_page(description: dict[str, object]) -> str:
         "title": html.escape(str(description["title"])),
         "description": html.escape(str(description["description"])),
         "style": (folder / "viewer.css").read_text(encoding="utf-8"),
-        "model": data,
+        "models": data,
         "script": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
     }
     template = (folder / "viewer.html").read_text(encoding="utf-8")

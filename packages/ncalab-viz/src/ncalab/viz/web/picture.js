@@ -1,11 +1,8 @@
 // From channels to colours.
 
-// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const CLASS_COLORS = [
-  [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0],
-  [204, 121, 167],
-];
 const OVERLAY_OPACITY = 0.55;
+// So that the class of a dim cell can be seen.
+const LEAST_BRIGHTNESS = 0.4;
 
 // Blue below zero, red above, the middle almost white; from -1 to 1.
 const DIVERGING = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
@@ -27,8 +24,19 @@ function classOf(logits, cell, cells, count) {
   return best;
 }
 
-function classColor(k) {
-  return CLASS_COLORS[(k - 1) % CLASS_COLORS.length];
+// The last channel of an image of one channel or four: how bright or opaque a cell is.
+function brightness(image, cells) {
+  const last = image.length / cells - 1;
+  return last === 0 || last === 3 ? image.subarray(last * cells) : null;
+}
+
+// Which cells of an image show something: all of them if none does.
+function visibleCells(image, cells, visibleAbove) {
+  const threshold = Math.fround(visibleAbove);
+  const values = brightness(image, cells);
+  const marks = new Uint8Array(cells).fill(1);
+  return values?.some(value => value > threshold)
+    ? marks.map((_, cell) => values[cell] > threshold ? 1 : 0) : marks;
 }
 
 class Picture {
@@ -84,8 +92,9 @@ class Picture {
     } else if (this.view === "picture") {
       this.drawImage(this.simulation.state(0, image));
     } else if (this.view === "prediction") {
-      this.drawImage(this.simulation.state(0, image));
-      this.drawClasses(this.simulation.state(image + hidden));
+      const shown = this.simulation.state(0, image);
+      this.drawImage(shown);
+      this.drawClasses(this.simulation.state(image + hidden), shown);
     } else {
       this.drawTiles(this.simulation.state(Number(this.view), Number(this.view) + 1));
     }
@@ -95,7 +104,8 @@ class Picture {
   // Four channels are colours times opacity, and the opacity; three are colours; else, the first
   // one is grey.
   drawImage(values) {
-    const {cells, aliveAbove, fixed, channels: {image}} = this.simulation.model;
+    const {cells, fixed, channels: {image}} = this.simulation.model;
+    const {aliveAbove} = this.simulation.stage;
     const {data} = this.pixels;
     // Without a visible cell, none lives, nor will.
     if (aliveAbove !== null && !fixed) {
@@ -112,20 +122,27 @@ class Picture {
     }
   }
 
-  drawClasses(logits) {
-    const {cells, channels: {output}} = this.simulation.model;
+  // Tints the cells of every class but the background, or all visible ones if the cells vote.
+  drawClasses(logits, image) {
+    const {cells, channels: {output}, votes, visibleAbove, classColors} = this.simulation.model;
     const {data} = this.pixels;
+    const visible = votes ? visibleCells(image, cells, visibleAbove) : null;
+    const bright = votes ? brightness(image, cells) : null;
     const counts = new Array(Math.max(2, output)).fill(0);
     for (let cell = 0; cell < cells; cell++) {
       const k = classOf(logits, cell, cells, output);
+      if (visible && !visible[cell]) continue;
       counts[k]++;
-      if (k === 0) continue;
-      const color = classColor(k);
+      if (k === 0 && !votes) continue;
+      // A cell of an image in colour is tinted, another one has the colour of its class.
+      const share = bright ? Math.min(Math.max(bright[cell], LEAST_BRIGHTNESS), 1) : OVERLAY_OPACITY;
       for (let i = 0; i < 3; i++) {
-        data[cell * 4 + i] += (color[i] - data[cell * 4 + i]) * OVERLAY_OPACITY;
+        const behind = bright ? this.background[i] : data[cell * 4 + i];
+        data[cell * 4 + i] = behind + (classColors[k][i] - behind) * share;
       }
     }
-    this.shares = counts.map(count => count / cells);
+    const all = counts.reduce((a, b) => a + b);
+    this.shares = counts.map(count => count / all);
   }
 
   drawTiles(values) {

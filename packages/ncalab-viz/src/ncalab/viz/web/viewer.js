@@ -1,4 +1,4 @@
-// The page: what runs when, and what each control does.
+// The page: runs one model, or several beside each other, and connects the controls.
 
 const element = id => document.getElementById(id);
 
@@ -10,10 +10,14 @@ const FASTEST = Infinity;
 const FARTHEST = 2000;
 
 class Viewer {
-  constructor(model, address) {
+  constructor(models, address) {
     document.body.classList.toggle("compact", address.has("compact"));
-    this.simulation = new Simulation(model, address.get("backend"));
-    this.picture = new Picture(element("grid"), this.simulation, this.readBackground());
+    const [model] = models;
+    this.panels = models.map(each => this.addPanel(each, address.get("backend")));
+    // What holds for all of them is asked of the first.
+    [{simulation: this.simulation, picture: this.picture}] = this.panels;
+    this.simulations = this.panels.map(panel => panel.simulation);
+    this.recorders = this.makeRecorders();
     this.playing = true;
     this.due = 0; // steps that should have been taken
     this.limit = 1; // steps of a frame
@@ -30,14 +34,34 @@ class Viewer {
     requestAnimationFrame(now => { this.then = now; this.frame(now); });
   }
 
+  addPanel(model, wanted) {
+    const [figure, canvas] = [document.createElement("figure"), document.createElement("canvas")];
+    canvas.ariaLabel = `The cells${model.name && ` of ${model.name}`}. Touch or drag to change them.`;
+    const caption = document.createElement("figcaption");
+    caption.textContent = model.name;
+    figure.append(canvas, caption);
+    element("grids").append(figure);
+    const simulation = new Simulation(model, wanted);
+    const picture = new Picture(canvas, simulation, this.readBackground());
+    return {canvas, simulation, picture};
+  }
+
   // Goes to the seed and the step that the address names.
   follow(address) {
     const [seed, step] = [address.get("seed"), Number(address.get("step"))];
-    if (/^\d{1,19}$/.test(seed ?? "")) this.simulation.reset(seed);
+    if (/^\d{1,19}$/.test(seed ?? "")) this.restart(seed);
     if (step > 0) {
-      this.simulation.step(Math.min(Math.floor(step), FARTHEST));
+      this.advance(Math.min(Math.floor(step), FARTHEST));
       this.play(false);
     }
+  }
+
+  advance(steps = 1) {
+    for (const simulation of this.simulations) simulation.step(steps);
+  }
+
+  restart(seed = this.simulation.seed) {
+    for (const simulation of this.simulations) simulation.reset(seed);
   }
 
   readBackground() {
@@ -61,7 +85,7 @@ class Viewer {
   run(steps) {
     const start = performance.now();
     if (steps > 0) {
-      this.simulation.step(steps);
+      this.advance(steps);
       this.due -= steps;
       this.draw(); // which waits for the device
     }
@@ -84,11 +108,11 @@ class Viewer {
 
   // Milliseconds that a step takes, its picture included.
   measureStep(steps) {
-    this.simulation.step();
+    this.advance();
     this.draw();
     const start = performance.now();
     for (let step = 0; step < steps; step++) {
-      this.simulation.step();
+      this.advance();
       this.draw();
     }
     return (performance.now() - start) / steps;
@@ -121,12 +145,12 @@ class Viewer {
 
   step() {
     this.play(false);
-    this.simulation.step();
+    this.advance();
     this.changed = true;
   }
 
   reset() {
-    this.simulation.reset(this.simulation.seed);
+    this.restart();
     this.disturbed = false;
     this.pauseAt = this.simulation.model.pauseAfter || Infinity;
     this.measured.steps = 0;
@@ -137,8 +161,9 @@ class Viewer {
   // What is seen
 
   draw() {
-    this.picture.draw();
+    for (const {picture} of this.panels) picture.draw();
     this.changed = false;
+    for (const recorder of this.recorders) recorder.add();
     this.describe();
     this.listClasses();
     this.hint();
@@ -147,7 +172,7 @@ class Viewer {
   // What to do next, below the cells.
   hint() {
     const {fixed} = this.simulation.model;
-    const dead = this.picture.dead && "All cells are dead: place a seed, or reset.";
+    const dead = this.panels.every(({picture}) => picture.dead) && "All cells are dead: place a seed, or reset.";
     const first = fixed ? "Drag over the cells to make them forget" : "Drag over the cells to cut them";
     const text = dead || (this.touched ? "" : first);
     element("hint").textContent = text;
@@ -155,35 +180,43 @@ class Viewer {
   }
 
   describe() {
-    const {steps, backend, model} = this.simulation;
+    const {steps, stage} = this.simulation;
+    const backend = [...new Set(this.simulations.map(simulation => simulation.backend))].join(", ");
     const rate = this.playing ? `${this.measured.rate} steps a second` : "paused";
     element("status").textContent =
-      `Step ${steps} · ${rate} · ${model.columns} × ${model.rows} cells · ${backend}`;
+      `Step ${steps} · ${rate} · ${stage.columns} × ${stage.rows} cells · ${backend}`;
   }
 
   listClasses() {
-    const shares = this.picture.shares ?? [];
+    const {classNames, classColors, votes} = this.simulation.model;
+    const first = votes ? 0 : 1; // after the background
+    const shares = this.picture.shares?.slice(first) ?? [];
     const list = element("classes");
-    const wanted = Math.max(0, shares.length - 1);
-    if (list.children.length !== wanted) {
-      list.replaceChildren(...Array.from({length: wanted}, (_, i) => {
+    if (list.children.length !== shares.length) {
+      list.replaceChildren(...shares.map((_, i) => {
         const [item, swatch] = [document.createElement("li"), document.createElement("i")];
-        swatch.style.background = `rgb(${classColor(i + 1)})`;
+        swatch.style.background = `rgb(${classColors[first + i]})`;
         item.append(swatch, "");
         return item;
       }));
     }
-    shares.slice(1).forEach((share, i) => {
-      const {classNames} = this.simulation.model;
-      const name = classNames ? classNames[i + 1] : wanted === 1 ? "Foreground" : `Class ${i + 1}`;
-      list.children[i].lastChild.data = `${name}: ${(100 * share).toFixed(1)} % of the cells`;
+    shares.forEach((share, i) => {
+      const usual = votes || shares.length > 1 ? `Class ${first + i}` : "Foreground";
+      const name = classNames ? classNames[first + i] : usual;
+      const part = `${(100 * share).toFixed(1)} % of the ${votes ? "votes" : "cells"}`;
+      list.children[i].lastChild.data = `${name}: ${part}`;
+      list.children[i].classList.toggle("most", votes && share === Math.max(...shares));
     });
   }
 
   changeView() {
-    this.picture.show(element("view").value);
-    const {width, height} = element("grid");
-    element("grid").style.setProperty("--ratio", width / height);
+    for (const {picture, canvas} of this.panels) {
+      picture.show(element("view").value);
+      canvas.style.setProperty("--ratio", canvas.width / canvas.height);
+    }
+    const {width, height} = this.panels[0].canvas;
+    element("frame").style.setProperty("--ratio", width / height);
+    element("frame").style.setProperty("--panels", this.panels.length);
     const named = ["picture", "prediction"].includes(this.picture.view);
     element("colors").hidden = named;
     this.changed = true;
@@ -192,7 +225,10 @@ class Viewer {
   // Controls
 
   fillControls(model) {
-    for (const [value, label] of this.picture.views) element("view").add(new Option(label, value));
+    const common = value => this.panels.every(({picture}) => picture.views.some(view => view[0] === value));
+    for (const [value, label] of this.picture.views) {
+      if (common(value)) element("view").add(new Option(label, value));
+    }
     element("view").value = this.picture.view;
     element("seed-tool").hidden = model.fixed > 0;
     const speed = element("speed");
@@ -215,8 +251,7 @@ class Viewer {
     element("play").onclick = () => this.toggle();
     element("link").onclick = () => this.copyLink();
     element("save").onclick = () => this.save();
-    element("record").onclick = () => this.record();
-    element("record").hidden = !window.MediaRecorder;
+    for (const recorder of this.recorders) recorder.button.onclick = () => recorder.toggle();
     element("step").onclick = () => this.step();
     element("reset").onclick = () => this.reset();
     element("speed").oninput = element("radius").oninput = () => this.readRanges();
@@ -229,34 +264,36 @@ class Viewer {
       keys[event.key]();
     });
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => {
-      this.picture.background = this.readBackground();
+      for (const {picture} of this.panels) picture.background = this.readBackground();
       this.changed = true;
     });
   }
 
   connectPointer() {
-    const grid = element("grid");
-    let last = null;
-    grid.addEventListener("pointerdown", event => {
-      grid.setPointerCapture(event.pointerId);
-      last = this.touch(event, null);
-    });
-    grid.addEventListener("pointermove", event => {
-      if (last) last = this.touch(event, last);
-    });
-    for (const end of ["pointerup", "pointercancel"]) {
-      grid.addEventListener(end, () => { last = null; });
+    for (const {canvas} of this.panels) {
+      let last = null;
+      canvas.addEventListener("pointerdown", event => {
+        canvas.setPointerCapture(event.pointerId);
+        last = this.touch(event, null);
+      });
+      canvas.addEventListener("pointermove", event => {
+        if (last) last = this.touch(event, last);
+      });
+      for (const end of ["pointerup", "pointercancel"]) {
+        canvas.addEventListener(end, () => { last = null; });
+      }
     }
   }
 
-  // Uses the tool on the cell under the pointer and on the way there; returns that cell.
+  // Uses the tool on the cell under the pointer and on the way there, in every model; returns that
+  // cell.
   touch(event, from) {
-    const box = element("grid").getBoundingClientRect();
+    const box = event.target.getBoundingClientRect();
     const inside = (place, size) => Math.min(Math.max(place / size, 0), 1 - 1e-9);
     const to = this.picture.cellAt(
       inside(event.clientX - box.left, box.width), inside(event.clientY - box.top, box.height));
     if (document.querySelector("[name=tool]:checked").value === "seed") {
-      this.simulation.plant(...to);
+      this.plant(...to);
     } else {
       this.erasePath(from ?? to, to);
     }
@@ -271,8 +308,16 @@ class Viewer {
     const parts = this.picture.view === "all" ? 1 : Math.max(1, Math.ceil(distance / this.radius));
     for (let i = 1; i <= parts; i++) {
       const at = axis => from[axis] + (to[axis] - from[axis]) * i / parts;
-      this.simulation.erase(at(0), at(1), this.radius);
+      this.erase(at(0), at(1), this.radius);
     }
+  }
+
+  erase(column, row, radius) {
+    for (const simulation of this.simulations) simulation.erase(column, row, radius);
+  }
+
+  plant(column, row) {
+    for (const simulation of this.simulations) simulation.plant(column, row);
   }
 
   // Taking it with one
@@ -293,80 +338,43 @@ class Viewer {
   }
 
   save() {
-    enlarged(element("grid")).toBlob(blob => download(blob, `step-${this.simulation.steps}.png`));
+    const name = `step-${this.simulation.steps}.png`;
+    enlarged(this.panels.map(panel => panel.canvas)).toBlob(blob => download(blob, name));
   }
 
-  // Starts a film of the cells, or ends it.
-  record() {
-    const button = element("record");
-    if (this.recorder) {
-      this.recorder.stop();
-      return;
-    }
-    const film = enlarged(element("grid"));
-    const copy = () => {
-      enlarge(element("grid"), film);
-      if (this.recorder) requestAnimationFrame(copy);
-    };
-    const parts = [];
-    const mimeType = ["video/webm", "video/mp4"].find(type => MediaRecorder.isTypeSupported(type));
-    this.recorder = new MediaRecorder(film.captureStream(), {mimeType});
-    this.recorder.ondataavailable = event => parts.push(event.data);
-    this.recorder.onstop = () => {
-      this.recorder = null;
-      button.textContent = "Record";
-      download(new Blob(parts, {type: mimeType}), `cells.${mimeType.slice(6)}`);
-    };
-    this.recorder.start();
-    button.textContent = "Stop recording";
-    copy();
+  makeRecorders() {
+    const canvases = this.panels.map(panel => panel.canvas);
+    const recorders = [new GifRecorder(element("gif"), canvases)];
+    element("record").hidden = !window.MediaRecorder;
+    if (window.MediaRecorder) recorders.push(new FilmRecorder(element("record"), canvases));
+    return recorders;
   }
 
   watchDevice() {
-    this.simulation.automaton.canvas?.addEventListener("webglcontextlost", () => {
-      this.simulation.fallBack();
-      this.changed = true;
-    });
+    for (const simulation of this.simulations) {
+      for (const {canvas} of simulation.automata) {
+        canvas?.addEventListener("webglcontextlost", () => {
+          if (!simulation.automaton.canvas) return;
+          simulation.fallBack();
+          this.reset();
+        });
+      }
+    }
   }
 }
 
-// A copy with cells of whole pixels, of a size to look at.
-function enlarged(grid) {
-  const scale = Math.max(1, Math.round(512 / Math.max(grid.width, grid.height)));
-  const copy = document.createElement("canvas");
-  // Even sides, which encoders of video ask for.
-  copy.width = grid.width * scale + (grid.width * scale) % 2;
-  copy.height = grid.height * scale + (grid.height * scale) % 2;
-  enlarge(grid, copy);
-  return copy;
-}
-
-function enlarge(grid, copy) {
-  const context = copy.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(grid, 0, 0, copy.width, copy.height);
-}
-
-function download(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
 const viewer = new Viewer(
-  decodeModel(JSON.parse(element("model").textContent)),
+  decodePage(JSON.parse(element("models").textContent)),
   new URLSearchParams(location.hash.slice(1)),
 );
 
 // For scripts and tests. States are (channels, rows, columns), flat; x is a column, y a row.
 window.ncalab = {
-  step: (count = 1) => { viewer.simulation.step(count); viewer.changed = true; },
-  state: () => viewer.simulation.state(),
-  reset: seed => { viewer.reset(); viewer.simulation.reset(seed); viewer.changed = true; },
-  erase: (x, y, radius) => { viewer.simulation.erase(x, y, radius); viewer.changed = true; },
-  plant: (x, y) => { viewer.simulation.plant(x, y); viewer.changed = true; },
+  step: (count = 1) => { viewer.advance(count); viewer.changed = true; },
+  state: (place = 0) => viewer.simulations[place].state(),
+  reset: seed => { viewer.reset(); viewer.restart(seed); viewer.changed = true; },
+  erase: (x, y, radius) => { viewer.erase(x, y, radius); viewer.changed = true; },
+  plant: (x, y) => { viewer.plant(x, y); viewer.changed = true; },
   play: playing => viewer.play(playing),
   measure: (steps = 60) => viewer.measureStep(steps),
   show: view => { element("view").value = view; viewer.changeView(); viewer.draw(); },

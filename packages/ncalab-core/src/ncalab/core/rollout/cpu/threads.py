@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class ThreadUse:
-    """How rollouts use threads where operations use one; see :func:`one_thread_for_operations`.
+    """Threads of rollouts where operations use one; see :func:`one_thread_for_operations`.
 
     Attributes:
         threads: Threads that rollouts may use.

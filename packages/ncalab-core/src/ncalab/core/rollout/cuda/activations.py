@@ -1,4 +1,4 @@
-"""Which of torch's nonlinearities the CUDA engine's kernels compute, and by what name."""
+"""Names of torch's nonlinearities that the CUDA engine's kernels compute."""
 
 from typing import NamedTuple
 

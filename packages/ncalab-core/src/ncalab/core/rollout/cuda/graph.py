@@ -63,7 +63,7 @@ class Recording:
         # Otherwise a recording made in inference mode could not be used outside of it.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = tuple(torch.empty_like(value).copy_(value) for value in inputs)
-            # torch's own capture stream belongs to one device. Other threads may go on meanwhile.
+            # torch's own capture stream belongs to one device. Other threads may run meanwhile.
             stream = torch.cuda.Stream()
             with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._output = function(*self._inputs)

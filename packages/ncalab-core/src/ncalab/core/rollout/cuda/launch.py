@@ -1,4 +1,4 @@
-"""What is decided before the CUDA engine's kernels run: constants, sizes of tiles, tables."""
+"""Settings of a launch of the CUDA engine's kernels: constants, sizes of tiles, tables."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ class LaunchPlan:
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
-        """What every kernel that filters is compiled for."""
+        """Compile-time constants of every kernel that filters."""
         return {
             "C": self.shape[1],
             "N": self.filters[0],
@@ -135,7 +135,7 @@ class LaunchPlan:
 
     @cached_property
     def rule(self) -> dict[str, Any]:
-        """What every kernel that applies the rule is compiled for."""
+        """Compile-time constants of every kernel that applies the rule."""
         activation = activation_of(self.spec.activation)
         if activation is None:
             raise ValueError(

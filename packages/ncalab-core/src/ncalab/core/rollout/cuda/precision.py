@@ -1,4 +1,4 @@
-"""How exactly the CUDA engine multiplies matrices, and on which device it launches."""
+"""Precision of the CUDA engine's matrix products, and the device that it launches on."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal

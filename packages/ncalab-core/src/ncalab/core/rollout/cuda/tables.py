@@ -58,13 +58,13 @@ def padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
 
 
 class Tables(NamedTuple):
-    """Where the cells of both axes stand on the padded grid.
+    """Places of the cells of both axes on the padded grid.
 
     Attributes:
         columns: Which column stands at each padded place, shape ``(W + 2r,)``, int32, -1 for none.
-        lines: Likewise for lines, shape ``(H + 2r,)``.
+        lines: Which line stands at each padded place, shape ``(H + 2r,)``, int32, -1 for none.
         of_columns: The places where each column stands, shape ``(W, m)``, int32, -1 to fill up.
-        of_lines: Likewise for lines, shape ``(H, m)``.
+        of_lines: The places where each line stands, shape ``(H, m)``, int32, -1 to fill up.
     """
 
     columns: Tensor

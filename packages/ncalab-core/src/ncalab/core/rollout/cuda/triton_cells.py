@@ -1,4 +1,4 @@
-"""What the CUDA engine's kernels share: where a row's cell is, what it perceives, if it fires.
+"""Functions shared by the CUDA engine's kernels: place, perception and fire mask of a row's cell.
 
 A grid is kept channels-last, so that the channels of a cell are one row of memory: rows are
 numbered ``(sample * W + column) * H + line``. A program works on some rows, whatever their sample:

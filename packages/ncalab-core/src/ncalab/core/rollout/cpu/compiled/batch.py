@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Sums(Protocol):
-    """Where the tasks of a backward pass add up the gradients of the parameters.
+    """Buffers in which the tasks of a backward pass add up the gradients of the parameters.
 
     Each task has sums of its own, which are added in the order of the tasks: the result does not
     depend on which thread was the faster.
@@ -34,7 +34,7 @@ class Sums(Protocol):
 
 
 class Cells(ABC):
-    """What all cells of a rollout do, whatever they are trained on.
+    """Steps of all cells of a rollout, whatever they are trained on.
 
     Args:
         spec: The rollout.
@@ -201,7 +201,7 @@ class Batch:
 
 
 class Recorded(NamedTuple):
-    """What the backward pass needs of a group.
+    """Values of a group that the backward pass needs.
 
     Attributes:
         grid: The framed grid after the last step; empty if steps are taken again.

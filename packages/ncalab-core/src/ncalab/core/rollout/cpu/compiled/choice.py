@@ -1,4 +1,4 @@
-"""Which models the compiled engine serves."""
+"""Choice of the models that the compiled engine serves."""
 
 import math
 

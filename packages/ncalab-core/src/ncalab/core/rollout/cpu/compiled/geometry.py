@@ -1,4 +1,4 @@
-"""Where the cells of a framed grid stand, and which cells its frame repeats."""
+"""Places of the cells of a framed grid, and the cells that its frame repeats."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -19,7 +19,7 @@ from ncalab.core.rollout.spec import rule_parameters_of
 
 
 class Parameters(NamedTuple):
-    """What a rollout is differentiated with respect to, besides its states.
+    """Tensors that a rollout is differentiated with respect to, besides its states.
 
     Attributes:
         factors: Of every tap of every view, one number for each channel, shape ``(taps, C)``.
@@ -204,7 +204,7 @@ TILE_ROWS = 12
 
 
 class GradientSums:
-    """Where the tasks of a backward pass add up the gradients of the parameters.
+    """Buffers in which the tasks of a backward pass add up the gradients of the parameters.
 
     Args:
         parameters: The parameters.

@@ -1,4 +1,4 @@
-"""What a cell does about what its filters give it, as a function of rows of cells."""
+"""Update of cells from the outputs of their filters, as a function of rows of cells."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -42,7 +42,7 @@ class ViewedRule(nn.Module):
         super().__init__()
         self.sizes = [view.filters.shape[0] * view.channels for view in views]
         self.channels = views[0].channels
-        # Of linear views, filters are no part of this function.
+        # Of linear views, filters are not part of this function.
         self.views = nn.ModuleList(nn.Identity() if v.is_linear else v for v in views)
         self.rule = rule
 

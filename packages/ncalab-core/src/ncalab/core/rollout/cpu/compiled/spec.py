@@ -1,4 +1,4 @@
-"""What a compiled rollout is told besides its tensors."""
+"""Arguments of a compiled rollout besides its tensors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

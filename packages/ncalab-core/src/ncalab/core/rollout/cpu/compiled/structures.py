@@ -1,4 +1,4 @@
-"""What the compiled functions are given: field by field what ``native/*.h`` declares."""
+"""Arguments of the compiled functions, field by field as ``native/*.h`` declares them."""
 
 import ctypes
 from ctypes import Structure, c_double, c_float, c_int64, c_void_p
@@ -57,7 +57,7 @@ class Rollout64(Structure):
 
 
 class Tape(Structure):
-    """What the backward pass needs of some steps: ``Tape`` of ``native/forward.h``."""
+    """Values of some steps that the backward pass needs: ``Tape`` of ``native/forward.h``."""
 
     _fields_: ClassVar[Fields] = [
         ("rows", c_void_p),
@@ -72,7 +72,7 @@ class Tape(Structure):
 
 
 class Gradients(Structure):
-    """Where gradients are added up: ``Gradients`` of ``native/backward.h``."""
+    """Sums of gradients: ``Gradients`` of ``native/backward.h``."""
 
     _fields_: ClassVar[Fields] = [
         ("into", c_void_p),
@@ -129,7 +129,7 @@ class Program(Structure):
 
 
 class Team(Structure):
-    """What threads that share a rollout agree on: ``Team`` of ``native/threads.h``."""
+    """State shared by the threads of a rollout: ``Team`` of ``native/threads.h``."""
 
     _fields_: ClassVar[Fields] = [("bands", c_int64), ("taken", c_int64), ("done", c_int64)]
 

@@ -1,4 +1,4 @@
-"""What some steps leave for the backward pass, in tensors."""
+"""Tensors that some steps keep for the backward pass."""
 
 from typing import NamedTuple
 

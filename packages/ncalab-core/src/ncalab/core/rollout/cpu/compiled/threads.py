@@ -1,4 +1,4 @@
-"""How the work of a rollout is shared between threads.
+"""Division of the work of a rollout between threads.
 
 Threads run whole rollouts of some samples each, and take the next samples when they are done: no
 thread waits for another within a step, and one that the system has put aside is given less to do.
@@ -27,7 +27,7 @@ BANDS_EACH = 2
 
 
 class Division(NamedTuple):
-    """How a batch is divided into tasks.
+    """Division of a batch into tasks.
 
     Attributes:
         threads: Number of threads.

@@ -1,4 +1,4 @@
-"""How long each kind of work of compiled rollouts takes, for benchmarks."""
+"""Time each kind of work of compiled rollouts, for benchmarks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -35,7 +35,7 @@ class Snapshot(NamedTuple):
 KEPT_BYTES = 64 * 2**20
 # Where memory is to be saved, only those that weigh nothing beside the program itself.
 KEPT_BYTES_LEAN = 4 * 2**20
-# Of a tape and of a snapshot, the first two fields are no tensors.
+# Of a tape and of a snapshot, the first two fields are not tensors.
 _PLAIN = 2
 
 

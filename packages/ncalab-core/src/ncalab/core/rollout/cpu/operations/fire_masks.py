@@ -11,7 +11,7 @@ MOST_STEPS = 8
 
 
 class FireMasks:
-    """Which cells of one box fire in the steps of one phase.
+    """Fire masks of one box in the steps of one phase.
 
     Args:
         clock: Fire masks of the rollout.

@@ -1,4 +1,4 @@
-"""Where the cells of a channels-last grid stand in memory, and in which blocks they are worked on.
+"""Memory layout of the cells of a channels-last grid, and the blocks that they are worked on in.
 
 A grid is ``(B, W + 2r, H + 2r, C)``: all cells and a frame of r cells around them. A cell's
 channels are one row of memory.
@@ -101,7 +101,7 @@ class Block(NamedTuple):
 
 
 class Layout:
-    """Where the cells of one box stand.
+    """Memory layout of the cells of one box.
 
     Args:
         box: The box.

@@ -16,7 +16,7 @@ from ncalab.core.rollout.spec import RolloutSpec, Weights
 
 
 class Neurons(NamedTuple):
-    """What N cells perceived, and what their hidden neurons made of it.
+    """Perception and hidden neurons of N cells.
 
     Attributes:
         perceived: Perception without time, shape ``(N, (1 + n) C)``.
@@ -39,7 +39,7 @@ class Neurons(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the backward pass of one step starts from.
+    """Values that the backward pass of one step starts from.
 
     Attributes:
         step: The step.
@@ -48,7 +48,7 @@ class Tape(NamedTuple):
         cells: Indices, in the box, of the cells that fired and live, int64.
         alive: Which cells of the box live, ``(B, w, h)``, bool; empty without an alive mask.
         perceived: See :class:`Neurons`; no rows if they are to be computed again.
-        hidden: Likewise.
+        hidden: See :class:`Neurons`; no rows if they are to be computed again.
     """
 
     step: int

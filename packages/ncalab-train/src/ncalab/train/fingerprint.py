@@ -1,6 +1,5 @@
-"""What a run was trained with, as data that tells two runs apart."""
+"""The fingerprint of a run: model, settings and data as plain values that two runs compare."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from ncalab.train.describe import describe
 
-Settings = dict[str, Any]
+Fingerprint = dict[str, Any]
 
 PARAMETERS = "model.parameters"
 """Setting that says of each parameter whether it is trained."""
@@ -40,15 +39,46 @@ _MOVING = frozenset(
 )
 
 
-def describe_trainer(trainer: Any) -> Settings:
-    """Return the constructor's arguments that decide what a training computes."""
-    names = inspect.signature(type(trainer)).parameters
-    kept = [name for name in names if name not in _FREE | _OBJECTS]
-    settings = {f"trainer.{name}": describe(getattr(trainer, name)) for name in kept}
-    return {**settings, "trainer.pool": None if trainer.pool is None else repr(trainer.pool)}
+def describe_run(
+    nca: nn.Module,
+    options: Mapping[str, Any],
+    pool: Any,
+    optimizers: Sequence[Optimizer],
+    scheduler: LRScheduler,
+    loaders: tuple[DataLoader[Any], DataLoader[Any] | None],
+    *,
+    saved: bool,
+) -> Fingerprint:
+    """Describe a run: two of the same description compute the same.
+
+    Args:
+        nca: Model to train.
+        options: Arguments of the trainer's constructor, by name.
+        pool: Pool of states; None for no pool.
+        optimizers: Optimiser of the model, and that of its head if it has one of its own.
+        scheduler: Schedule of the learning rate.
+        loaders: Training data, and validation data if there are any.
+        saved: Whether the model is to be saved: then it must be able to describe itself.
+    """
+    return {
+        **describe_model(nca, saved=saved),
+        **describe_parameters(nca, optimizers),
+        **describe_options(options),
+        "trainer.pool": None if pool is None else repr(pool),
+        **describe_optimizer("optimizer", optimizers[0]),
+        **describe_optimizer("head_optimizer", optimizers[1] if len(optimizers) > 1 else None),
+        **describe_scheduler(scheduler),
+        **describe_data(*loaders),
+    }
 
 
-def describe_model(model: Any, *, saved: bool) -> Settings:
+def describe_options(options: Mapping[str, Any]) -> Fingerprint:
+    """Return the options of a trainer that decide what a training computes."""
+    kept = options.keys() - _FREE - _OBJECTS
+    return {f"trainer.{name}": describe(options[name]) for name in options if name in kept}
+
+
+def describe_model(model: Any, *, saved: bool) -> Fingerprint:
     """Return class and arguments of a model.
 
     Args:
@@ -64,7 +94,7 @@ def describe_model(model: Any, *, saved: bool) -> Settings:
     return {f"model.{name}": describe(value) for name, value in description.items()}
 
 
-def describe_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Settings:
+def describe_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Fingerprint:
     """Say of each parameter of a model whether it is trained.
 
     Args:
@@ -82,7 +112,7 @@ def describe_parameters(model: nn.Module, optimizers: Sequence[Optimizer]) -> Se
     return {PARAMETERS: {name: state(p) for name, p in model.named_parameters()}}
 
 
-def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
+def describe_optimizer(name: str, optimizer: Optimizer | None) -> Fingerprint:
     """Return class and options of an optimiser."""
     if optimizer is None:
         return {name: None}
@@ -92,7 +122,7 @@ def describe_optimizer(name: str, optimizer: Optimizer | None) -> Settings:
     return settings
 
 
-def describe_scheduler(scheduler: LRScheduler) -> Settings:
+def describe_scheduler(scheduler: LRScheduler) -> Fingerprint:
     """Return class and constants of a schedule."""
     return {
         "lr_scheduler": type(scheduler).__name__,
@@ -100,8 +130,8 @@ def describe_scheduler(scheduler: LRScheduler) -> Settings:
     }
 
 
-def _constants(prefix: str, values: Mapping[str, Any]) -> Settings:
-    settings: Settings = {}
+def _constants(prefix: str, values: Mapping[str, Any]) -> Fingerprint:
+    settings: Fingerprint = {}
     for name, value in values.items():
         if name == "_schedulers":
             for i, inner in enumerate(value):
@@ -111,7 +141,7 @@ def _constants(prefix: str, values: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def describe_data(loader: DataLoader[Any], val: DataLoader[Any] | None) -> Settings:
+def describe_data(loader: DataLoader[Any], val: DataLoader[Any] | None) -> Fingerprint:
     """Return what decides the batches of an epoch, and how much it is validated on."""
     inner = getattr(loader.batch_sampler, "sampler", loader.sampler)
     return {
@@ -125,7 +155,7 @@ def describe_data(loader: DataLoader[Any], val: DataLoader[Any] | None) -> Setti
 
 
 def _count(loader: DataLoader[Any]) -> int | None:
-    """Return the number of samples; None where the data set cannot tell."""
+    """Return the number of samples; None for a data set without a length."""
     dataset: Any = loader.dataset
     return len(dataset) if hasattr(dataset, "__len__") else None
 

@@ -1,4 +1,4 @@
-"""One training of many: in a folder of its own, and never done twice."""
+"""Run one of several trainings in a folder of its own, unless it has finished there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from ncalab.train.early_stopping import EarlyStopping
 from ncalab.train.guard import Guard
 from ncalab.train.history import TrainingHistory
-from ncalab.train.plan import CHECKPOINTS, RESULT_NAME, Plan, begin
-from ncalab.train.record import Record, summarize, write_record
+from ncalab.train.planned_training import CHECKPOINTS, RESULT_NAME, PlannedTraining, begin
+from ncalab.train.result import TrainingResult, summarize, write_result
 from ncalab.train.trainer import BasicNCATrainer
 from ncalab.train.visuals import Visual
 
@@ -24,7 +24,7 @@ Loaders = tuple[DataLoader[Any], DataLoader[Any] | None, DataLoader[Any] | None]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How each of many trainings is run.
+    """Options of each of several trainings.
 
     Args:
         save_every: As in the trainer.
@@ -40,8 +40,8 @@ class RunOptions:
 
 
 def train_one(
-    trainer: BasicNCATrainer, loaders: Loaders, plan: Plan, options: RunOptions
-) -> tuple[Record, TrainingHistory]:
+    trainer: BasicNCATrainer, loaders: Loaders, plan: PlannedTraining, options: RunOptions
+) -> tuple[TrainingResult, TrainingHistory]:
     """Train to the end, and put the result beside the weights.
 
     Args:
@@ -65,14 +65,14 @@ def train_one(
         )
     if history.interrupted:
         raise KeyboardInterrupt
-    record = summarize(history)
+    result = summarize(history)
     if plan.folder is not None:
-        write_record(plan.folder / RESULT_NAME, record)
-    return record, history
+        write_result(plan.folder / RESULT_NAME, result)
+    return result, history
 
 
-def _continuation(plan: Plan) -> dict[str, Any]:
-    """Return how to train: afresh, or on from where an earlier beginning was interrupted."""
+def _continuation(plan: PlannedTraining) -> dict[str, Any]:
+    """Return arguments to resume an interrupted training, or to start one."""
     begun = begin(plan)
     if plan.folder is not None and any(plan.folder.glob(CHECKPOINTS)):
         return {"resume": True}
@@ -80,8 +80,8 @@ def _continuation(plan: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _writer(plan: Plan, options: RunOptions) -> "Iterator[SummaryWriter | None]":
-    """Open a log in the run folder, if there is to be one; a log that fails ends no training."""
+def _writer(plan: PlannedTraining, options: RunOptions) -> "Iterator[SummaryWriter | None]":
+    """Open a log in the run folder, if one is wanted; one that fails does not end the training."""
     guard, writer = Guard(), None
     if options.tensorboard and plan.folder is not None:
         from torch.utils.tensorboard import SummaryWriter

@@ -1,4 +1,4 @@
-"""What is to be trained, one of many, and which of them are done already."""
+"""A planned training, and whether it has finished."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ncalab.core.saving import check_writable_folder
 from ncalab.train.describe import differences
 from ncalab.train.history import HISTORY_NAME
 from ncalab.train.json_file import read_json, write_json
-from ncalab.train.record import Record, read_record
+from ncalab.train.result import TrainingResult, read_result
 
 PARAMETERS_NAME = "parameters.json"
 RESULT_NAME = "result.json"
@@ -21,8 +21,8 @@ NOT_IDENTITY = frozenset({"progress", "accelerator"})
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One training of many.
+class PlannedTraining:
+    """A planned training, one of several.
 
     Args:
         index: Which one, from 0.
@@ -41,17 +41,17 @@ class Plan:
 
 
 def open_folders(
-    base: Path | None, plans: Sequence[Plan], *, overwrite: bool = False
-) -> tuple[dict[int, Record], list[Plan]]:
-    """Find out which trainings are still to be done.
+    base: Path | None, plans: Sequence[PlannedTraining], *, overwrite: bool = False
+) -> tuple[dict[int, TrainingResult], list[PlannedTraining]]:
+    """Find the trainings that are not finished.
 
     Args:
         base: Folder of all folders.
         plans: All trainings.
-        overwrite: Whether to do all of them, whatever is there.
+        overwrite: Whether to train all of them, finished or not.
 
     Returns:
-        Records of the finished ones by index, and the plans of the others. Nothing is changed.
+        Results of the finished ones by index, and the plans of the others. Nothing is changed.
 
     Raises:
         ValueError: If a folder cannot be written to or holds something else.
@@ -61,12 +61,12 @@ def open_folders(
     if overwrite:
         return {}, list(plans)
     found = {plan.index: _finished(plan) for plan in plans}
-    finished = {index: record for index, record in found.items() if record is not None}
+    finished = {index: result for index, result in found.items() if result is not None}
     return finished, [plan for plan in plans if plan.index not in finished]
 
 
-def _finished(plan: Plan) -> Record | None:
-    """Return the record of a finished training, None of an unfinished one."""
+def _finished(plan: PlannedTraining) -> TrainingResult | None:
+    """Return the result of a finished training, None of an unfinished one."""
     if plan.folder is None:
         return None
     if not (plan.folder / PARAMETERS_NAME).exists():
@@ -83,13 +83,13 @@ def _finished(plan: Plan) -> Record | None:
             f"{'; '.join(changed[:5])}; choose another folder or pass overwrite=True"
         )
     path = plan.folder / RESULT_NAME
-    return read_record(path) if path.exists() else None
+    return read_result(path) if path.exists() else None
 
 
-def discard(plans: Sequence[Plan]) -> None:
+def discard(plans: Sequence[PlannedTraining]) -> None:
     """Make existing folders count as begun and not finished, all before any is trained.
 
-    So a training afresh that is interrupted does not go on with results of the one before.
+    So a new training that is interrupted is not resumed with results of the one before.
     """
     for plan in plans:
         if plan.folder is not None and plan.folder.exists():
@@ -99,11 +99,11 @@ def discard(plans: Sequence[Plan]) -> None:
             begin(plan)
 
 
-def begin(plan: Plan) -> bool:
-    """Note in the folder what is about to be trained.
+def begin(plan: PlannedTraining) -> bool:
+    """Write into its folder what a training is.
 
     Args:
-        plan: What; without a folder, nothing is written.
+        plan: The training; without a folder, nothing is written.
 
     Returns:
         Whether the folder holds an earlier beginning of the same.

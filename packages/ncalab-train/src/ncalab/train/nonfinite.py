@@ -1,4 +1,4 @@
-"""Notice the first step whose loss or gradient is no longer finite, without asking the device."""
+"""Find the first step whose loss or gradient is not finite, without waiting for the device."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 
 
-class FiniteWatch:
+class NonFiniteMonitor:
     """Remember, on the device, the first step that was not finite.
 
-    Reading a loss after every step would make the host wait for the device. This keeps a record
-    there, which is read together with what is shown.
+    Reading a loss after every step would make the host wait for the device. This keeps the
+    numbers there, to be read together with what is shown.
 
     Args:
-        model: Model whose gradients to watch.
+        model: Model whose gradients to monitor.
 
     >>> layer = nn.Linear(2, 1)
-    >>> watch = FiniteWatch(layer)
+    >>> monitor = NonFiniteMonitor(layer)
     >>> layer(torch.full((1, 2), torch.inf)).sum().backward()
-    >>> watch.see(torch.tensor(1.0), step=7)
-    >>> watch.problem(watch.report().tolist())
+    >>> monitor.observe(torch.tensor(1.0), step=7)
+    >>> monitor.problem(monitor.report().tolist())
     'gradients must stay finite, got inf in weight (the largest, loss 1) at step 7'
     """
 
@@ -33,15 +33,15 @@ class FiniteWatch:
     def reset(self) -> None:
         """Forget what was seen."""
         self._seen: Tensor | None = None
-        self._record: Tensor | None = None
+        self._first: Tensor | None = None
 
     def gradient_norms(self) -> Tensor:
         """Return the norm of every parameter's gradient, shape ``(number of parameters,)``."""
         norms = [p.new_zeros(()) if p.grad is None else p.grad.norm() for p in self.parameters]
         return torch.stack([norm.float() for norm in norms])
 
-    def see(self, loss: Tensor, step: int) -> None:
-        """Take note of a step before the optimiser's.
+    def observe(self, loss: Tensor, step: int) -> None:
+        """Check a step before the optimiser takes it.
 
         Args:
             loss: Scalar loss.
@@ -50,18 +50,18 @@ class FiniteWatch:
         norms = self.gradient_norms()
         numbers = torch.cat([loss.detach().float().reshape(1), norms])
         bad = ~numbers.isfinite().all()
-        record = torch.cat([torch.full_like(numbers[:1], step), numbers])
-        if self._seen is None or self._record is None:
-            self._seen, self._record = bad, record
+        step_numbers = torch.cat([torch.full_like(numbers[:1], step), numbers])
+        if self._seen is None or self._first is None:
+            self._seen, self._first = bad, step_numbers
             return
-        self._record = torch.where(self._seen, self._record, record)
+        self._first = torch.where(self._seen, self._first, step_numbers)
         self._seen = self._seen | bad
 
     def report(self) -> Tensor:
         """Return what to read from the device: whether, when and what, 1-D."""
-        if self._seen is None or self._record is None:
+        if self._seen is None or self._first is None:
             return torch.zeros(3 + len(self.names))
-        return torch.cat([self._seen.float().reshape(1), self._record])
+        return torch.cat([self._seen.float().reshape(1), self._first])
 
     def weights_are_finite(self) -> Tensor:
         """Return whether all weights are finite, 1.0 or 0.0, shape ``(1,)``."""
@@ -70,7 +70,7 @@ class FiniteWatch:
         )
 
     def problem(self, report: Sequence[float]) -> str | None:
-        """Say what a report tells; None if all was finite."""
+        """Return the problem that a report describes; None if all was finite."""
         seen, step, loss, *norms = report
         if not seen:
             return None

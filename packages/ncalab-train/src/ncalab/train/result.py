@@ -1,4 +1,4 @@
-"""What is kept of a finished training, in memory and as JSON."""
+"""The result of a finished training, in memory and as JSON."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from ncalab.train.json_file import read_json, with_nan, write_json
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is kept of a finished training.
+class TrainingResult:
+    """Result of a finished training.
 
     Args:
         metric: Name of the deciding metric, "loss" without validation.
@@ -35,15 +35,15 @@ class Record:
     test_metrics: dict[str, float] = field(default_factory=dict)
 
 
-def summarize(history: TrainingHistory) -> Record:
-    """Return what is kept of a training.
+def summarize(history: TrainingHistory) -> TrainingResult:
+    """Summarize a training.
 
     Args:
         history: History of a finished training.
     """
     metric = str(history.current_model.validation_metric) if history.metric_curves else "loss"
     best = history.best_epoch
-    return Record(
+    return TrainingResult(
         metric=metric,
         higher_is_better=history.higher_is_better,
         value=history.best_accuracy if best else math.nan,
@@ -72,8 +72,8 @@ _RULES = {
 }
 
 
-def read_record(path: Path) -> Record:
-    """Read what :func:`write_record` wrote.
+def read_result(path: Path) -> TrainingResult:
+    """Read what :func:`write_result` wrote.
 
     Raises:
         ValueError: If the file holds anything else.
@@ -81,11 +81,11 @@ def read_record(path: Path) -> Record:
     data = read_json(path)
     check_fields(path, data, _RULES)
     try:
-        return Record(**{key: with_nan(value) for key, value in data.items()})
+        return TrainingResult(**{key: with_nan(value) for key, value in data.items()})
     except TypeError as error:
         raise ValueError(f"{path} must hold the result of a training: {error}") from None
 
 
-def write_record(path: Path, record: Record) -> None:
-    """Write a record as JSON, in whole or not at all."""
-    write_json(path, asdict(record))
+def write_result(path: Path, result: TrainingResult) -> None:
+    """Write a result as JSON, in whole or not at all."""
+    write_json(path, asdict(result))

@@ -1,0 +1,82 @@
+"""Callbacks that record every epoch: history, health warnings and early stopping."""
+
+from ncalab.train.callbacks.callback import Callback, EpochResult, Training
+from ncalab.train.early_stopping import EarlyStopping, check_stopping
+from ncalab.train.health import HealthMonitor
+from ncalab.train.metrics import single_metrics
+from ncalab.train.stuck import warn_if_stuck
+
+
+class HistoryRecorder(Callback):
+    """Add every epoch to the history, with the weights if they are the best so far."""
+
+    def on_epoch_end(self, training: Training, epoch: EpochResult) -> None:
+        """Record values and weights; where there is an average of the weights, that one."""
+        model, history = training.averaged_model(), training.history
+        averaged = None if model is training.nca else model.state_dict()
+        history.add_epoch(epoch.losses, lr=epoch.lr, seconds=epoch.seconds, metrics=epoch.metrics)
+        history.update(epoch.number, training.nca, epoch.value, weights=averaged)
+        history.average_weights = averaged
+
+
+class HealthWarnings(Callback):
+    """Warn of a score that does not move, a loss that does not fall, and cells in trouble.
+
+    Args:
+        validated: Whether there are validation data.
+    """
+
+    def __init__(self, *, validated: bool) -> None:
+        self.validated = validated
+        self.monitor = HealthMonitor()
+
+    def on_epoch_end(self, training: Training, epoch: EpochResult) -> None:
+        """Look at the epochs so far."""
+        self._warn_if_stuck(training)
+        self.monitor.see_epoch(training.history.loss, epoch.cells)
+
+    def on_end(self, training: Training) -> None:
+        """Look at all epochs of a short training."""
+        if training.status == "finished":
+            self._warn_if_stuck(training, ended=True)
+
+    def _warn_if_stuck(self, training: Training, *, ended: bool = False) -> None:
+        if not self.validated:
+            return
+        name, history = str(training.nca.validation_metric), training.history
+        warn_if_stuck(
+            name,
+            history.metric_curves.get(name, []),
+            single_metrics(training.nca)[name],
+            higher_is_better=history.higher_is_better,
+            ended=ended,
+        )
+
+
+class EarlyStop(Callback):
+    """Stop a training when its early stopping says so.
+
+    Args:
+        stopping: Counts the epochs without improvement, from now on.
+        higher_is_better: Direction of the deciding value.
+
+    Raises:
+        TypeError: If it is not an EarlyStopping.
+        ValueError: If it waits for the other direction.
+    """
+
+    def __init__(self, stopping: EarlyStopping, *, higher_is_better: bool) -> None:
+        check_stopping(stopping, higher_is_better=higher_is_better)
+        stopping.reset(higher_is_better=higher_is_better)
+        self.stopping = stopping
+
+    def on_start(self, training: Training) -> None:
+        """Stop a resumed training that had been stopped."""
+        if self.stopping.done():
+            training.stop()
+
+    def on_epoch_end(self, training: Training, epoch: EpochResult) -> None:
+        """Count the epoch."""
+        self.stopping.step(epoch.value)
+        if self.stopping.done():
+            training.stop()
