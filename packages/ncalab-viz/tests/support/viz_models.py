@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.multiscale import MultiScale
+from ncalab.core.task import TaskSpec, register_task
 from ncalab.core.testing import MeanHead
 
 
@@ -106,6 +107,12 @@ class DepthModel(StillModel):
     def interpret(self, prediction: Prediction) -> Tensor:
         """Return depths, shape ``(B, 1, W, H)``."""
         return 2 * prediction.logits
+
+
+# As the packages of these tasks describe them, which need not be installed here.
+register_task(TaskSpec("segmentation", SegmentationModel, reading="classes"))
+register_task(TaskSpec("classification", CellClassModel, reading="votes"))
+register_task(TaskSpec("depth", DepthModel, reading="values"))
 
 
 def make(

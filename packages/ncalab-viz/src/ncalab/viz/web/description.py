@@ -13,6 +13,7 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import fire_threshold
 from ncalab.core.multiscale import MultiScale
 from ncalab.core.rollout.standard import why_not_standard_parts
+from ncalab.core.task import spec_of
 from ncalab.viz.colors import class_colors
 from ncalab.viz.web.activation import formula
 
@@ -119,11 +120,7 @@ def _describe_rules(model: AbstractNCAModel) -> str:
 def _describe_purpose(model: AbstractNCAModel) -> str:
     if not model.immutable_image_channels:
         return "grow a picture"
-    if model.task == "segmentation":
-        return "find out which of them belong to what is looked for"
-    if model.task == "classification":
-        return "find out which class their image belongs to"
-    return "look at an image"
+    return spec_of(model).purpose
 
 
 def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str, Any]:
@@ -154,7 +151,7 @@ def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str
 
 def _describe_classes(model: AbstractNCAModel) -> dict[str, Any]:
     """Describe what cells say: the background is class 0, or living cells vote for an image."""
-    votes = model.task == "classification"
+    votes = spec_of(model).reading == "votes"
     count = max(2, model.num_output_channels)
     colors = class_colors(count if votes else count - 1)
     if not votes:

@@ -15,7 +15,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.perception import FilterBank
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
 from ncalab.core.rollout.cpu.compiled.structures import Gradients
-from ncalab.core.rollout.spec import rule_parameters_of
+from ncalab.core.rollout.spec import perceptron_of, rule_parameters_of
 
 
 class Parameters(NamedTuple):
@@ -46,7 +46,7 @@ def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]
     if clock.goal is not None:
         biases = biases + clock.goal @ into[:, into.shape[1] - model.goal_size :].t()
     into = into[:, :seen]
-    activation = model.rule.get_submodule("network.1")
+    activation = perceptron_of(model).activation
     spec = replace(spec, activation=ACTIVATIONS.index(type(activation)), slope=_slope(activation))
     return spec, Parameters(factors, into, biases, last.flatten(1))
 
