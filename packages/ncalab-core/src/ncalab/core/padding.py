@@ -1,4 +1,4 @@
-"""How a grid continues beyond its border: one table for engines, tiling and exporters."""
+"""How a grid continues beyond its border: one table for engines, tiling, exporters and pages."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args

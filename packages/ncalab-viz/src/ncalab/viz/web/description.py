@@ -12,6 +12,7 @@ from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import fire_threshold
 from ncalab.core.multiscale import MultiScale
+from ncalab.core.padding import margins
 from ncalab.core.rollout.standard import why_not_standard_parts
 from ncalab.core.task import spec_of
 from ncalab.viz.colors import class_colors
@@ -173,7 +174,6 @@ def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
         "fireThreshold": fire_threshold(automaton.fire_rate),
         "filters": len(automaton.perception.filters),
         "kernelSize": automaton.perception.filters.shape[-1],
-        "padding": automaton.filter_padding,
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": automaton.perception.time(1),
@@ -203,6 +203,30 @@ def describe_state(state: Tensor) -> dict[str, Any]:
     _, rows, columns = state.shape
     start = [encode_channel(channel) for channel in _to_array(state)]
     return {"rows": rows, "columns": columns, "start": start}
+
+
+def describe_borders(stages: Sequence[Stage], state: Tensor) -> list[dict[str, Any]]:
+    """Describe which cells the filters see beyond the border of the grid of each stage.
+
+    Args:
+        stages: What a model runs, as :func:`stages_of` returns it.
+        state: First state, shape ``(C, W, H)``.
+
+    Returns:
+        For "rows" and "columns" of each stage, the places of the cells before the first one and
+        after the last one; -1 for zeros.
+    """
+    return [_describe_border(stage, state.shape[1:]) for stage in stages]
+
+
+def _describe_border(stage: Stage, size: Sequence[int]) -> dict[str, Any]:
+    automaton = stage.automaton
+    radius = automaton.perception.filters.shape[-1] // 2
+    rows, columns = (
+        [margin.tolist() for margin in margins(cells, radius, automaton.filter_padding)]
+        for cells in (-(-length // stage.scale) for length in size)
+    )
+    return {"rows": rows, "columns": columns}
 
 
 def _to_array(value: Tensor) -> Array:

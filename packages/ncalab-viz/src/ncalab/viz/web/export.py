@@ -20,6 +20,7 @@ from ncalab.core.task import spec_of
 from ncalab.viz.web.description import (
     automata_of,
     check_exportable,
+    describe_borders,
     describe_model,
     describe_sight,
     describe_state,
@@ -130,8 +131,7 @@ def export_html(
     described = [
         {
             "name": name,
-            **describe_model(each, stages_of(each, pause or _usual_steps(each))),
-            **describe_state(_first_state(each, image, size, seed)),
+            **_describe(each, pause or _usual_steps(each), _first_state(each, image, size, seed)),
             "classNames": _class_names(each, class_names),
             "overlay": _overlay(each, overlay),
             # For those who look into the file: the page starts from an image that is prepared.
@@ -140,6 +140,13 @@ def export_html(
         for name, each in models.items()
     ]
     atomic_write(path, render_page({**settings, "models": described}).encode())
+
+
+def _describe(model: AbstractNCAModel, steps: int, start: Tensor) -> dict[str, Any]:
+    """Describe a model, its first state, and what lies beyond the border at each scale."""
+    stages = stages_of(model, steps)
+    borders = describe_borders(stages, start)
+    return {**describe_model(model, stages), **describe_state(start), "borders": borders}
 
 
 def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
