@@ -123,9 +123,9 @@ def make(
     return kind(torch.device("cpu"), image, hidden, output, **{**defaults, **arguments})
 
 
-def make_head(image: int = 1, classes: int = 4) -> HeadModel:
+def make_head(image: int = 1, classes: int = 4, **arguments: Any) -> HeadModel:
     """Return a model that scores each class by the mean of a hidden channel."""
-    model = HeadModel(torch.device("cpu"), image, classes, 0, inference_timesteps=3)
+    model = HeadModel(torch.device("cpu"), image, classes, 0, inference_timesteps=3, **arguments)
     model.head = MeanHead(classes)
     return model
 
