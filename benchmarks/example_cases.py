@@ -32,26 +32,26 @@ class Example:
         name: What the tables call it.
         make: Creates the model.
         batch: Number of samples B.
-        width: Grid width W.
-        height: Grid height H.
+        grid: Sizes of the grid.
         steps: Steps of a rollout.
         labels: "image", "class", "mask" or "depth".
         from_pool: Whether states are a seed and lizards of different ages, as in a pool.
+        goals: Number of goals that samples have in turn; 0 for a model without.
     """
 
     name: str
     make: Callable[[], AbstractNCAModel]
     batch: int
-    width: int
-    height: int
+    grid: tuple[int, ...]
     steps: int
     labels: str
     from_pool: bool = False
+    goals: int = 0
 
     @property
     def shape(self) -> str:
         """Batch and grid, as a reader writes them."""
-        return f"{self.batch} x {self.width} x {self.height}"
+        return " x ".join(str(size) for size in (self.batch, *self.grid))
 
     def model(self) -> AbstractNCAModel:
         """Return the model; its rule does something, but little, so that states stay in range."""
@@ -59,8 +59,8 @@ class Example:
         model = self.make()
         if not self.from_pool:
             # Rules start from zero, where no gradient reaches the filters.
-            for name, parameter in model.named_parameters():
-                if name.endswith("network.2.weight"):
+            for parameter in model.parameters():
+                if not parameter.count_nonzero():
                     torch.nn.init.normal_(parameter, std=0.01)
         return model
 
@@ -68,26 +68,30 @@ class Example:
         """Return what predictions start from: images, or states ``(B, C, W, H)`` of a pool."""
         torch.manual_seed(1)
         if not isinstance(model, GrowingNCAModel):
-            return torch.rand(self.batch, model.num_image_channels, self.width, self.height)
+            return torch.rand(self.batch, model.num_image_channels, *self.grid)
         if not self.from_pool:
-            return torch.rand(self.batch, model.num_channels, self.width, self.height)
-        seed = model.make_seed(self.width, self.height)
+            return torch.rand(self.batch, model.num_channels, *self.grid)
+        seed = model.make_seed(*self.grid)
         ages = (0, *(32 * (1 + n % 4) for n in range(self.batch - 1)))
         return torch.cat(
             [model.predict(seed, age, seed=age).output_image if age else seed for age in ages]
         )
 
+    def goal(self) -> Tensor | None:
+        """Return the goal of every sample, as an index; None for a model without."""
+        return torch.arange(self.batch) % self.goals if self.goals else None
+
     def targets(self, model: AbstractNCAModel) -> Tensor:
         """Return labels of the shape that the model's loss takes."""
         torch.manual_seed(2)
-        grid = (self.batch, self.width, self.height)
+        grid = (self.batch, *self.grid)
         if self.labels == "class":
             return torch.randint(0, 2, (self.batch,))
         if self.labels == "mask":
             return torch.randint(0, 2, grid)
         if self.labels == "depth":
             return torch.rand(grid)
-        return torch.rand(self.batch, model.num_image_channels, self.width, self.height)
+        return torch.rand(self.batch, model.num_image_channels, *self.grid)
 
 
 def _growing(**arguments: Any) -> Callable[[], AbstractNCAModel]:
@@ -136,15 +140,14 @@ _EVERYTHING = {
 _SELF_CLASSIFIED = {"num_image_channels": 1, "num_hidden_channels": 16, "num_classes": 10}
 
 EXAMPLES = [
-    Example("growing from a pool", _lizard, 8, 40, 40, 64, "image", from_pool=True),
-    Example("growing, half of the cells fire", _growing(), 8, 72, 72, 32, "image"),
-    Example("classification", _classifier(), 64, 28, 28, 32, "class"),
+    Example("growing from a pool", _lizard, 8, (40, 40), 64, "image", from_pool=True),
+    Example("growing, half of the cells fire", _growing(), 8, (72, 72), 32, "image"),
+    Example("classification", _classifier(), 64, (28, 28), 32, "class"),
     Example(
         "classification, learned filters, circular, time, fire rate .8",
         _classifier(**_EVERYTHING),
         64,
-        28,
-        28,
+        (28, 28),
         32,
         "class",
     ),
@@ -152,34 +155,31 @@ EXAMPLES = [
         "self-classification",
         _classifier(pixel_wise_loss=True, **_SELF_CLASSIFIED),
         32,
-        28,
-        28,
+        (28, 28),
         32,
         "class",
     ),
-    Example("digits, cascade", digits_cascade, 48, 28, 28, 20, "class"),
+    Example("digits, cascade", digits_cascade, 48, (28, 28), 20, "class"),
     Example(
         "segmentation, cascade",
         lambda: _cascade(_segmentation()(), [4, 2, 1], [10, 8, 8]),
         2,
-        256,
-        256,
+        (256, 256),
         26,
         "mask",
     ),
-    Example("segmentation", _segmentation(), 8, 96, 96, 20, "mask"),
-    Example("segmentation, small", _segmentation(), 8, 16, 16, 20, "mask"),
-    Example("depth", _depth(), 8, 32, 32, 32, "depth"),
+    Example("segmentation", _segmentation(), 8, (96, 96), 20, "mask"),
+    Example("segmentation, small", _segmentation(), 8, (16, 16), 20, "mask"),
+    Example("depth", _depth(), 8, (32, 32), 32, "depth"),
     Example(
-        "depth, learned filters, odd size", _depth(num_learned_filters=2), 8, 33, 33, 32, "depth"
+        "depth, learned filters, odd size", _depth(num_learned_filters=2), 8, (33, 33), 32, "depth"
     ),
-    Example("hidden size 512", _classifier(hidden_size=512), 16, 28, 28, 32, "class"),
+    Example("hidden size 512", _classifier(hidden_size=512), 16, (28, 28), 32, "class"),
     Example(
         "filters of 7 x 7",
         _classifier(num_learned_filters=2, kernel_size=7),
         32,
-        28,
-        28,
+        (28, 28),
         32,
         "class",
     ),
@@ -187,8 +187,7 @@ EXAMPLES = [
         "filters of 5 x 5",
         _classifier(num_learned_filters=2, kernel_size=5),
         32,
-        28,
-        28,
+        (28, 28),
         32,
         "class",
     ),
@@ -196,48 +195,49 @@ EXAMPLES = [
         "wide: 29 channels, hidden size 256",
         _classifier(num_hidden_channels=26, hidden_size=256),
         8,
-        40,
-        40,
+        (40, 40),
         32,
         "class",
     ),
-    Example("8 x 8 grid", _growing(fire_rate=1.0), 8, 8, 8, 32, "image"),
-    Example("one image of 256 x 256", _segmentation(), 1, 256, 256, 20, "mask"),
+    Example("8 x 8 grid", _growing(fire_rate=1.0), 8, (8, 8), 32, "image"),
+    Example("one image of 256 x 256", _segmentation(), 1, (256, 256), 20, "mask"),
 ]
 
 
 def predict(model: AbstractNCAModel, example: Example, *, eager: bool) -> Callable[[], object]:
     """Return a function that predicts once."""
-    images = example.images(model)
+    images, goal = example.images(model), example.goal()
     if not eager:
-        return lambda: model.predict(images, example.steps)
+        return lambda: model.predict(images, example.steps, goal=goal)
 
     def run() -> Prediction:
         with torch.no_grad():
-            return _eager_forward(model, images, example.steps)
+            return _eager_forward(model, images, example.steps, goal)
 
     return run
 
 
 def train(model: AbstractNCAModel, example: Example, *, eager: bool) -> Callable[[], object]:
     """Return a function that takes one step of an optimiser."""
-    images, targets = example.images(model), example.targets(model)
+    images, targets, goal = example.images(model), example.targets(model), example.goal()
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
 
     def run() -> None:
         optimizer.zero_grad()
         if eager:
-            prediction = _eager_forward(model, images, example.steps)
+            prediction = _eager_forward(model, images, example.steps, goal)
         else:
-            prediction = model(pad_input(images, model), example.steps)
+            prediction = model(pad_input(images, model), example.steps, goal=goal)
         model.loss(prediction, targets)["total"].backward()
         optimizer.step()
 
     return run
 
 
-def _eager_forward(model: AbstractNCAModel, images: Tensor, steps: int) -> Prediction:
-    state = eager_rollout(model, pad_input(images, model), steps)
+def _eager_forward(
+    model: AbstractNCAModel, images: Tensor, steps: int, goal: Tensor | None
+) -> Prediction:
+    state = eager_rollout(model, pad_input(images, model), steps, goal)
     return model.read_out(state, steps)
 
 

@@ -24,10 +24,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cax_case
 import torch
 from example_cases import EXAMPLES, KINDS, Example
 from machine import describe_machine
@@ -36,10 +37,30 @@ from table import markdown_table
 
 from ncalab.core.rollout.cpu import compiled
 
-NAME = "examples"
 CONTENDERS = ("eager", "operations", "compiled")
+CAX_KINDS = {"predict": "forward", "train": "training"}
 FEWEST_ROUNDS = 3
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases that are measured together.
+
+    Attributes:
+        name: Of the files that hold the figures.
+        script: The program that measures them.
+        cases: The cases.
+        with_cax: Names of those that cax runs, too, where it is installed.
+    """
+
+    name: str
+    script: str
+    cases: Sequence[Example]
+    with_cax: Sequence[str] = ()
+
+
+SUITE = Suite("examples", __file__, EXAMPLES)
 
 
 @contextmanager
@@ -60,11 +81,19 @@ def timed(contender: str, run: Callable[[], object]) -> float:
         return seconds(run, clock_of(torch.get_num_threads()))
 
 
+def run_of(contender: str, kind: str, example: Example) -> Callable[[], object]:
+    """Return what is timed."""
+    if contender == "cax":
+        own = cax_case.CaxCase(example.batch, example.grid, example.steps)
+        return cax_case.runs_of(own, CAX_KINDS[kind])["cax"]
+    return KINDS[kind](example.model(), example, eager=contender == "eager")
+
+
 def measure_times(example: Example, contenders: Sequence[str], budget: float) -> Row:
     """Return milliseconds and ratios to the last contender, by kind of work."""
     found: Row = {"ms": {}, "ratio": {}}
-    for kind, make in KINDS.items():
-        runs = {name: make(example.model(), example, eager=name == "eager") for name in contenders}
+    for kind in KINDS:
+        runs = {name: run_of(name, kind, example) for name in contenders}
         for name, run in runs.items():
             timed(name, run)
         turns: list[list[float]] = []
@@ -85,7 +114,7 @@ def measure_memory(example: Example, contenders: Sequence[str]) -> Row:
     """Return by how many MiB a training step of the one contender raises the peak of memory."""
     (name,) = contenders
     model = example.model()
-    few = replace(example, batch=1, width=8, height=8, steps=4, from_pool=False)
+    few = replace(example, batch=1, grid=(8,) * len(example.grid), steps=4, from_pool=False)
     with engine_of(name):
         KINDS["train"](copy.deepcopy(model), few, eager=name == "eager")()
         run = KINDS["train"](model, example, eager=name == "eager")
@@ -94,9 +123,9 @@ def measure_memory(example: Example, contenders: Sequence[str]) -> Row:
     return {"mib": {name: peak_mib() - before}}
 
 
-def in_own_process(**task: Any) -> Row:
-    """Run this file on a task in a new process."""
-    command = [sys.executable, __file__, "--task", json.dumps(task)]
+def in_own_process(script: str, **task: Any) -> Row:
+    """Run a program of measurements on a task in a new process."""
+    command = [sys.executable, script, "--task", json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{task} failed:\n{done.stderr}")
@@ -105,28 +134,43 @@ def in_own_process(**task: Any) -> Row:
 
 
 def run_task(
-    name: str, threads: int, contenders: Sequence[str], seconds: float | None, steps: int
+    suite: Suite,
+    name: str,
+    threads: int,
+    contenders: Sequence[str],
+    seconds: float | None,
+    steps: int,
 ) -> Row:
     """Measure times within so many seconds for each kind of work, or memory if that is None."""
     torch.set_num_threads(threads)
-    example = next(replace(each, steps=steps) for each in EXAMPLES if each.name == name)
+    example = next(replace(each, steps=steps) for each in suite.cases if each.name == name)
     if seconds is None:
         return measure_memory(example, contenders)
     return measure_times(example, contenders, seconds)
 
 
-def measure_row(example: Example, threads: int, known: Row, arguments: argparse.Namespace) -> Row:
+def measure_row(
+    suite: Suite, example: Example, threads: int, known: Row, arguments: argparse.Namespace
+) -> Row:
     """Measure what is asked for of one row; the rest stays as it is known."""
     contenders = [n for n in CONTENDERS if n != "operations" or arguments.operations]
     steps = arguments.steps or example.steps
     task = {"name": example.name, "threads": threads, "steps": steps}
     row: Row = {**known, **task, "shape": example.shape}
     if "times" in arguments.measure:
-        found = in_own_process(**task, contenders=contenders, seconds=arguments.seconds)
+        found = in_own_process(
+            suite.script, **task, contenders=contenders, seconds=arguments.seconds
+        )
         row |= {key: row.get(key, {}) | values for key, values in found.items()}
+        if example.name in suite.with_cax and cax_case.available() is not None:
+            # Apart from plain steps, which would profit from the blocks that JAX has freed.
+            found = in_own_process(
+                suite.script, **task, contenders=["cax", "compiled"], seconds=arguments.seconds
+            )
+            row["ratio"] = row["ratio"] | found["ratio"]
     if "memory" in arguments.measure:
         for name in contenders:
-            weighed = in_own_process(**task, contenders=[name], seconds=None)
+            weighed = in_own_process(suite.script, **task, contenders=[name], seconds=None)
             row["mib"] = row.get("mib", {}) | weighed["mib"]
     return row
 
@@ -141,7 +185,7 @@ def worst(row: Row) -> float:
 def report(rows: Sequence[Row]) -> str:
     """Return the tables, worst row first."""
     rows = sorted(rows, key=worst)
-    head = ["case", "B x W x H", "steps", "threads", "predict, ms", "train, ms"]
+    head = ["case", "batch and grid", "steps", "threads", "predict, ms", "train, ms"]
     head += ["predict, eager / ncalab", "train, eager / ncalab", "training, MiB", "eager, MiB"]
     lines = [
         [row["name"], row["shape"], str(row["steps"]), str(row["threads"])]
@@ -150,7 +194,8 @@ def report(rows: Sequence[Row]) -> str:
         + [number(row, "mib", name, 0) for name in ("compiled", "eager")]
         for row in rows
     ]
-    return markdown_table(head, lines) + compare_threads(rows) + compare_engines(rows)
+    others = compare_threads(rows), compare_engines(rows), compare_cax(rows)
+    return markdown_table(head, lines) + "".join(others)
 
 
 def compare_threads(rows: Sequence[Row]) -> str:
@@ -168,7 +213,7 @@ def compare_threads(rows: Sequence[Row]) -> str:
     if not lines:
         return ""
     lines.sort(key=lambda line: line[-1])
-    head = ["case", "B x W x H", "threads", "predict", "train"]
+    head = ["case", "batch and grid", "threads", "predict", "train"]
     return "\n\n**Several threads, times as fast as one:**\n\n" + markdown_table(head, lines)
 
 
@@ -189,6 +234,22 @@ def compare_engines(rows: Sequence[Row]) -> str:
     return "\n\n**Compiled, and on PyTorch operations:**\n\n" + markdown_table(head, lines)
 
 
+def compare_cax(rows: Sequence[Row]) -> str:
+    """Return how many times as long cax takes, where it was measured."""
+    rows = [row for row in rows if "train cax" in row.get("ratio", {})]
+    if not rows:
+        return ""
+    head = ["case", "batch and grid", "threads", "predict, cax / ncalab", "train, cax / ncalab"]
+    lines = [
+        [row["name"], row["shape"], str(row["threads"])]
+        + [number(row, "ratio", f"{kind} cax", 1) for kind in KINDS]
+        for row in rows
+    ]
+    return "\n\n**cax, whose step is compiled for the processor by JAX:**\n\n" + markdown_table(
+        head, lines
+    )
+
+
 def number(row: Row, quantity: str, name: str, digits: int) -> str:
     """Return one figure of a row; nothing where it was not measured."""
     value = row.get(quantity, {}).get(name)
@@ -203,10 +264,10 @@ def known_rows(path: Path) -> dict[str, Row]:
     return {f"{row['name']}, {row['threads']}": row for row in rows}
 
 
-def parse() -> argparse.Namespace:
+def parse(suite: Suite, description: str) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [example.name for example in EXAMPLES]
+    parser = argparse.ArgumentParser(description=description)
+    names = [example.name for example in suite.cases]
     parser.add_argument("--only", nargs="*", default=[], help="cases whose names begin so")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=5.0, help="for each kind of each case")
@@ -224,17 +285,17 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main(suite: Suite, arguments: argparse.Namespace) -> None:
     """Measure the rows, and write them beside those known before."""
     arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / f"{NAME}.json"
+    path = arguments.output / f"{suite.name}.json"
     rows = known_rows(path)
-    for example in EXAMPLES:
+    for example in suite.cases:
         if arguments.only and not example.name.startswith(tuple(arguments.only)):
             continue
         for threads in arguments.threads:
             key = f"{example.name}, {threads}"
-            rows[key] = row = measure_row(example, threads, rows.get(key, {}), arguments)
+            rows[key] = row = measure_row(suite, example, threads, rows.get(key, {}), arguments)
             print(f"{example.name}, {threads} threads: {worst(row):.2f}", flush=True)
             found = {"machine": describe_machine(), "rows": list(rows.values())}
             path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -244,9 +305,14 @@ def main(arguments: argparse.Namespace) -> None:
     print(text)
 
 
-if __name__ == "__main__":
-    chosen = parse()
+def run(suite: Suite, description: str) -> None:
+    """Measure what the command line asks for."""
+    chosen = parse(suite, description)
     if chosen.task is None:
-        main(chosen)
+        main(suite, chosen)
     else:
-        print(json.dumps(run_task(**json.loads(chosen.task))))
+        print(json.dumps(run_task(suite, **json.loads(chosen.task))))
+
+
+if __name__ == "__main__":
+    run(SUITE, __doc__.splitlines()[0])

@@ -17,17 +17,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from eager import eager_rollout
 from torch import Tensor
 
+from ncalab.core import GatedNCARule
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout import without_cuda_graphs
+from ncalab.core.perception import LearnedView, ViewsNCAPerception
+from ncalab.core.rollout import rollout, without_cuda_graphs
 from ncalab.core.rollout.cuda import engine as cuda
 from ncalab.core.rollout.cuda.precision import Precision
 from ncalab.tasks import GrowingNCAModel
@@ -41,6 +43,18 @@ KINDS = ("forward", "training")
 MIB = 2**20
 
 
+# Cells that the CUDA engine may not serve; where it does not, "library" is what serves them.
+OTHERS: dict[str, dict[str, Any]] = {
+    "two branches, one of them dilated": {
+        "perception_type": ViewsNCAPerception,
+        "perception_args": {"views": [LearnedView, (LearnedView, {"dilation": 2})]},
+    },
+    "five goals": {"goal_size": 5, "num_goals": 5},
+    "three layers": {"rule_args": {"hidden_layers": 2}},
+    "gated rule": {"rule_type": GatedNCARule},
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """A model of the common size on a square grid."""
@@ -51,6 +65,7 @@ class Case:
     height: int
     steps: int
     alive_mask: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def cells(self) -> int:
@@ -60,9 +75,20 @@ class Case:
     def model(self, device: torch.device) -> GrowingNCAModel:
         """Return a model whose rule does something, but little, so that states stay in range."""
         torch.manual_seed(0)
-        nca = GrowingNCAModel(device, num_hidden_channels=12, use_alive_mask=self.alive_mask)
-        torch.nn.init.normal_(nca.rule.get_parameter("network.2.weight"), std=0.01)
+        nca = GrowingNCAModel(
+            device, num_hidden_channels=12, use_alive_mask=self.alive_mask, **self.arguments
+        )
+        # Rules start from zero.
+        for parameter in nca.rule.parameters():
+            if not parameter.count_nonzero():
+                torch.nn.init.normal_(parameter, std=0.01)
         return nca
+
+    def goal(self, nca: GrowingNCAModel) -> Tensor | None:
+        """Return the goal of every sample, as an index; None for a model without."""
+        if nca.num_goals is None:
+            return None
+        return torch.arange(self.batch, device=nca.device) % nca.num_goals
 
     def states(self, nca: GrowingNCAModel) -> Tensor:
         """Return states, shape ``(batch, 16, width, height)``."""
@@ -71,54 +97,47 @@ class Case:
 
 
 def cases(steps: int) -> list[Case]:
-    """Return the cases: bound by launches, bound by the device, and with an alive mask.
+    """Return the cases: bound by launches, bound by the device, with an alive mask, other cells.
 
     A step of plain eager on the large grid keeps some 3 GB for its backward pass: it gets fewer.
     """
-    return [
+    grids = [
         Case("small grid", 8, 72, 72, steps),
         Case("large grid", 8, 512, 512, -(-steps // 4)),
         Case("small grid, alive mask", 8, 72, 72, steps, alive_mask=True),
     ]
+    others = [
+        Case(name, 8, 72, 72, steps, arguments=arguments) for name, arguments in OTHERS.items()
+    ]
+    return [*grids, *others]
 
 
 # Contenders
 
 
-def plain_rollout(nca: GrowingNCAModel, x: Tensor, steps: int) -> Tensor:
-    """Take steps as the literature writes them, with fire masks from torch's generator.
-
-    Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
-    doi:10.23915/distill.00023.
-    """
-    for _ in range(steps):
-        padded = F.pad(x, [1] * 4, mode="reflect")
-        views = [F.conv2d(padded, k[:, None], groups=x.shape[1]) for k in nca.perception.filters]
-        update = nca.rule(torch.cat([x, *views], dim=1))
-        after = x + update * (torch.rand_like(x[:, :1]) < nca.fire_rate)
-        if nca.use_alive_mask:
-            lives = [F.max_pool2d(state[:, 3:4], 3, 1, 1) > 0.1 for state in (x, after)]
-            after = after * (lives[0] & lives[1])
-        x = after
-    return x
-
-
 def fused_rollout(nca: GrowingNCAModel, x: Tensor, steps: int, precision: Precision) -> Tensor:
-    """Take steps on the CUDA engine."""
+    """Take steps on the CUDA engine, for models without a goal."""
     clock = FireClock(1, nca.fire_rate, range(len(x)), 0, steps, x.device)
     return cuda.run(nca, x, clock, precision=precision)
 
 
-def forward(rollout: Callable[..., Tensor], nca: GrowingNCAModel, x: Tensor, steps: int) -> None:
+def library_rollout(
+    nca: GrowingNCAModel, x: Tensor, steps: int, goal: Tensor | None = None
+) -> Tensor:
+    """Take steps on whatever engine the library chooses."""
+    return rollout(nca, x, steps, seed=1, goal=goal)
+
+
+def forward(take: Callable[..., Tensor], nca: GrowingNCAModel, x: Tensor, steps: int) -> None:
     """Run the steps without gradients."""
     with torch.no_grad():
-        rollout(nca, x, steps)
+        take(nca, x, steps)
 
 
-def training(rollout: Callable[..., Tensor], nca: GrowingNCAModel, x: Tensor, steps: int) -> None:
+def training(take: Callable[..., Tensor], nca: GrowingNCAModel, x: Tensor, steps: int) -> None:
     """Run the steps and their backward pass."""
     nca.zero_grad()
-    rollout(nca, x, steps)[:, :4].square().mean().backward()
+    take(nca, x, steps)[:, :4].square().mean().backward()
 
 
 def with_full_float32(run: Run) -> None:
@@ -140,13 +159,16 @@ def without_graphs(run: Run) -> None:
 def contenders(case: Case, kind: str, device: torch.device) -> dict[str, Run]:
     """Return what is compared, by name."""
     nca = case.model(device)
-    x = case.states(nca)
+    x, goal = case.states(nca), case.goal(nca)
     call = {"forward": forward, "training": training}[kind]
-    eager = partial(call, plain_rollout, nca, x, case.steps)
+    eager = partial(call, partial(eager_rollout, goal=goal), nca, x, case.steps)
     runs: dict[str, Run] = {"eager": eager, "eager float32": partial(with_full_float32, eager)}
+    if cuda.why_not_cuda(nca, x) is not None:
+        runs["library"] = partial(call, partial(library_rollout, goal=goal), nca, x, case.steps)
+        return runs
     for precision in PRECISIONS:
-        rollout = partial(fused_rollout, precision=precision)
-        runs[precision] = partial(call, rollout, nca, x, case.steps)
+        fused = partial(fused_rollout, precision=precision)
+        runs[precision] = partial(call, fused, nca, x, case.steps)
     if kind == "forward":
         runs["float32, no graph"] = partial(without_graphs, runs["float32"])
     return runs | cax_runs(case, kind)
@@ -156,7 +178,9 @@ def cax_runs(case: Case, kind: str) -> dict[str, Run]:
     """Return cax's run, where it is installed; JAX must see the GPU, too."""
     if importlib.util.find_spec("cax") is None or importlib.util.find_spec("cax_case") is None:
         return {}
-    runs: dict[str, Run] = importlib.import_module("cax_case").runs_of(case, kind)
+    cax = importlib.import_module("cax_case")
+    own = cax.CaxCase(case.batch, (case.width, case.height), case.steps, case.alive_mask)
+    runs: dict[str, Run] = cax.runs_of(own, kind)
     return runs
 
 
@@ -314,7 +338,7 @@ def report(case: Case, kind: str, rounds: int, device: torch.device, limit: Ceil
     distances(case, kind, figures, limit)
     if kind == "training":
         runs = contenders(case, kind, device)
-        for name in {"eager", "float32", "bfloat16"} & figures.keys():
+        for name in {"eager", "library", "float32", "bfloat16"} & figures.keys():
             figures[name]["MiB"] = peak_memory(runs[name], device)
     print(f"\n{case.name}, {case.batch} x 16 x {case.width} x {case.height}, {kind}\n\n{HEADER}")
     for name, own in figures.items():

@@ -51,7 +51,8 @@ def times(
         runs = {only: runs[only]}
     if cax:
         # Without the plain steps, which would profit from the blocks that JAX has freed.
-        runs = {"fused": runs["fused"], **cax_case.runs_of(case, kind)}
+        own = cax_case.CaxCase(case.batch, (case.width, case.height), case.steps, case.alive_mask)
+        runs = {"fused": runs["fused"], **cax_case.runs_of(own, kind)}
     for run in runs.values():
         run()
     measured: Figures = {name: [] for name in runs}

@@ -36,6 +36,7 @@ from ncalab.tasks import (
     ClassificationNCAModel,
     DiceBCELoss,
     IDXDataset,
+    RandomAffine,
     RandomPatches,
     SegmentationNCAModel,
     recommended_model,
@@ -106,16 +107,21 @@ def structure(name: str, options: argparse.Namespace) -> Split:
     """Return coronal slices through a structure: the left half, and the right one mirrored."""
     volume = read_nifti(options.mricron / "ch2.nii.gz").astype(np.float32)
     mask = np.isin(read_nifti(options.mricron / "aal.nii.gz"), LABELS[name])
+    return halves(volume, mask)
+
+
+def halves(volume: np.ndarray, mask: np.ndarray) -> Split:
+    """Return the slices of the left half that show a structure, and the right ones mirrored."""
     slices = np.flatnonzero(mask.any((0, 2)))
     images = standardized(torch.from_numpy(volume[:, slices[0] : slices[-1] + 1].copy()))
     masks = torch.from_numpy(mask[:, slices[0] : slices[-1] + 1].copy()).long()
     middle = len(images) // 2
-    halves = [
+    parts = [
         part.movedim(1, 0)
         for whole in (images, masks)
         for part in (whole[:middle], whole[-middle:])
     ]
-    left, right, left_mask, right_mask = halves
+    left, right, left_mask, right_mask = parts
     return left[:, None], left_mask, right.flip(1)[:, None], right_mask.flip(1)
 
 
@@ -141,6 +147,36 @@ def small_digits(_: argparse.Namespace) -> Split:
     return images[:1400], labels[:1400], images[1400:], labels[1400:]
 
 
+def macaque(options: argparse.Namespace) -> Split:
+    """Return coronal slices of a macaque's brain, and of its mirrored right half to test."""
+    volume = read_nifti(options.mricron / "inia19-t1-brain.nii.gz").astype(np.float32)
+    # The largest structure of the atlas INIA19, whose right half has a number of its own.
+    mask = np.isin(read_nifti(options.mricron / "inia19-NeuroMaps.nii.gz"), (55, 1055))
+    return halves(volume, mask)
+
+
+def faces(options: argparse.Namespace) -> Split:
+    """Return 100 pictures of 25 x 25 pixels that show faces or none, and 100 others to test."""
+    images = torch.from_numpy(np.load(options.skimage / "lfw_subset.npy")).float()[:, None]
+    labels = (torch.arange(200) < 100).long()
+    return images[0::2], labels[0::2], images[1::2], labels[1::2]
+
+
+def textures(options: argparse.Namespace) -> Split:
+    """Return pieces of 32 x 32 pixels of brick, grass and gravel, from two halves of a picture."""
+    parts: list[list[Tensor]] = [[], []]
+    for name in ("brick", "grass", "gravel"):
+        picture = (
+            torch.from_numpy(read_image(options.skimage / f"{name}.png")[..., 0]).float() / 255
+        )
+        pieces = ((picture - picture.mean()) / picture.std()).unfold(0, 32, 32).unfold(1, 32, 32)
+        for part, half in zip(parts, pieces.chunk(2, dim=1), strict=True):
+            part.append(half.reshape(-1, 1, 32, 32))
+    images, tested = (torch.cat(part) for part in parts)
+    labels = torch.arange(3).repeat_interleave(len(images) // 3)
+    return images, labels, tested, labels
+
+
 def pairs_of(*parts: Dataset[Any]) -> Split:
     """Return data sets as tensors."""
     tensors: list[Tensor] = []
@@ -159,8 +195,12 @@ DATA: dict[str, Callable[[argparse.Namespace], Split]] = {
     "digits": digits,
     "fashion": fashion,
     "small digits": small_digits,
+    "macaque": macaque,
+    "faces": faces,
+    "textures": textures,
 }
-SEGMENTED = ("nuclei", "slices", *LABELS)
+BATCH = {"segmentation": 8, "classification": 32}
+SEGMENTED = ("nuclei", "slices", "macaque", *LABELS)
 
 
 # Arms
@@ -168,12 +208,19 @@ SEGMENTED = ("nuclei", "slices", *LABELS)
 
 @dataclass(frozen=True)
 class Arm:
-    """A model, options of its trainer, and how it is fed."""
+    """A model, options of its trainer, and how it is fed.
+
+    Attributes:
+        model: Makes the model for a task, images and labels.
+        trainer: Options of the trainer.
+        patches: Whether to train on patches where a model segments large images.
+        distorted: Whether to distort images where it classifies.
+    """
 
     model: Callable[[str, Tensor, Tensor], AbstractNCAModel]
     trainer: dict[str, Any]
-    batch_size: int = 8
     patches: bool = False
+    distorted: bool = False
 
 
 def documented_model(task: str, images: Tensor, labels: Tensor) -> AbstractNCAModel:
@@ -204,8 +251,9 @@ ARMS = {
     "recommended model, AdamW": Arm(chosen, {"recipe": "recommended", **ADAM}, patches=True),
     "recommended": Arm(chosen, {"recipe": "recommended"}, patches=True),
     "recommended, voting": Arm(voting, {"recipe": "recommended"}, patches=True),
+    "recommended, voting, distorted": Arm(voting, {"recipe": "recommended"}, distorted=True),
     "recommended, lr 0.02": Arm(chosen, {"recipe": "recommended", "lr": 0.02}, patches=True),
-    "recommended, voting, lr 0.02": Arm(voting, {"recipe": "recommended", "lr": 0.02}),
+    "recommended, voting, lr 0.05": Arm(voting, {"recipe": "recommended", "lr": 0.05}),
     "recommended, one scale": Arm(
         functools.partial(chosen, scales=[1]), {"recipe": "recommended"}, patches=True
     ),
@@ -225,9 +273,11 @@ def run(arm: Arm, data: Split, task: str, minutes: float, seed: int) -> dict[str
     if arm.patches and task == "segmentation":
         size = recommend(task, summarize_data(task, (images, labels))).patch_size
         train = train if size is None else RandomPatches(images, labels, size)
+    if arm.distorted and task == "classification":
+        train = RandomAffine(train)
     taken: list[int] = []
     trainer = BasicNCATrainer(model, None, max_minutes=minutes, progress=False, **arm.trainer)
-    loader = DataLoader(train, arm.batch_size, shuffle=True)
+    loader = DataLoader(train, BATCH[task], shuffle=True)
     history = trainer.train(counted(loader, taken))
     if history.average_weights is not None:
         model.load_state_dict(history.average_weights)
@@ -325,6 +375,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--mricron", type=Path, default=Path("/usr/share/mricron/templates"))
     parser.add_argument("--fashion", type=Path, help="folder with Fashion-MNIST's IDX files")
+    parser.add_argument("--skimage", type=Path, help="folder skimage/data of scikit-image")
     parser.add_argument("--json", type=Path, help="file to append results to, a line each")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -70,6 +70,8 @@ nitpick_ignore = [
         "core.runner.Runner",
         "core.savable.Model",
         "tasks.cascade.delegation.Delegation",
+        "tasks.file_pairs.FilePairs",
+        "tasks.recommend.Advice",
         "tasks.recommend.Recommendation",
     )
 ]

@@ -1,12 +1,15 @@
-"""Print how the code is built: modules in import circles, longest classes, lengths of functions.
+"""Print how the code is built: import circles, lengths of classes and functions, places of a name.
 
-`python packaging-checks/structure.py` prints a table with one row for each part. With `--strict` it
-fails if any modules import each other in a circle, imports for typing included. With `--step` it
-trains a small model, and prints the files of ncalab.train that one training step passes through.
+`python packaging-checks/structure.py` prints a table with one row for each part; then, for one
+task, optimiser, padding and command, the files that name it: what adding another one may touch.
+With `--strict` it fails if any modules import each other in a circle, imports for typing included.
+With `--step` it trains a small model, and prints the files of ncalab.train that one training step
+passes through.
 """
 
 import argparse
 import ast
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -18,6 +21,14 @@ ROOT = Path(__file__).parent.parent
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 Graph = dict[str, set[str]]
+
+# One of each kind that users add to, whose name stands for nothing else.
+EXAMPLES = {
+    "task": "classification",
+    "optimiser": "adamw",
+    "padding": "replicate",
+    "command": "ncalab.cli.commands.doctor",
+}
 
 
 @dataclass
@@ -93,6 +104,49 @@ def circles(graph: Graph) -> list[list[str]]:
         if node not in order:
             visit(node)
     return [group for group in groups if len(group) > 1]
+
+
+def named_in(tree: ast.Module) -> set[str]:
+    """Return the text constants of a module that are no docstrings, and the names it imports."""
+    owners = (ast.Module, ast.ClassDef, *FUNCTIONS)
+    docstrings = {
+        id(node.body[0].value)  # type: ignore[attr-defined]  # an expression
+        for node in ast.walk(tree)
+        if isinstance(node, owners) and ast.get_docstring(node, clean=False) is not None
+    }
+    constants = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and id(node) not in docstrings
+    }
+    parents = {name.rpartition(".")[0] for name in imported_names(tree)}
+    return {name for name in constants if isinstance(name, str)} | parents
+
+
+def places_of(name: str, root: Path) -> list[str]:
+    """Return where a name stands in the packages: modules, scripts, lines of entry points.
+
+    A folder of that name, as a task has one, is one place.
+    """
+    found = []
+    for path in sorted(root.glob("packages/*/src/**/*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts[3:])
+        if name == module or name in named_in(ast.parse(path.read_text(encoding="utf-8"))):
+            found.append(path)
+    text = re.escape(name)
+    # As a string or a key of JavaScript, and as a key of TOML.
+    for pattern, written in (
+        ("packages/*/src/**/*.js", rf"""["'`]{text}["'`]|^\s*{text}:"""),
+        ("packages/*/pyproject.toml", rf"^{text} = "),
+    ):
+        stands = re.compile(written, re.MULTILINE)
+        found += [path for path in sorted(root.glob(pattern)) if stands.search(path.read_text())]
+    return list(dict.fromkeys(_place(path.relative_to(root), name) for path in found))
+
+
+def _place(path: Path, name: str) -> str:
+    folder = next((parent for parent in path.parents if parent.name == name), path)
+    return folder.as_posix()
 
 
 def lines(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -207,6 +261,10 @@ def main() -> int:
     for summary in summaries:
         for group in summary.circles:
             print(f"circle of {len(group)} in {summary.part}: {', '.join(group)}")
+    print("places that name one of a kind: what adding another may touch")
+    for kind, name in EXAMPLES.items():
+        places = places_of(name, ROOT)
+        print(f"{kind:12} {len(places):2}  ({name.rpartition('.')[2]}) {', '.join(places)}")
     if options.step:
         files = files_of_a_step()
         print(f"{len(files)} files in a training step: {', '.join(files)}")

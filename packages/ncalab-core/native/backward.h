@@ -11,6 +11,7 @@ struct Gradients {
     REAL* out_back;  // mutable channels x hidden, in whole tiles of rows
     REAL* bias;      // laid out as the bias is
     REAL* factors;   // laid out as the factors of the taps are
+    REAL* program;   // laid out as the program's constants are, then its matrices
 };
 
 // Put back the former states of the listed cells.
@@ -146,9 +147,26 @@ void block_back(const Rollout& r, const REAL* grid, const int32_t* cells, int64_
     perceive_back(r, scratch.d_seen, seen_row(r), cells, rows, gradient);
 }
 
+// The same by the program of another rule.
+void program_block_back(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t rows,
+                        const REAL* context, const REAL* d_updates, Scratch& scratch,
+                        const Gradients& wanted, REAL* d_context, REAL* gradient) {
+    run_program(r, grid, cells, rows, context, scratch.slots);
+    program_back(r, rows, d_updates, update_row(r), scratch.slots, scratch.slopes, d_context,
+                 wanted.program);
+    Timer timer(r, FILTERS_BACK);
+    if (wanted.factors)
+        factors_back(r, grid, scratch.slopes, seen_row(r), cells, rows, wanted.factors);
+    perceive_back(r, scratch.slopes, seen_row(r), cells, rows, gradient);
+}
+
 // The same for the cells [first, last) of the list.
 void blocks_back(const Rollout& r, const REAL* grid, int64_t first, int64_t last, const REAL* bias,
                  Scratch& scratch, const Gradients& wanted, REAL* d_bias, REAL* gradient) {
+    for (int64_t n = first; r.program && n < last; n += PROGRAM_BLOCK)
+        program_block_back(r, grid, scratch.fired + n, least(PROGRAM_BLOCK, last - n), bias,
+                           scratch.updates + n * update_row(r), scratch, wanted, d_bias, gradient);
+    if (r.program) return;
     for (int64_t n = first; n < last; n += BLOCK)
         block_back(r, grid, scratch.fired + n, least(BLOCK, last - n), bias,
                    scratch.updates + n * update_row(r), scratch, wanted, d_bias, gradient);

@@ -16,7 +16,7 @@
 
 // A number that changes with what the functions take, so that a library of another version is not
 // called: the size of a structure, and the number of changes that left it the same.
-enum { INTERFACE = 0 };
+enum { INTERFACE = 1 };
 ENTRY(interface)() { return 1000 * INTERFACE + (int64_t)sizeof(Rollout); }
 
 // Numbers of a vector.

@@ -6,6 +6,7 @@
 #include "fire.h"
 #include "perceive.h"
 #include "products.h"
+#include "program.h"
 #include "timing.h"
 
 namespace {
@@ -34,7 +35,7 @@ INLINE int64_t update_row(const Rollout& r) { return round_up(mutable_of(r), LAN
 struct Scratch {
     // Without a backward pass, and where derivatives follow from values, values take the place of
     // what they were made of.
-    REAL *seen, *hidden, *active, *d_seen, *d_hidden, *updates;
+    REAL *seen, *hidden, *active, *d_seen, *d_hidden, *slots, *slopes, *updates;
     int32_t* fired;   // the cells that a step updates
     int64_t* bounds;  // where those of each sample begin, and where the last ones end
     Box* boxes;       // where a step works in each sample
@@ -47,6 +48,7 @@ struct Scratch {
         const int64_t rows = BLOCK + TILE_ROWS, neurons = blocks ? r.hidden : 0;
         const int64_t planes = r.alive_mask ? plane_of(r) : 0;
         const bool split = backward && !derives_from_value(r.activation);
+        const int64_t slotted = blocks && r.program ? program_bytes(*r.program) : 0;
         int64_t bytes = 0;
         auto room = [&](int64_t size) {
             const int64_t at = bytes;
@@ -59,6 +61,8 @@ struct Scratch {
             room(split ? rows * neurons * sizeof(REAL) : 0),
             room(backward ? rows * seen_row(r) * sizeof(REAL) : 0),
             room(backward ? rows * neurons * sizeof(REAL) : 0),
+            room(slotted),
+            room(backward ? slotted : 0),
             room(blocks ? (cells + TILE_ROWS) * update_row(r) * sizeof(REAL) : 0),
             room(cells * sizeof(int32_t)),
             room((r.samples + 1) * sizeof(int64_t)),
@@ -74,23 +78,25 @@ struct Scratch {
         if (!memory) return;
         char* base = (char*)memory;
         // What rows end with is read, though it does not matter: it must be numbers.
-        memset(base, 0, at[5]);
-        memset(base + at[10], 0, bytes - at[10]);
+        memset(base, 0, at[7]);
+        memset(base + at[12], 0, bytes - at[12]);
         seen = (REAL*)(base + at[0]);
         hidden = (REAL*)(base + at[1]);
         active = split ? (REAL*)(base + at[2]) : hidden;
         d_seen = (REAL*)(base + at[3]);
         d_hidden = (REAL*)(base + at[4]);
-        updates = (REAL*)(base + at[5]);
-        fired = (int32_t*)(base + at[6]);
-        bounds = (int64_t*)(base + at[7]);
-        boxes = (Box*)(base + at[8]);
-        marks = (uint32_t*)(base + at[9]);
-        visible = (uint8_t*)(base + at[10]);
-        around = (uint8_t*)(base + at[11]);
-        may_live = (uint8_t*)(base + at[12]);
-        matters = (uint8_t*)(base + at[13]);
-        line = (uint8_t*)(base + at[14]);
+        slots = (REAL*)(base + at[5]);
+        slopes = (REAL*)(base + at[6]);
+        updates = (REAL*)(base + at[7]);
+        fired = (int32_t*)(base + at[8]);
+        bounds = (int64_t*)(base + at[9]);
+        boxes = (Box*)(base + at[10]);
+        marks = (uint32_t*)(base + at[11]);
+        visible = (uint8_t*)(base + at[12]);
+        around = (uint8_t*)(base + at[13]);
+        may_live = (uint8_t*)(base + at[14]);
+        matters = (uint8_t*)(base + at[15]);
+        line = (uint8_t*)(base + at[16]);
     }
     ~Scratch() { release(memory); }
     Scratch(const Scratch&) = delete;
@@ -173,10 +179,25 @@ void think(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t cou
              scratch.hidden, r.hidden, FROM_BIAS, bias, r.activation == RELU);
 }
 
+// The same by the program of another rule.
+void run_blocks(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t count,
+                const REAL* context, Scratch& scratch, REAL* updates) {
+    const Columns& result = r.program->result;
+    const int64_t row = update_row(r);
+    for (int64_t n = 0; n < count; n += PROGRAM_BLOCK) {
+        const int64_t rows = least(PROGRAM_BLOCK, count - n);
+        run_program(r, grid, cells + n, rows, context, scratch.slots);
+        const REAL* from = scratch.slots + offset_of(result);
+        for (int64_t i = 0; i < rows; i++)
+            copy_exactly(updates + (n + i) * row, from + i * result.row, mutable_of(r));
+    }
+}
+
 // Compute the updates of the listed cells of a sample.
 void update(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t count,
             const REAL* bias, Scratch& scratch, REAL* updates) {
     const int64_t row = update_row(r);
+    if (r.program) return run_blocks(r, grid, cells, count, bias, scratch, updates);
     for (int64_t n = 0; n < count; n += BLOCK) {
         const int64_t rows = least(BLOCK, count - n);
         think(r, grid, cells + n, rows, bias, scratch);

@@ -12,7 +12,8 @@ enum { BLOCK = 96, ABREAST = 4 };
 // Numbers between the perceptions of two cells: room for a vector that is written beyond, and for
 // the whole tiles in which the gradient of the weights reads them.
 INLINE int64_t seen_row(const Rollout& r) {
-    return round_up(most(seen_of(r) + LANES, round_up(seen_of(r), TILE_ROWS)), LANES);
+    const int64_t all = seen_of(r) + r.context;
+    return round_up(most(all + LANES, round_up(all, TILE_ROWS)), LANES);
 }
 
 // Collect the perceptions of some cells.

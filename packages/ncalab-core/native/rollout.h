@@ -9,7 +9,9 @@
 
 namespace {
 
-// Mirrored by ncalab.core.rollout.native.structures: every field takes eight bytes.
+struct Program;
+
+// Mirrored by ncalab.core.rollout.cpu.compiled.structures: every field takes eight bytes.
 struct Rollout {
     int64_t samples;
     int64_t cells[3];  // on each axis
@@ -37,7 +39,9 @@ struct Rollout {
     const REAL* into_back;   // its transpose: hidden x seen, in whole vectors
     const REAL* out;         // hidden to update: hidden x mutable channels, in whole vectors
     const REAL* out_back;    // its transpose: mutable channels x hidden
-    const REAL* bias;        // of the hidden neurons
+    int64_t context;         // numbers that all cells of a sample perceive alike, for a program
+    const Program* program;  // the rule; null for a perceptron of two layers
+    const REAL* bias;        // of the hidden neurons; for a program, the context
     int64_t bias_of_step;    // numbers between the biases of two steps; 0 if they share one
     int64_t bias_of_sample;  // likewise of two samples
     int64_t* spent;          // nanoseconds of each kind of work; null if nobody asks

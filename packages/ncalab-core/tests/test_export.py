@@ -53,12 +53,12 @@ class BoundedRule(MLPNCARule):
         return super().forward(torch.tanh(x))
 
 
-def run(path: Path, image: Tensor, **numbers: int) -> dict[str, Any]:
+def run(path: Path, image: Tensor, **numbers: int | Tensor) -> dict[str, Any]:
     """Run a file; return its outputs by name."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of inputs that may be left out
     session = onnxruntime.InferenceSession(path, options)
-    inputs = {name: torch.tensor(number).numpy() for name, number in numbers.items()}
+    inputs = {name: torch.as_tensor(number).numpy() for name, number in numbers.items()}
     values = session.run(None, {"image": image.numpy(), **inputs})
     names = [output.name for output in session.get_outputs()]
     return {k: torch.from_numpy(v) for k, v in zip(names, values, strict=True)}
@@ -252,3 +252,26 @@ def test_grids_of_any_number_of_axes_are_exported(dims: int, tmp_path: Path) -> 
         want = model.predict(image, 3, seed=5)
         found = run(tmp_path / "model.onnx", image, steps=3, seed=5)
         torch.testing.assert_close(found["state"], want.output_image, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("num_goals", [None, 3])
+def test_a_file_takes_the_goal_of_every_sample(num_goals: int | None, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"goal_size": 4, "num_goals": num_goals, "rule_type": GatedNCARule}
+    model = TinyModel(torch.device("cpu"), 4, 3, 2, hidden_size=8, **options)
+    torch.nn.init.normal_(model.rule.get_parameter("gain"))
+
+    export_onnx(model, tmp_path / "model.onnx")
+
+    onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)
+    for batch, width, height in ((3, 6, 5), (2, 1, 7)):
+        image = torch.rand(batch, 4, width, height)
+        goals = [torch.arange(batch), torch.arange(batch).flip(0)]
+        vectors = [torch.rand(batch, 4), torch.rand(batch, 4)]
+        found = []
+        for goal in goals if num_goals else vectors:
+            want = model.predict(image, 4, seed=5, goal=goal)
+            state = run(tmp_path / "model.onnx", image, steps=4, seed=5, goal=goal)["state"]
+            torch.testing.assert_close(state, want.output_image, atol=1e-5, rtol=0)
+            found.append(state)
+        assert not torch.allclose(*found)

@@ -96,10 +96,19 @@ def test_any_pointwise_rule_equals_the_reference(data: st.DataObject) -> None:
     shape = [data.draw(st.integers(1, most)) for most in (3, 6, 7)]
     x = torch.randn(shape[0], 11, *shape[1:], dtype=torch.float64)
 
-    assert_same(model, x, 3, checkpoint=data.draw(st.sampled_from([None, 2])))
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans()):
+            call_on_rows(patch)
+        assert_same(model, x, 3, checkpoint=data.draw(st.sampled_from([None, 2])))
+
+
+def call_on_rows(patch: pytest.MonkeyPatch) -> None:
+    """Let rules be called on rows that could be programs."""
+    patch.setattr("ncalab.core.rollout.cpu.compiled.programs.translate", lambda *_: None)
 
 
 def test_a_rule_is_called_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_on_rows(monkeypatch)
     monkeypatch.setattr("ncalab.core.rollout.cpu.compiled.rows.BLOCK_ROWS", 7)
 
     assert_same(make("own").double(), torch.randn(3, 11, 5, 6, dtype=torch.float64), 3)

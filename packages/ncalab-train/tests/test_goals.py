@@ -52,3 +52,91 @@ def test_batches_without_goals_are_named() -> None:
 
     with pytest.raises(ValueError, match=r"batches must be triples \(images, labels, goals\)"):
         trainer.train(pairs)
+
+
+def labels_of(goals: Tensor) -> Tensor:
+    return 10.0 * goals
+
+
+def draw(pool: Pool, goals: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+    seed = torch.zeros(len(goals), 4, 3, 3)
+    fields = {"goal": torch.tensor(goals), "label": labels_of(torch.tensor(goals))}
+    return pool.draw(seed, fields)
+
+
+def grown_pool(**options: Any) -> Pool:
+    """Return a pool of eight states that all grew towards goal 0."""
+    generator = torch.Generator().manual_seed(3)
+    pool = Pool(n_seed=0, size=8, fresh_fraction=0.0, generator=generator, **options)
+    states, _ = draw(pool, [0] * 8)
+    pool.update(states + 1)
+    return pool
+
+
+def test_a_state_continues_towards_another_goal() -> None:
+    pool = grown_pool(switch_goals=1.0)
+
+    states, fields = draw(pool, [2] * 8)
+
+    assert torch.equal(states, torch.ones(8, 4, 3, 3))
+    assert fields["goal"].tolist() == [2] * 8
+    assert torch.equal(fields["label"], labels_of(fields["goal"]))
+
+
+def test_a_share_of_the_goals_is_switched() -> None:
+    states, fields = draw(grown_pool(switch_goals=0.5), [2] * 8)
+
+    assert torch.equal(states, torch.ones(8, 4, 3, 3))
+    assert sorted(set(fields["goal"].tolist())) == [0, 2]
+    assert torch.equal(fields["label"], labels_of(fields["goal"]))
+
+
+def test_no_goal_is_switched_unless_asked_for() -> None:
+    _, fields = draw(grown_pool(), [2] * 8)
+
+    assert fields["goal"].tolist() == [0] * 8
+
+
+def test_a_switched_state_returns_with_its_new_goal() -> None:
+    pool = grown_pool(switch_goals=1.0)
+    states, _ = draw(pool, [2] * 8)
+    pool.update(states + 1)
+    pool.switch_goals = 0.0
+
+    states, fields = draw(pool, [1] * 8)
+
+    assert torch.equal(states, torch.full((8, 4, 3, 3), 2.0))
+    assert fields["goal"].tolist() == [2] * 8
+
+
+def test_goals_are_switched_in_a_training() -> None:
+    torch.manual_seed(0)
+    model = GoalModel(immutable_image_channels=False)
+    pool = Pool(size=16, fresh_fraction=0.0, n_seed=0, switch_goals=1.0)
+    trainer = BasicNCATrainer(model, None, max_epochs=4, pool=pool, progress=False)
+
+    trainer.train(loader(), loader())
+
+    level, goal = (torch.cat(parts) for parts in zip(*model.seen, strict=True))
+    assert not torch.allclose(10 * level, goal)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fixed", "message"),
+    [
+        ({}, 0, "switch_goals must be 0 for samples without a goal, got 0.1"),
+        ({"goal": torch.zeros(2)}, 1, "switch_goals must be 0 where the image channels are fixed"),
+    ],
+)
+def test_goals_that_cannot_be_switched_are_refused(
+    fields: dict[str, Tensor], fixed: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Pool(switch_goals=0.1).draw(torch.zeros(2, 4, 3, 3), fields, fixed_channels=fixed)
+
+
+def test_clones_and_descriptions_know_the_share() -> None:
+    pool = Pool(switch_goals=0.25)
+
+    assert pool.clone().switch_goals == 0.25
+    assert "switch_goals=0.25" in repr(pool)

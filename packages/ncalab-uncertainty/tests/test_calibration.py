@@ -69,7 +69,7 @@ def test_norms_other_than_the_mean_are_there() -> None:
     [
         (torch.full((2, 2), 3.0), torch.zeros(2).long(), r"probabilities must be in \[0, 1\]"),
         (torch.full((2, 2), torch.nan), torch.zeros(2).long(), "probabilities must be in"),
-        (torch.rand(2), torch.zeros(2).long(), r"of shape \(B, K, W, H\) or \(B, K\)"),
+        (torch.rand(2), torch.zeros(2).long(), r"of shape \(B, K, \*grid\) or \(B, K\)"),
         (torch.full((2, 2), 0.5), torch.zeros(3).long(), "labels must have shape"),
         (torch.full((2, 2), 0.5), torch.tensor([0, 2]), r"labels must be in \[0, 1\], got 0 to 2"),
         (torch.full((2, 2), 0.5), torch.zeros(2), "labels must be integers, got torch.float32"),

@@ -1,15 +1,14 @@
 import json
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from ncalab.cli.commands.train import TASKS
 from ncalab.cli.config.check import check_value, name_of, settings_of
 from ncalab.cli.config.read import override, parse_override, read_config
 from ncalab.cli.config.sections import check_config
+from ncalab.cli.tasks import read_template, task_names
 from ncalab.tasks import DepthNCAModel, SegmentationNCAModel
 
 Config = dict[str, Any]
@@ -202,18 +201,18 @@ def test_a_broken_file_is_named_with_the_place(
         read_config(tmp_path / name)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", task_names())
 def test_a_starting_file_passes_every_check_and_is_explained(task: str) -> None:
-    text = files("ncalab.cli.config").joinpath("templates", f"{task}.toml").read_text()
+    text = read_template(task)
 
     checked = check_config(tomllib.loads(text))
 
-    assert checked.data_kind and checked.top.output is not None
+    assert checked.data_source and checked.top.output is not None
     assert text.startswith("# Train a model that ") and text.count("#") > 8
 
 
 def test_settings_survive_json() -> None:
-    text = files("ncalab.cli.config").joinpath("templates", "depth.toml").read_text()
+    text = read_template("depth")
     checked = check_config(tomllib.loads(text))
 
     again = check_config(json.loads(json.dumps(checked.source)))

@@ -8,8 +8,8 @@ import torch
 from cli_models import Run
 from PIL import Image
 
-from ncalab.cli.jobs.pictures import load_target
 from ncalab.tasks import GrowingNCAModel
+from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
 
 SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]
@@ -145,25 +145,30 @@ def test_resume_needs_a_run(run: Run, picture: Path) -> None:
 
 
 def test_a_picture_without_transparency_is_grown_as_a_rectangle_and_that_is_said(
-    run: Run, workplace: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, workplace: Path
 ) -> None:
     Image.new("RGB", (8, 4), (255, 0, 0)).save("flat.png")
+    said: list[str] = []
 
-    target = load_target(Path("flat.png"), 8, 1)
+    target = load_target(Path("flat.png"), 8, 1, say=said.append)
 
-    assert "flat.png has no transparency: the whole rectangle is grown" in capsys.readouterr().err
+    assert said[0].startswith("flat.png has no transparency: the whole rectangle is grown")
+    # Read before the folder is refused.
+    Path("run").mkdir()
+    Path("run/history.json").write_text("{}")
+    assert said[0] in run("grow", "flat.png", "--size", "8", "--output", "run").stderr
     assert target.shape == (10, 10, 4)
     # Eight cells wide, four high, in the middle: rows come first.
     assert (target[3:7, 1:9] == (255, 0, 0, 255)).all()
     assert target[..., 3].sum() == 255 * 32
 
 
-def test_a_figure_with_transparency_says_nothing(
-    picture: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = load_target(picture, 12, 0)
+def test_a_figure_with_transparency_says_nothing(picture: Path) -> None:
+    said: list[str] = []
 
-    assert capsys.readouterr().err == ""
+    target = load_target(picture, 12, 0, say=said.append)
+
+    assert said == []
     assert target[0, 0].tolist() == [0, 0, 0, 0] and target[6, 6].tolist() == [220, 40, 30, 255]
 
 

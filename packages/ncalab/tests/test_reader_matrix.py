@@ -13,11 +13,8 @@ from cli_models import Run, Save, noise
 from odd_files import BAD, GREY, ODD, Array, Bad, Odd
 from PIL import Image
 
-from ncalab.cli.config.class_folders import read_class_folders
-from ncalab.cli.config.sections import ClassFolders
 from ncalab.cli.jobs.animate import start_of
 from ncalab.cli.jobs.given import read_given
-from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import AbstractNCAModel
 from ncalab.estimators import NCAClassifier, NCASegmenter
 from ncalab.tasks import (
@@ -27,6 +24,8 @@ from ncalab.tasks import (
     read_images,
     read_mask,
 )
+from ncalab.tasks.classification.folders import ClassFolders, read_class_folders
+from ncalab.tasks.growing.picture import load_target
 
 Read = Callable[[Path, int | None], Array]
 

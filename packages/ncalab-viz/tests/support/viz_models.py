@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.multiscale import MultiScale
+from ncalab.core.task import TaskSpec, register_task
 from ncalab.core.testing import MeanHead
 
 
@@ -108,6 +109,12 @@ class DepthModel(StillModel):
         return 2 * prediction.logits
 
 
+# As the packages of these tasks describe them, which need not be installed here.
+register_task(TaskSpec("segmentation", SegmentationModel, reading="classes"))
+register_task(TaskSpec("classification", CellClassModel, reading="votes"))
+register_task(TaskSpec("depth", DepthModel, reading="values"))
+
+
 def make(
     kind: type[AbstractNCAModel], image: int, hidden: int, output: int, **arguments: Any
 ) -> AbstractNCAModel:
@@ -116,9 +123,9 @@ def make(
     return kind(torch.device("cpu"), image, hidden, output, **{**defaults, **arguments})
 
 
-def make_head(image: int = 1, classes: int = 4) -> HeadModel:
+def make_head(image: int = 1, classes: int = 4, **arguments: Any) -> HeadModel:
     """Return a model that scores each class by the mean of a hidden channel."""
-    model = HeadModel(torch.device("cpu"), image, classes, 0, inference_timesteps=3)
+    model = HeadModel(torch.device("cpu"), image, classes, 0, inference_timesteps=3, **arguments)
     model.head = MeanHead(classes)
     return model
 

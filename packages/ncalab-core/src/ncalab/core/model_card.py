@@ -12,16 +12,11 @@ from ncalab.core.extras import require
 from ncalab.core.run_record import RunRecord, read_run
 from ncalab.core.savable import SavableModel
 from ncalab.core.saving import PathLike, atomic_write
+from ncalab.core.task import find_task
 
 CARD_NAME = "README.md"
 
-# What the Hub calls our tasks and metrics.
-PIPELINES = {
-    "growing": "unconditional-image-generation",
-    "segmentation": "image-segmentation",
-    "classification": "image-classification",
-    "depth": "depth-estimation",
-}
+# Names of metrics on the Hub.
 METRIC_TYPES = {"accuracy_micro": "accuracy", "accuracy_macro": "accuracy", "auroc": "roc_auc"}
 
 
@@ -51,13 +46,15 @@ def front_matter(
         ValueError: If metrics come without the data that they were measured on.
     """
     hub = require("huggingface_hub", "hub")
-    task = getattr(model, "task", "")
+    task = str(getattr(model, "task", ""))
+    spec = find_task(task)
+    pipeline = None if spec is None else spec.pipeline
     if metrics and not data:
         raise ValueError("data must be named where metrics are, got None")
     identifier = data_id or (None if data is None else _slug(data))
     results = [
         hub.EvalResult(
-            task_type=PIPELINES.get(task, task or "other"),
+            task_type=pipeline or task or "other",
             dataset_type=identifier,
             dataset_name=data,
             dataset_split=split,
@@ -71,7 +68,7 @@ def front_matter(
     card = hub.ModelCardData(
         license=licence,
         library_name="ncalab",
-        pipeline_tag=PIPELINES.get(task),
+        pipeline_tag=pipeline,
         tags=["neural-cellular-automata", *([task] if task else [])],
         datasets=None if identifier is None else [identifier],
         model_name=title if results else None,

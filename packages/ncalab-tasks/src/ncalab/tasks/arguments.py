@@ -40,3 +40,21 @@ def check_data_arguments(
     check_callable("transform", transform, optional=True)
     for name, value in (names or {}).items():
         check_type(name, value, str)
+
+
+def check_least(data: Any, least: Mapping[str, int]) -> None:
+    """Raise unless settings of data in a settings file are large enough; None passes.
+
+    Args:
+        data: Object with a setting in each attribute.
+        least: Smallest value of each, by name.
+
+    >>> from types import SimpleNamespace
+    >>> check_least(SimpleNamespace(size=0, page=None), {"size": 1, "page": 0})
+    Traceback (most recent call last):
+    ValueError: data.size must be at least 1, got 0
+    """
+    for name, smallest in least.items():
+        value = getattr(data, name)
+        if value is not None and value < smallest:
+            raise ValueError(f"data.{name} must be at least {smallest}, got {value}")

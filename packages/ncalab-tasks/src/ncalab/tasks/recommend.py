@@ -2,9 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,18 +12,11 @@ from torch.utils.data import Dataset
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_choice, check_device
+from ncalab.core.task import TaskSpec, all_tasks
 from ncalab.tasks.cascade import CascadeNCA
-from ncalab.tasks.classification import ClassificationNCAModel
-from ncalab.tasks.depth import DepthNCAModel
-from ncalab.tasks.segmentation import SegmentationNCAModel
 
 logger = logging.getLogger(__name__)
 
-RECOMMENDED_TASKS = ("classification", "depth", "segmentation")
-
-# The coarsest grid has at least so many cells along its shorter side: what is to be found must be
-# more than a cell wide there, while what is to be named needs the whole picture in few steps.
-_FEWEST_CELLS = {"classification": 6, "depth": 12, "segmentation": 12}
 _COARSEST = 8
 # Steps from the coarsest of so many scales to the finest, which costs the most by far.
 _STEPS = {2: (12, 6), 3: (12, 6, 4), 4: (12, 8, 6, 4)}
@@ -31,7 +24,6 @@ _STEPS = {2: (12, 6), 3: (12, 6, 4), 4: (12, 8, 6, 4)}
 _FEWEST_STEPS, _MOST_STEPS = 4, 16
 # As many samples say what the others are like.
 _SAMPLES = 64
-_RARE = 0.05
 # Sides of a patch: pixels at least, and cells at the coarsest scale. Patches of images that are
 # not much larger would take away what lies around, and save little.
 _PATCH, _PATCH_CELLS, _PATCHES = 96, 12, 4
@@ -89,18 +81,57 @@ class Recommendation:
         Args:
             device: Where to create its parameters.
         """
-        classes = _CLASSES[self.task]
+        create: Callable[..., AbstractNCAModel] = recommended_tasks()[self.task].model
         if self.scales == (1,):
-            return cast(AbstractNCAModel, classes(device, **{**self.timesteps(), **self.model}))
-        model = classes(device, **self.model)
+            return create(device, **{**self.timesteps(), **self.model})
+        model = create(device, **self.model)
         return CascadeNCA(model, self.scales, self.steps, single_model=False)
 
 
-_CLASSES: dict[str, type[Any]] = {
-    "classification": ClassificationNCAModel,
-    "depth": DepthNCAModel,
-    "segmentation": SegmentationNCAModel,
-}
+def no_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG001
+    """Choose nothing beyond the arguments that the models of all tasks get."""
+    return {}, []
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a task knows of models that suit some data; ``advice`` of its description.
+
+    Attributes:
+        fewest_cells: Number of cells that the coarsest grid of a cascade has along its shorter
+            side, at least.
+        choose_arguments: Returns arguments of the model for a summary of the data, and the
+            reasons, a sentence each.
+        has_classes: Whether labels are classes.
+        patches: Whether a model for large images is better trained on patches of them.
+    """
+
+    fewest_cells: int
+    choose_arguments: Callable[[DataSummary], tuple[dict[str, Any], list[str]]] = no_arguments
+    has_classes: bool = True
+    patches: bool = False
+
+
+def recommended_tasks() -> dict[str, TaskSpec]:
+    """Return the tasks that a model can be recommended for, by name.
+
+    >>> list(recommended_tasks())[:3]
+    ['classification', 'depth', 'segmentation']
+    """
+    known = {name: spec for name, spec in all_tasks().items() if isinstance(spec.advice, Advice)}
+    return dict(sorted(known.items()))
+
+
+def advice_of(task: str) -> Advice:
+    """Return what a task knows of models.
+
+    Raises:
+        ValueError: If nothing is known of the task.
+    """
+    known = recommended_tasks()
+    check_choice("task", task, known)
+    advice: Advice = known[task].advice
+    return advice
 
 
 def summarize_data(task: str, data: Dataset[Any] | tuple[Tensor, Tensor]) -> DataSummary:
@@ -119,7 +150,7 @@ def summarize_data(task: str, data: Dataset[Any] | tuple[Tensor, Tensor]) -> Dat
         raise ValueError("data must hold at least one sample, got none")
     width, height = (min(int(image.shape[axis]) for image, _ in pairs) for axis in (1, 2))
     shares: tuple[float, ...] = ()
-    if task != "depth":
+    if advice_of(task).has_classes:
         labels = torch.cat(
             [torch.as_tensor(label).reshape(-1).round().long() for _, label in pairs]
         )
@@ -142,13 +173,17 @@ def _places(count: int) -> list[int]:
     return [place * count // min(count, _SAMPLES) for place in range(min(count, _SAMPLES))]
 
 
-def choose_scales(task: str, size: Sequence[int]) -> tuple[int, ...]:
+def choose_scales(fewest_cells: int, size: Sequence[int]) -> tuple[int, ...]:
     """Choose sizes of cells for images of a size.
 
-    >>> choose_scales("classification", (28, 28)), choose_scales("segmentation", (12, 40))
+    Args:
+        fewest_cells: Number of cells along the shorter side at the coarsest scale, at least.
+        size: W and H of the images.
+
+    >>> choose_scales(6, (28, 28)), choose_scales(12, (12, 40))
     ((4, 2, 1), (1,))
     """
-    largest = min(_COARSEST, max(1, min(size) // _FEWEST_CELLS[task]))
+    largest = min(_COARSEST, max(1, min(size) // fewest_cells))
     return tuple(2**power for power in range(int(math.log2(largest)), -1, -1))
 
 
@@ -168,14 +203,15 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
     """Choose a model, its scales and its steps.
 
     Args:
-        task: "classification", "depth" or "segmentation".
+        task: "classification", "depth", "segmentation", or the task of another package that
+            has an :class:`Advice`.
         summary: What the data are like.
 
     Raises:
         ValueError: If nothing is known of the task.
     """
-    check_choice("task", task, RECOMMENDED_TASKS)
-    scales = choose_scales(task, summary.size)
+    advice = advice_of(task)
+    scales = choose_scales(advice.fewest_cells, summary.size)
     steps = choose_steps(summary.size, scales)
     width, height = summary.size
     grid = f"{width} x {height}"
@@ -191,12 +227,10 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
         "hidden_size": 64,
         "filter_padding": "reflect",
     }
-    patch_size = None
-    if task == "segmentation":
-        arguments |= _of_segmentation(summary, reasons)
-        patch_size = _choose_patches(summary, max(scales), reasons)
-    elif task == "classification":
-        arguments |= _of_classification(summary, reasons)
+    of_the_task, further_reasons = advice.choose_arguments(summary)
+    arguments |= of_the_task
+    reasons += further_reasons
+    patch_size = _choose_patches(summary, max(scales), reasons) if advice.patches else None
     return Recommendation(task, arguments, scales, steps, tuple(reasons), patch_size)
 
 
@@ -209,28 +243,6 @@ def _choose_patches(summary: DataSummary, coarsest: int, reasons: list[str]) -> 
         "around a pixel of a class that is not the most common one"
     )
     return size
-
-
-def _of_segmentation(summary: DataSummary, reasons: list[str]) -> dict[str, Any]:
-    classes = len(summary.shares)
-    rarest = min((share for share in summary.shares if share > 0), default=0.0)
-    if rarest < _RARE:
-        reasons.append(
-            f"Dice loss beside cross-entropy: the rarest class has {rarest:.1%} of the pixels, "
-            "which cross-entropy alone would leave out"
-        )
-    return {"num_classes": 1 if classes <= 2 else classes, "fire_rate": 0.5}
-
-
-def _of_classification(summary: DataSummary, reasons: list[str]) -> dict[str, Any]:
-    classes, shares = max(2, len(summary.shares)), [s for s in summary.shares if s > 0]
-    side = min(summary.size)
-    arguments: dict[str, Any] = {"num_classes": classes, "avg_pool_size": min(4, side)}
-    if shares and min(shares) * len(shares) < 1 / 3:
-        reasons.append(
-            f"class_weights may help: the rarest class has {min(shares):.1%} of the images"
-        )
-    return arguments
 
 
 def recommended_model(
@@ -248,7 +260,8 @@ def recommended_model(
     with ``BasicNCATrainer(model, ..., recipe="recommended")``.
 
     Args:
-        task: "classification", "depth" or "segmentation".
+        task: "classification", "depth", "segmentation", or the task of another package that
+            has an :class:`Advice`.
         data: Training data: a data set of pairs (image ``(C, W, H)``, label), or a tensor of
             images ``(N, C, W, H)`` and one of labels. Size, channels and classes are read from
             up to 64 samples.

@@ -50,6 +50,10 @@ class Pool:
         rollouts: Number of rollouts in a row, at least 1, that a batch is drawn for: all but the
             first continue from the states that the one before it has left. Longer growth is then
             learned sooner, for no more memory.
+        switch_goals: Share of the pooled states, in [0, 1], that get another goal and continue
+            towards that: goal and label (all that belongs to a sample) of a sample of the loader's
+            batch, which may happen to be the same. One model then learns to turn one thing into
+            another. For models with a goal whose image channels may change.
         generator: CPU generator of all draws, torch's default one if None.
 
     Raises:
@@ -74,6 +78,7 @@ class Pool:
         num_damaged: int = _NUM_DAMAGED,
         fresh_fraction: float = 0.5,
         rollouts: int = 1,
+        switch_goals: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
@@ -85,6 +90,8 @@ class Pool:
         check_fraction("fresh_fraction", fresh_fraction)
         self.fresh_fraction = fresh_fraction
         self.rollouts = check_int("rollouts", rollouts, minimum=1)
+        check_fraction("switch_goals", switch_goals)
+        self.switch_goals = switch_goals
         check_type("generator", generator, torch.Generator, optional=True)
         self.generator = generator
         self.batch: Tensor | None = None
@@ -113,6 +120,7 @@ class Pool:
             num_damaged=self.num_damaged,
             fresh_fraction=self.fresh_fraction,
             rollouts=self.rollouts,
+            switch_goals=self.switch_goals,
             generator=generator,
         )
 
@@ -121,6 +129,8 @@ class Pool:
         more = f"num_damaged={self.num_damaged}, fresh_fraction={self.fresh_fraction}"
         if self.rollouts > 1:
             more += f", rollouts={self.rollouts}"
+        if self.switch_goals:
+            more += f", switch_goals={self.switch_goals}"
         return f"Pool({arguments}, size={self.size}, {more})"
 
     def state_dict(self) -> dict[str, Any]:
@@ -162,6 +172,7 @@ class Pool:
             ValueError: If the seed is not 4-D, or of another shape than the states in the pool.
         """
         check_grids("seed", seed)
+        self._check_goals({}, 0)
         self._slots.check({STATE: seed})
         own = Rows({STATE: seed}, sample_keys(seed))
         if (places := self._continued(len(seed))) is not None:
@@ -197,9 +208,10 @@ class Pool:
 
         Raises:
             ValueError: If the seed is not 4-D, or names and shapes are not those that the pool
-                holds.
+                holds; or goals are to be switched, and there are none or channels are fixed.
         """
         check_grids("seed", seed)
+        self._check_goals(fields, fixed_channels)
         values = {STATE: seed, **fields}
         self._slots.check(values)
         own = Rows(values, sample_keys(seed[:, :image_channels], *fields.values()))
@@ -207,6 +219,19 @@ class Pool:
             return self._note(places, self._slots.get(places, own))
         places = self._choose(len(seed))
         return self._finish(places, self._slots.get(places, own), own, fixed_channels)
+
+    def _check_goals(self, fields: Mapping[str, Tensor], fixed_channels: int) -> None:
+        """Raise if goals are to be switched where they cannot be."""
+        if self.switch_goals and "goal" not in fields:
+            raise ValueError(
+                f"switch_goals must be 0 for samples without a goal, got {self.switch_goals}"
+            )
+        if self.switch_goals and fixed_channels:
+            # Another sample's label does not belong to this sample's image.
+            raise ValueError(
+                "switch_goals must be 0 where the image channels are fixed, "
+                f"got {self.switch_goals}"
+            )
 
     def _continued(self, count: int) -> Tensor | None:
         """Return the slots of the last batch if its states are to continue, None otherwise."""
@@ -232,6 +257,10 @@ class Pool:
             best = others[-self.num_damaged :] if self.num_damaged else others[:0]
             chance, generator = self.p_damage, self.generator
             cut_circles(drawn.states, best, chance, fixed_channels, generator=generator)
+        if self.switch_goals:
+            switches = torch.rand(len(places), generator=self.generator) < self.switch_goals
+            switched = Rows({**own.values, STATE: drawn.states}, own.keys)
+            drawn = where_rows(switches.to(drawn.states.device), switched, drawn)
         anew = self._starts_anew(ranks, drawn.keys, own.keys)
         # A seed is not cut: what has not grown could not be distinguished from what cannot grow.
         anew = anew | self._slots.losses[places.to(anew.device)].isinf()

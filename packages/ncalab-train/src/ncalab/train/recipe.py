@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ncalab.core.argument_types import check_positive
+from ncalab.core.task import find_task
 from ncalab.train.budget import Decay
 from ncalab.train.config import RULES
 from ncalab.train.optimizers import default_lr
@@ -73,7 +74,8 @@ class Recipe:
 
 RECOMMENDED: dict[str, Recipe] = {
     "segmentation": Recipe(),
-    "classification": Recipe(ema_decay=0.99),
+    # At 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
+    "classification": Recipe(lr=0.02, adam_lr=0.008, ema_decay=0.99),
     "depth": Recipe(),
     # Rates and gradients as in ncalab.tasks.growing.growing_preset, which this part cannot import.
     "growing": Recipe(
@@ -94,7 +96,8 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
 
     Args:
         recipe: "documented" for none, "recommended" for that of the task, or a Recipe.
-        task: Task of the model; one that is not known gets the options of :class:`Recipe`.
+        task: Task of the model; one that neither this part nor the task's own package has a recipe
+            for gets the options of :class:`Recipe`.
 
     Raises:
         TypeError: If it is neither a name nor a recipe.
@@ -106,7 +109,13 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
         raise TypeError(f"recipe must be a name or a Recipe, got {recipe!r}")
     if recipe not in RECIPE_NAMES:
         raise ValueError(f"recipe must be one of {', '.join(RECIPE_NAMES)}, got {recipe!r}")
-    return None if recipe == "documented" else RECOMMENDED.get(task, Recipe())
+    return None if recipe == "documented" else RECOMMENDED.get(task) or _recipe_of(task)
+
+
+def _recipe_of(task: str) -> Recipe:
+    """Return the recipe that the package of a task offers, otherwise the usual one."""
+    spec = find_task(task)
+    return Recipe() if spec is None else Recipe(**spec.recipe)
 
 
 def filled_by_recipe(

@@ -93,6 +93,11 @@ class TestTimeAugmentation(SamplingEstimator):
         **options: Any,
     ) -> None:
         super().__init__(nca, normalize, **options)
+        if nca.spatial_dims != 2:
+            raise ValueError(
+                "nca must have a grid of two axes to turn images, "
+                f"got spatial_dims = {nca.spatial_dims}; NQM takes any grid"
+            )
         check_choice("transforms", transforms, get_args(Transforms))
         self.transforms: Transforms = transforms
         self.memory = check_int("memory", memory, minimum=1)

@@ -19,10 +19,10 @@ def expected_calibration_error(
     equation 3 (and 5 for "max"); computed by torchmetrics.
 
     Args:
-        probabilities: As ``nca.interpret`` gives them: ``(B, K, W, H)`` or ``(B, K)``, floating
+        probabilities: As ``nca.interpret`` gives them: ``(B, K, *grid)`` or ``(B, K)``, floating
             point, in [0, 1]; K = 1 for the probability of the foreground, which is then compared
             with how often there is foreground.
-        labels: Class of each cell, shape ``(B, W, H)`` or ``(B, 1, W, H)``, or of each image,
+        labels: Class of each cell, shape ``(B, *grid)`` or ``(B, 1, *grid)``, or of each image,
             ``(B,)`` or ``(B, 1)``; integers in [0, K), 0 and 1 for K = 1.
         bins: Number of bins of equal width, at least 1.
         norm: "l1" (the expected error, ECE), "l2" (root of the expected square) or "max" (the
@@ -58,9 +58,9 @@ def expected_calibration_error(
 
 def _check_probabilities(p: Tensor) -> int:
     """Return the number of classes."""
-    if p.ndim not in (2, 4) or 0 in p.shape or not p.is_floating_point():
+    if not 2 <= p.ndim <= 5 or 0 in p.shape or not p.is_floating_point():
         raise ValueError(
-            "probabilities must be floating point, of shape (B, K, W, H) or (B, K), "
+            "probabilities must be floating point, of shape (B, K, *grid) or (B, K), "
             f"got {p.dtype} of shape {tuple(p.shape)}"
         )
     # Of anything else, torchmetrics would take a sigmoid or a softmax.

@@ -18,7 +18,7 @@ def reduce_heatmap(heatmap: Tensor, reduce: str = "mean") -> Tensor:
     """Reduce a heat map to one score for each image and channel.
 
     Args:
-        heatmap: Uncertainty of each cell, shape ``(B, K, W, H)``.
+        heatmap: Uncertainty of each cell, shape ``(B, K, *grid)``.
         reduce: "mean", "max", "sum" or "median" (the lower of the two in the middle) of all cells.
 
     Returns:
@@ -31,8 +31,8 @@ def reduce_heatmap(heatmap: Tensor, reduce: str = "mean") -> Tensor:
     0.10000000149011612
     """
     check_choice("reduce", reduce, get_args(Reduce))
-    if heatmap.ndim != 4:
-        raise ValueError(f"heatmap must have shape (B, K, W, H), got {tuple(heatmap.shape)}")
+    if not 3 <= heatmap.ndim <= 5:
+        raise ValueError(f"heatmap must have shape (B, K, *grid), got {tuple(heatmap.shape)}")
     cells = heatmap.flatten(2)
     if reduce == "max":
         return cells.amax(dim=2)
@@ -69,7 +69,7 @@ class UncertaintyEstimator(ABC):
                 given. An estimator that knows none of them need not accept any.
 
         Returns:
-            Heat map, shape ``(B, K, W, H)``, and the predictions it was made from.
+            Heat map, shape ``(B, K, *grid)``, and the predictions it was made from.
         """
 
     def check(self) -> None:  # noqa: B027 - most estimators can estimate any prediction
@@ -95,7 +95,7 @@ class UncertaintyEstimator(ABC):
         Without gradients, in evaluation mode (which is restored), on the model's device.
 
         Args:
-            image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``, floating
+            image: Images ``(B, image channels, *grid)`` or states ``(B, C, *grid)``, floating
                 point, on any device; not changed.
             reduce: "mean", "max", "sum" or "median" over the cells of the heat map.
             steps: Number of steps of a prediction, or a range (min, max) to draw it from;
@@ -106,7 +106,7 @@ class UncertaintyEstimator(ABC):
                 the same index fires the same cells in any batch.
 
         Returns:
-            Heat map, shape ``(B, K, W, H)``, floating point, K the channels of
+            Heat map, shape ``(B, K, *grid)``, floating point, K the channels of
             ``nca.interpret`` (one for entropies), and W = H = 1 where the model predicts for
             whole images; the predictions it was made from, the final one last; and scores, shape
             ``(B, K)``.

@@ -1,5 +1,6 @@
 """Many rollouts of the same images, as few batches within a bound of working memory."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Start(NamedTuple):
     """Start of a rollout of some images.
 
     Attributes:
-        state: States, shape ``(B, C, W, H)``, on the model's device.
+        state: States, shape ``(B, C, *grid)``, on the model's device.
         steps: Number of steps to take.
         samples: Index of each image in the fire masks.
         taken: Number of steps that led to the states.
@@ -112,7 +113,7 @@ def _working_memory(nca: AbstractNCAModel, state: Tensor) -> int:
     # States, updates and masks of a step in two layouts, what cells perceive before and after it is
     # joined, and their neurons likewise: measured for the reference engine, which takes the most.
     cell = 10 * channels + 2 * nca.input_vector_size + 2 * nca.hidden_size
-    return batch * grid[0] * grid[1] * cell * state.element_size()
+    return batch * math.prod(grid) * cell * state.element_size()
 
 
 def _run_batch(nca: AbstractNCAModel, group: list[Start], seed: int) -> Iterator[Prediction]:

@@ -108,6 +108,7 @@ class Perturbation(SamplingEstimator):
             mutable = torch.where((drawn < self.strength).to(state.device), 0, mutable)
         else:
             drawn = torch.randn(mutable.shape, generator=generator).to(mutable)
-            deviation = mutable.std(dim=(2, 3), correction=0, keepdim=True)
+            cells = tuple(range(2, mutable.ndim))
+            deviation = mutable.std(dim=cells, correction=0, keepdim=True)
             mutable = mutable + self.strength * deviation * drawn
         return torch.cat([fixed, mutable], dim=1)

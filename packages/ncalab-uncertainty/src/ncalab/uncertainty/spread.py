@@ -17,11 +17,11 @@ class Spread:
     """Mean and spread of several predictions of the same images.
 
     Attributes:
-        mean: Mean of the interpreted predictions, shape ``(B, K, W, H)``; ``(B, K, 1, 1)`` where
+        mean: Mean of the interpreted predictions, shape ``(B, K, *grid)``; ``(B, K, 1, 1)`` where
             a model predicts for whole images. In the unit of ``model.interpret``.
         deviation: Standard deviation (divided by N), same shape and unit; 0 for N = 1.
         magnitude: Mean of the absolute values, same shape and unit.
-        entropy: Entropy of the mean, shape ``(B, 1, W, H)``, in nats; None without classes.
+        entropy: Entropy of the mean, shape ``(B, 1, *grid)``, in nats; None without classes.
         mutual_information: That entropy less the mean entropy of single predictions, likewise.
         predictions: The predictions in the order in which they were made; only the last one if
             they are not kept.
@@ -44,7 +44,8 @@ class Spread:
     @property
     def relative(self) -> Tensor:
         """Deviation over the sum of the magnitude of all cells, same shape: its sum is the NQM."""
-        return _ratio(self.deviation, self.magnitude.sum(dim=(2, 3), keepdim=True))
+        cells = tuple(range(2, self.magnitude.ndim))
+        return _ratio(self.deviation, self.magnitude.sum(dim=cells, keepdim=True))
 
     @property
     def nqm(self) -> Tensor:
@@ -72,7 +73,7 @@ def nqm_score(deviation: Tensor, mean: Tensor) -> Tensor:
     Control, MICCAI 2023, arXiv:2309.02954, section "Inherent Quality Control".
 
     Args:
-        deviation: Standard deviation of several predictions, shape ``(B, K, W, H)``.
+        deviation: Standard deviation of several predictions, shape ``(B, K, *grid)``.
         mean: Their mean, same shape; not negative.
 
     Returns:
@@ -85,12 +86,12 @@ def nqm_score(deviation: Tensor, mean: Tensor) -> Tensor:
     >>> round(nqm_score(deviation, torch.tensor([[[[0.1, 0.7]]]])).item(), 6)
     0.25
     """
-    if deviation.shape != mean.shape or mean.ndim != 4:
+    if deviation.shape != mean.shape or mean.ndim < 3:
         raise ValueError(
-            "deviation and mean must have the same shape (B, K, W, H), "
+            "deviation and mean must have the same shape (B, K, *grid), "
             f"got {tuple(deviation.shape)} and {tuple(mean.shape)}"
         )
-    return _ratio(deviation.sum(dim=(2, 3)), mean.sum(dim=(2, 3)))
+    return _ratio(deviation.flatten(2).sum(dim=2), mean.flatten(2).sum(dim=2))
 
 
 def has_classes(model: AbstractNCAModel) -> bool:
@@ -99,13 +100,13 @@ def has_classes(model: AbstractNCAModel) -> bool:
 
 
 def cell_values(model: AbstractNCAModel, prediction: Prediction) -> Tensor:
-    """Return an interpreted prediction as ``(B, K, W, H)``, in single precision at least.
+    """Return an interpreted prediction as ``(B, K, *grid)``, in single precision at least.
 
-    A prediction for whole images has one cell: ``(B, K, 1, 1)``.
+    A prediction for whole images has one cell: ``(B, K, 1, 1)`` on a grid of two axes.
     """
     values = model.interpret(prediction)
     if values.ndim == 2:
-        values = values[:, :, None, None]
+        values = values.view(*values.shape, *[1] * model.spatial_dims)
     # Differences of half-precision values are mostly rounding.
     return values.float() if values.dtype.itemsize < 4 else values
 

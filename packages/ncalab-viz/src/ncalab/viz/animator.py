@@ -14,6 +14,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_batch, check_flag, check_int, check_type
 from ncalab.core.fire import check_seed, draw_seed
+from ncalab.viz.arrays import check_planar
 from ncalab.viz.gif import LONGEST_FRAME, frame_time, write_gif
 from ncalab.viz.overlay import find_style
 from ncalab.viz.painter import Painter, check_picture, first_state
@@ -121,6 +122,7 @@ class Animator:
         picture: Array | Tensor | None = None,
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
+        check_planar("nca", nca)
         check_batch("seed", seed)
         check_int("sample", sample, minimum=0)
         if not 0 <= sample < len(seed):

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.automaton import Automaton
 
 Array = np.ndarray
 
@@ -55,6 +56,62 @@ def check_images(model: AbstractNCAModel, image: Any, prediction: Prediction) ->
             f"got {image.shape}"
         )
     return np.asarray(image[:, :channels])
+
+
+def check_planar(name: str, model: Automaton) -> None:
+    """Raise unless the grid of a model has two axes, as pictures have.
+
+    Raises:
+        ValueError: If it has one or three.
+    """
+    if model.spatial_dims != 2:
+        raise ValueError(
+            f"{name} must have a grid of two axes to be drawn, got spatial_dims = "
+            f"{model.spatial_dims}; draw a layer of a volume with show_image_row"
+        )
+
+
+def layer_shown(
+    model: AbstractNCAModel, image: Any, prediction: Prediction, label: Any
+) -> tuple[Any, Prediction, Any]:
+    """Return what is drawn of a batch: all of it, or the middle layer (along D) of volumes.
+
+    Args:
+        model: Model that made the prediction.
+        image: Images or states.
+        prediction: Prediction of the same batch.
+        label: Labels; those for whole images stay as they are, as does None.
+
+    Returns:
+        The three, on a grid of two axes.
+
+    Raises:
+        ValueError: If the grid has one axis, or the shapes of image and prediction differ.
+    """
+    if model.spatial_dims != 3:
+        check_planar("model", model)
+        return image, prediction, label
+    image, state = to_numpy(image), prediction.output_image
+    label = None if label is None else to_numpy(label)
+    if image.ndim != 5 or image.shape[2:] != state.shape[2:]:
+        raise ValueError(
+            f"image must have shape (B, C, W, H, D) with the grid {tuple(state.shape[2:])}, "
+            f"got {image.shape}"
+        )
+    depth, p = state.shape[-1], prediction
+    parts = (middle_layer(part, depth) for part in (state, p.logits, p.head_prediction))
+    layer = type(p)(p.model, p.steps, *parts)
+    return middle_layer(image, depth), layer, middle_layer(label, depth)
+
+
+def middle_layer(values: Any, depth: int) -> Any:
+    """Return the middle layer of what has a value for each cell of a volume, all else as it is.
+
+    >>> middle_layer(np.arange(6).reshape(1, 1, 2, 3), 3).tolist(), middle_layer(None, 3)
+    ([[[1, 4]]], None)
+    """
+    has_cells = values is not None and values.ndim > 3 and values.shape[-1] in (1, depth)
+    return values[..., values.shape[-1] // 2] if has_cells else values
 
 
 def check_planes(name: str, values: Any, shape: tuple[int, ...]) -> Array:

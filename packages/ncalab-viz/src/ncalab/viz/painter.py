@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction, pad_input
+from ncalab.core.channels import Channels
+from ncalab.core.task import spec_of
 from ncalab.core.utils import interpret_range_parameter
 from ncalab.viz.arrays import displayed, to_numpy
 from ncalab.viz.images import Color, mosaic, to_bytes, to_rgb_image
@@ -99,18 +101,20 @@ class Painter:
         self.reading = reading_of(nca) if overlay else None
         self.hidden = hidden and nca.num_hidden_channels > 0
         self.show_input = show_input
-        seen = to_numpy(start[0, : nca.num_image_channels])
+        seen = to_numpy(start[0, nca.channels.image])
         self._input = seen if picture is None else picture
         self._hidden_limit = 1.0
+        # Of a state's planes: those of the mutable image, the hidden channels, and the reading.
+        self._kept = Channels(
+            0 if nca.immutable_image_channels else nca.num_image_channels,
+            nca.num_hidden_channels if self.hidden else 0,
+            0 if self.reading is None else 1,
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of a state's planes."""
-        fixed = self.nca.immutable_image_channels
-        planes = 0 if fixed else self.nca.num_image_channels
-        planes += self.nca.num_hidden_channels if self.hidden else 0
-        planes += 0 if self.reading is None else 1
-        return planes, self._input.shape[1], self._input.shape[2]
+        return self._kept.total, self._input.shape[1], self._input.shape[2]
 
     def planes(self, prediction: Prediction) -> Array:
         """Return what is shown of a state: mutable image, hidden channels, reading.
@@ -138,7 +142,7 @@ class Painter:
         if not self.overlay or prediction.head_prediction is None:
             return ""
         shares = to_numpy(self.nca.interpret(prediction))[0]
-        if self.nca.task != "classification" or shares.ndim != 1:
+        if spec_of(self.nca).reading != "votes" or shares.ndim != 1:
             return ""
         # One score says how likely the second of two classes is.
         shares = np.array([1 - shares[0], shares[0]]) if len(shares) == 1 else shares
@@ -157,10 +161,8 @@ class Painter:
 
     def _split(self, planes: Array) -> tuple[Array, Array, Array]:
         """Return image, hidden channels and reading (without meaning if there is none)."""
-        first = 0 if self.nca.immutable_image_channels else self.nca.num_image_channels
-        last = first + (self.nca.num_hidden_channels if self.hidden else 0)
-        image = planes[:first] if first else self._input
-        return image, planes[first:last], planes[-1] if len(planes) else planes
+        image = planes[self._kept.image] if self._kept.num_image else self._input
+        return image, planes[self._kept.hidden], planes[-1] if len(planes) else planes
 
     def paint(self, planes: Array) -> Array:
         """Draw a state.

@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.alive import visible_cells
+from ncalab.core.task import spec_of
 from ncalab.viz.arrays import check_classes, check_planes, to_numpy
 from ncalab.viz.colors import class_colors, color_limits, color_values
 from ncalab.viz.images import blend, to_rgb_image
@@ -202,8 +203,9 @@ def reading_of(model: AbstractNCAModel) -> Reading | None:
     if model.num_output_channels == 0 or model.head is not None:
         return None
     names = getattr(model, "class_names", None)
-    if model.task == "depth":
+    reading = spec_of(model).reading
+    if reading == "values":
         return DepthReading(model)
-    if model.task == "classification":
+    if reading == "votes":
         return CellClassReading(model.num_output_channels, names)
     return SegmentationReading(model.num_output_channels, names)

@@ -5,24 +5,49 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
 from ncalab.core.json_file import COUNT, OBJECT, TEXT, Rule, check_fields, read_json
 from ncalab.core.saving import atomic_write
 from ncalab.tasks import CascadeNCA
 
-if TYPE_CHECKING:
-    from ncalab.estimators.base import NCAEstimator
-
 ESTIMATOR_NAME = "estimator.json"
 CHECKSUM_KEY = "sha256"
 
 logger = logging.getLogger(__name__)
 
-Estimator = TypeVar("Estimator", bound="NCAEstimator")
+
+class FittedEstimator(Protocol):
+    """A fitted estimator as a folder holds it; :class:`ncalab.estimators.base.NCAEstimator` is one.
+
+    Args:
+        **parameters: What ``get_params`` returned.
+    """
+
+    _model_class: ClassVar[type[AbstractNCAModel]]
+    model_: AbstractNCAModel
+    classes_: NDArray[Any]
+    image_shape_: tuple[int, ...]
+    mean_: NDArray[np.float64]
+    scale_: NDArray[np.float64]
+    seed_: int
+    n_features_in_: int
+    device: str
+
+    def __init__(self, **parameters: Any) -> None: ...
+
+    def get_params(self, deep: bool = ...) -> dict[str, Any]:
+        """Return the parameters of the constructor."""
+
+    def _check_parameters(self) -> None:
+        """Raise for parameters that nothing can be fitted with."""
+
+
+Estimator = TypeVar("Estimator", bound=FittedEstimator)
 
 
 def _plain(value: Any) -> Any:
@@ -32,7 +57,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot be written as JSON: {value!r}")
 
 
-def write_estimator(estimator: "NCAEstimator", folder: Path) -> None:
+def write_estimator(estimator: FittedEstimator, folder: Path) -> None:
     """Write a fitted estimator into a folder.
 
     Raises:
@@ -146,7 +171,7 @@ def read_estimator(cls: type[Estimator], folder: Path) -> Estimator:
     return estimator
 
 
-def _check_model(path: Path, estimator: "NCAEstimator") -> None:
+def _check_model(path: Path, estimator: FittedEstimator) -> None:
     """Raise unless the model in the folder is one that the estimator could have fitted."""
     model, channels = estimator.model_, estimator.image_shape_[-1]
     wrapped = model.wrapped if isinstance(model, CascadeNCA) else model

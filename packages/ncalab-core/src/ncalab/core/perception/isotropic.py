@@ -63,7 +63,8 @@ def _determinant(g: Tensor) -> Tensor:
     if g.shape[1] == 2:
         return (g[:, 0, 0] * g[:, 1, 1] - g[:, 1, 0] * g[:, 0, 1])[:, None]
     cross = [g[:, i, 1] * g[:, j, 2] - g[:, j, 1] * g[:, i, 2] for i, j in ((1, 2), (2, 0), (0, 1))]
-    return sum((g[:, i, 0] * cross[i] for i in range(3)), torch.zeros_like(cross[0]))[:, None]
+    terms = [g[:, i, 0] * cross[i] for i in range(3)]
+    return (terms[0] + terms[1] + terms[2])[:, None]
 
 
 class SteerableView(View):

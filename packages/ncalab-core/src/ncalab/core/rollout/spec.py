@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.perception import FilterPadding
+from ncalab.core.rule import MLPNCARule
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RolloutSpec:
             radius=perception.radius,
             first_mutable=model.num_fixed_channels,
             use_alive_mask=model.use_alive_mask,
-            activation=model.rule.get_submodule("network.1"),
+            activation=perceptron_of(model).activation,
         )
 
     def part(self, samples: slice) -> "RolloutSpec":
@@ -49,6 +50,17 @@ class RolloutSpec:
         return range(self.clock.start, self.clock.start + self.clock.steps)
 
 
+def perceptron_of(model: Automaton) -> MLPNCARule:
+    """Return the rule of a standard model.
+
+    Raises:
+        TypeError: If it is another one.
+    """
+    if not isinstance(model.rule, MLPNCARule):
+        raise TypeError(f"rule must be an MLPNCARule, got {type(model.rule).__name__}")
+    return model.rule
+
+
 def parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return filters, first layer's weight and bias, and last layer's weight times ``dt``."""
     filters: Any = model.perception.filters
@@ -57,10 +69,9 @@ def parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def rule_parameters_of(model: Automaton) -> tuple[Tensor, Tensor, Tensor]:
     """Return first layer's weight and bias, and last layer's weight times ``dt``."""
+    rule = perceptron_of(model)
     # Not get_parameter: torch.func.functional_call puts tensors in the place of parameters.
-    part = model.rule.get_submodule
-    first, last = part("network.0"), part("network.2")
-    found: Any = (first.weight, first.bias, last.weight)
+    found: Any = (rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight)
     weight, bias, out = found
     return weight, bias, out if model.dt == 1 else model.dt * out
 

@@ -20,6 +20,7 @@ from ncalab.core.checks import check_choice, check_flag, check_int, check_model,
 from ncalab.core.compilation import outside_of_graphs
 from ncalab.core.fire import FireClock, check_seed, draw_seed
 from ncalab.core.options import Engine
+from ncalab.core.padding import CONTINUATIONS
 from ncalab.core.progress import progress_bar
 from ncalab.core.rollout.choice import run
 from ncalab.core.rollout.grid_store import Grid, StateArray, check_out, check_states, grid_of
@@ -166,7 +167,7 @@ def _run_pass(
         the next ones are asked for: to the same grid, or to another.
     """
     reach = tiling.reach * clock.steps
-    wraps = model.filter_padding == "circular"
+    wraps = CONTINUATIONS[model.filter_padding].wraps
     if tiling.columns + (2 * reach if wraps else 0) >= width:
         yield range(width), _run(model, grid.read(range(width)), clock, range(width), engine)
         return

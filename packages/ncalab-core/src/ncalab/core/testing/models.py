@@ -39,7 +39,7 @@ class MeanHead(AbstractNCAHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return means, shape ``(B, values)``."""
-        return x[:, : self.values].mean(dim=(2, 3)) * self.scale
+        return x[:, : self.values].mean(dim=tuple(range(2, x.ndim))) * self.scale
 
     def freeze(self, freeze_last: bool = True) -> None:  # noqa: ARG002 - there is one layer
         """Exclude the scale from training."""

@@ -20,6 +20,7 @@ from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import INDICES, check_data_arguments
 from ncalab.tasks.classification.idx import read_idx
 from ncalab.tasks.images import image_to_tensor
+from ncalab.tasks.images.folders import last_part
 from ncalab.tasks.preparing import (
     for_transform,
     settled,
@@ -186,6 +187,21 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
         part.images, part.labels = self.images[indices], self.labels[indices]
         part.transform = _check_transform(transform)
         return part
+
+    @property
+    def strata(self) -> np.ndarray:
+        """Labels whose shares the parts of a divided data set keep, shape ``(N,)``."""
+        return self.labels
+
+    def places_of(self, names: Sequence[Any]) -> list[int | None]:
+        """Return the places that a file of splits names by numbers; None for one that is not one.
+
+        >>> data = ClassificationDataset(np.zeros((3, 2, 2), np.uint8), np.arange(3))
+        >>> data.places_of(["2", "owl"])
+        [2, None]
+        """
+        known = {str(place): place for place in range(len(self))}
+        return [known.get(last_part(name)) for name in names]
 
     def split_off(
         self, count: int, *, seed: int, transform: Transform | None = None

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ncalab.core import Preparation
 from ncalab.core.argument_types import check_positive
@@ -16,6 +15,7 @@ from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth
+from ncalab.tasks.file_pairs import FilePairs
 from ncalab.tasks.images import (
     MAX_PIXELS,
     FileNames,
@@ -38,7 +38,7 @@ from ncalab.tasks.preparing import (
 Transform = Callable[..., dict[str, Any]]
 
 
-class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
+class DepthDataset(FilePairs):
     """Pairs of an image in ``images/`` and a depth map of the same name in ``depths/``.
 
     Names match up to the suffix: ``images/a.jpg`` and ``depths/a.png``. Everything is read once
@@ -144,9 +144,6 @@ class DepthDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"got {depth.shape} in {depth_path}"
             )
         return image, depth
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def __getitem__(self, idx: int) -> tuple[Tensor, Tensor]:
         """Return (image ``(channels, W, H)``, normalised, depth ``(W, H)``), float32.

@@ -171,7 +171,7 @@ class GrowingNCAModel(AbstractNCAModel):
         images: list[np.ndarray] = []
 
         def keep(_step: int, state: Tensor) -> bool:
-            image = state[0, : self.num_image_channels].clamp(0, 1)
+            image = state[0, self.channels.image].clamp(0, 1)
             images.append(image.movedim(0, -1).cpu().numpy())
             return False
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ncalab.core import Preparation
 from ncalab.core.argument_types import check_optional_integer
@@ -18,6 +17,7 @@ from ncalab.core.intensities import Normalization
 from ncalab.core.progress import progress_bar
 from ncalab.core.saving import PathLike
 from ncalab.tasks.arguments import check_data_arguments
+from ncalab.tasks.file_pairs import FilePairs
 from ncalab.tasks.images import (
     MAX_PIXELS,
     check_reading,
@@ -59,7 +59,7 @@ def check_labels(labels: Array, num_classes: int, ignore_index: int | None) -> N
         raise ValueError(f"labels must be in [0, {classes - 1}]{besides}, got {brief(wrong)}")
 
 
-class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
+class SegmentationNCADataset(FilePairs):
     """Images and their masks, file by file, as in Kvasir-SEG.
 
     An image and its mask have the same name, up to the suffix::
@@ -212,9 +212,6 @@ class SegmentationNCADataset(Dataset[tuple[Tensor, Tensor]]):
         # OpenCV, which transforms may use, knows no 64-bit masks.
         small = labels.min() >= 0 and labels.max() <= 255
         return labels.astype(np.uint8 if small else np.int32)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def __getitem__(self, idx: int) -> tuple[Tensor, Tensor]:
         """Return an image and its labels.

@@ -60,7 +60,7 @@ class LoopCallbacks:
         early_stop: Stops the training early, if that is wanted.
         users: Callbacks of the user, which are among the observers.
         checkpointing: Saves the run; among the observers.
-        progress: Shows the progress; among the recorders.
+        progress: Shows the progress; among the recorders if it is to be shown.
         interrupts: Holds Ctrl-C back.
     """
 
@@ -113,7 +113,7 @@ def make_callbacks(
             HealthWarnings(validated=val is not None) if is_main else None,
             early_stop,
             board,
-            progress,
+            progress if progress.enabled else None,
             EpochFunction(function, guard) if function is not None and is_main else None,
         ]
     )

@@ -9,7 +9,7 @@ from matplotlib.image import AxesImage
 
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.checks import check_int
-from ncalab.viz.arrays import to_numpy
+from ncalab.viz.arrays import check_planar, middle_layer, to_numpy
 from ncalab.viz.colors import SIGNED_CMAP
 from ncalab.viz.figure import SMALL, new_figure, panel_grid, shrink_text
 
@@ -40,6 +40,7 @@ def plot_filters(nca: AbstractNCAModel, *, max_channels: int = 16) -> Figure:
     filters = getattr(getattr(nca, "perception", None), "filters", None)
     if filters is None:
         raise ValueError(f"nca must have perception filters, got a {type(nca).__name__}")
+    check_planar("nca", nca)
     learned = nca.num_learned_filters > 0
     kernels = to_numpy(filters)[:, : max_channels if learned else 1]  # (n, C, k, k)
     if not learned:
@@ -63,7 +64,7 @@ def plot_filters(nca: AbstractNCAModel, *, max_channels: int = 16) -> Figure:
 
 
 def plot_hidden_channels(prediction: Prediction, sample: int = 0) -> Figure:
-    """Show what the hidden channels of a state hold, each with its number.
+    """Show what the hidden channels of a state hold, each with its number; of volumes, a layer.
 
     Red is positive, blue is negative, and white is zero, on one scale for all.
 
@@ -81,6 +82,10 @@ def plot_hidden_channels(prediction: Prediction, sample: int = 0) -> Figure:
     if not 0 <= sample < batch:
         raise ValueError(f"sample must be in [0, {batch}) for this prediction, got {sample}")
     channels = prediction.hidden_channels_np[sample]
+    if prediction.model.spatial_dims == 3:
+        channels = middle_layer(channels, channels.shape[-1])
+    else:
+        check_planar("prediction", prediction.model)
     if not len(channels):
         raise ValueError("prediction must have hidden channels, got none")
     columns = _columns(len(channels))

@@ -7,6 +7,7 @@ from torch import Tensor
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_batch, check_int
 from ncalab.core.fire import draw_seed
+from ncalab.viz.arrays import check_planar
 from ncalab.viz.figure import SMALL, add_legend, panel_grid, shrink_text
 from ncalab.viz.overlay import find_style
 from ncalab.viz.painter import Painter, first_state
@@ -46,6 +47,7 @@ def plot_rollout(
         TypeError: If an argument has another type.
         ValueError: If one is out of its range.
     """
+    check_planar("nca", nca)
     check_batch("seed", seed)
     check_int("count", count, minimum=2)
     seed, style = seed[:MAX_SAMPLES], find_style(style)

@@ -6,7 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.viz.arrays import check_classes, check_images, displayed, to_numpy
+from ncalab.viz.arrays import (
+    check_classes,
+    check_images,
+    displayed,
+    layer_shown,
+    middle_layer,
+    to_numpy,
+)
 from ncalab.viz.colors import ERROR_CMAP
 from ncalab.viz.figure import SMALL, add_legend, captions, panel_grid, shrink_text
 from ncalab.viz.image_row import show_image_row
@@ -27,7 +34,7 @@ def plot_uncertainty(
     heatmap: Any,
     label: Any | None = None,
 ) -> Figure:
-    """Show images, predictions, uncertainties and errors of up to 8 samples.
+    """Show images, predictions, uncertainties and errors of up to 8 samples, of volumes a layer.
 
     Args:
         model: Model of any task.
@@ -44,6 +51,9 @@ def plot_uncertainty(
     Raises:
         ValueError: If images, uncertainties or labels do not fit the prediction.
     """
+    if model.spatial_dims == 3:
+        heatmap = middle_layer(to_numpy(heatmap), prediction.output_image.shape[-1])
+    image, prediction, label = layer_shown(model, image, prediction, label)
     images = check_images(model, image, prediction)
     shape, count = (len(images), *images.shape[2:]), min(len(images), MAX_SAMPLES)
     maps, scores = _uncertainties(heatmap, shape)

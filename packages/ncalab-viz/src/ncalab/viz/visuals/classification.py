@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.viz.arrays import check_classes, check_images, displayed, to_numpy
+from ncalab.viz.arrays import check_classes, check_images, displayed, layer_shown, to_numpy
 from ncalab.viz.figure import SMALL, add_legend, panel_grid, shrink_text
 from ncalab.viz.image_row import show_image_row
 from ncalab.viz.images import to_rgb_image
@@ -41,7 +41,7 @@ class VisualImageClassification(Visual):
         prediction: Prediction,
         label: np.ndarray,
     ) -> Figure:
-        """Draw up to 8 samples.
+        """Draw up to 8 samples; of volumes, their middle layer.
 
         Args:
             model: Classification model.
@@ -55,6 +55,7 @@ class VisualImageClassification(Visual):
         Raises:
             ValueError: If image or label has another shape.
         """
+        image, prediction, label = layer_shown(model, image, prediction, label)
         images = check_images(model, image, prediction)
         truth = check_classes(label, len(images))
         shares, cells = class_shares(model, prediction)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.viz.arrays import check_images, to_numpy
+from ncalab.viz.arrays import check_images, layer_shown, to_numpy
 from ncalab.viz.colors import ERROR_CMAP
 from ncalab.viz.figure import panel_grid, shrink_text
 from ncalab.viz.image_row import show_image_row
@@ -22,7 +22,7 @@ class VisualGrowing(Visual):
         prediction: Prediction,
         label: np.ndarray,
     ) -> Figure:
-        """Draw up to 8 samples.
+        """Draw up to 8 samples; of volumes, their middle layer.
 
         Args:
             model: Growing model.
@@ -36,6 +36,7 @@ class VisualGrowing(Visual):
         Raises:
             ValueError: If image or label has another shape.
         """
+        image, prediction, label = layer_shown(model, image, prediction, label)
         start, label = check_images(model, image, prediction), to_numpy(label)
         grown = prediction.image_channels_np
         if label.shape != grown.shape:

@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.viz.arrays import check_images, displayed
+from ncalab.viz.arrays import check_images, displayed, layer_shown
 from ncalab.viz.figure import add_legend, captions, panel_grid, shrink_text
 from ncalab.viz.image_row import show_image_row
 from ncalab.viz.images import blend, to_rgb_image
@@ -33,7 +33,7 @@ class VisualBinaryImageSegmentation(Visual):
         prediction: Prediction,
         label: np.ndarray,
     ) -> Figure:
-        """Draw up to 8 samples, and the Dice score of each.
+        """Draw up to 8 samples, and the Dice score of each; of volumes, those of the middle layer.
 
         Args:
             model: Segmentation model.
@@ -48,6 +48,7 @@ class VisualBinaryImageSegmentation(Visual):
         Raises:
             ValueError: If image or label has another shape.
         """
+        image, prediction, label = layer_shown(model, image, prediction, label)
         images = displayed(check_images(model, image, prediction))
         reading = SegmentationReading(
             model.num_output_channels, getattr(model, "class_names", None)

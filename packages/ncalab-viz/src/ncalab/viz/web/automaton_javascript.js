@@ -16,19 +16,8 @@ function compileActivation(formula) {
 }
 
 // The place of the cell that stands at each padded place of an axis; -1 where there is none.
-function paddedPlaces(size, radius, padding) {
-  const places = new Int32Array(size + 2 * radius);
-  for (let i = 0; i < places.length; i++) {
-    const place = i - radius;
-    const period = padding === "circular" ? size : 2 * (size - 1);
-    const rest = period > 0 ? ((place % period) + period) % period : 0;
-    if (padding === "zero") places[i] = place >= 0 && place < size ? place : -1;
-    else if (padding === "circular") places[i] = rest;
-    else if (padding === "replicate" || size === 1) {
-      places[i] = Math.min(Math.max(place, 0), size - 1);
-    } else places[i] = size - 1 - Math.abs(rest - (size - 1));
-  }
-  return places;
+function paddedPlaces(size, [before, after]) {
+  return Int32Array.from([...before, ...Array(size).keys(), ...after]);
 }
 
 class JavaScriptAutomaton {
@@ -40,9 +29,8 @@ class JavaScriptAutomaton {
     this.state = new Float32Array(rows * columns * count);
     this.next = new Float32Array(this.state.length);
     this.activation = compileActivation(model.activation);
-    const radius = (kernelSize - 1) / 2;
-    this.rowOf = paddedPlaces(rows, radius, model.padding);
-    this.columnOf = paddedPlaces(columns, radius, model.padding);
+    this.rowOf = paddedPlaces(rows, model.border.rows);
+    this.columnOf = paddedPlaces(columns, model.border.columns);
     this.taps = this.listTaps(weights.filters, filters, kernelSize, count);
     this.last = new Float32Array(hiddenSize * count); // transposed: (hidden, channels)
     for (let c = 0; c < count; c++) {

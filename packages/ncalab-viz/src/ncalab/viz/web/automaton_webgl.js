@@ -38,14 +38,18 @@ bool visible(sampler2DArray grid, ivec2 cell, int reach) {
   return false;
 }`;
 
-const PLACE_GLSL = {
-  zero: "return place;",
-  circular: "return (place + size * RADIUS) % size;",
-  replicate: "return clamp(place, 0, size - 1);",
-  reflect: `if (size == 1) return 0;
-  int period = 2 * (size - 1);
-  return size - 1 - abs((place + period * RADIUS) % period - (size - 1));`,
-};
+// A function of a place on an axis that returns where its cell stands; -1 where there is none.
+function placeGLSL(name, size, [before, after]) {
+  if (before.length === 0) return `int ${name}(int place) { return place; }`;
+  const list = (part, places) =>
+    `const int ${name}_${part}[${places.length}] = int[${places.length}](${places.join(", ")});`;
+  return `${list("before", before)}
+${list("after", after)}
+int ${name}(int place) {
+  if (place < 0) return ${name}_before[place + ${before.length}];
+  return place < ${size} ? place : ${name}_after[place - ${size}];
+}`;
+}
 
 const UPDATE_GLSL = `
 uniform sampler2DArray state;
@@ -54,10 +58,9 @@ uniform sampler2D filters; // a row for each layer
 uniform float time;
 
 vec4 at(ivec2 cell, int layer) {
-  if (PAD_ZERO && (any(lessThan(cell, ivec2(0))) || any(greaterThanEqual(cell, SIZE)))) {
-    return vec4(0.0);
-  }
-  return texelFetch(state, ivec3(place_of(cell.x, SIZE.x), place_of(cell.y, SIZE.y), layer), 0);
+  ivec2 place = ivec2(column_of(cell.x), row_of(cell.y));
+  if (any(lessThan(place, ivec2(0)))) return vec4(0.0);
+  return texelFetch(state, ivec3(place, layer), 0);
 }
 
 void main() {
@@ -239,7 +242,8 @@ class WebGLAutomaton {
       (old, o) => [old, `${old} + update[${o}]`], l => `seen[${l}]`);
     return this.makeProgram([
       this.constants(first, outputs), FIRES_GLSL, VISIBLE_GLSL,
-      `int place_of(int place, int size) { ${PLACE_GLSL[model.padding]} }`,
+      placeGLSL("column_of", model.columns, model.border.columns),
+      placeGLSL("row_of", model.rows, model.border.rows),
       ACTIVATION_GLSL_HELPERS, "#define tanh bounded_tanh",
       `float activation(float x) { return ${model.activation}; }`, "#undef tanh",
       UPDATE_GLSL.replace("WRITE", write),
@@ -271,7 +275,6 @@ class WebGLAutomaton {
       FILTERS: model.filters, KERNEL: model.kernelSize, RADIUS: (model.kernelSize - 1) / 2,
       HIDDEN: model.hiddenSize, FIRST_OUTPUT: first, OUTPUTS: outputs, MASKED: this.masked,
       ALIVE_ABOVE: threshold, FIRE_THRESHOLD: `${model.fireThreshold}u`,
-      PAD_ZERO: model.padding === "zero",
     };
     const lines = Object.entries(names).map(([name, value]) => `#define ${name} ${value}`);
     for (let o = 0; o < outputs; o++) lines.push(`layout(location = ${o}) out vec4 next${o};`);

@@ -12,7 +12,9 @@ from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import fire_threshold
 from ncalab.core.multiscale import MultiScale
+from ncalab.core.padding import margins
 from ncalab.core.rollout.standard import why_not_standard_parts
+from ncalab.core.task import spec_of
 from ncalab.viz.colors import class_colors
 from ncalab.viz.web.activation import formula
 
@@ -119,11 +121,7 @@ def _describe_rules(model: AbstractNCAModel) -> str:
 def _describe_purpose(model: AbstractNCAModel) -> str:
     if not model.immutable_image_channels:
         return "grow a picture"
-    if model.task == "segmentation":
-        return "find out which of them belong to what is looked for"
-    if model.task == "classification":
-        return "find out which class their image belongs to"
-    return "look at an image"
+    return spec_of(model).purpose
 
 
 def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str, Any]:
@@ -154,7 +152,7 @@ def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str
 
 def _describe_classes(model: AbstractNCAModel) -> dict[str, Any]:
     """Describe what cells say: the background is class 0, or living cells vote for an image."""
-    votes = model.task == "classification"
+    votes = spec_of(model).reading == "votes"
     count = max(2, model.num_output_channels)
     colors = class_colors(count if votes else count - 1)
     if not votes:
@@ -176,7 +174,6 @@ def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
         "fireThreshold": fire_threshold(automaton.fire_rate),
         "filters": len(automaton.perception.filters),
         "kernelSize": automaton.perception.filters.shape[-1],
-        "padding": automaton.filter_padding,
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": automaton.perception.time(1),
@@ -206,6 +203,30 @@ def describe_state(state: Tensor) -> dict[str, Any]:
     _, rows, columns = state.shape
     start = [encode_channel(channel) for channel in _to_array(state)]
     return {"rows": rows, "columns": columns, "start": start}
+
+
+def describe_borders(stages: Sequence[Stage], state: Tensor) -> list[dict[str, Any]]:
+    """Describe which cells the filters see beyond the border of the grid of each stage.
+
+    Args:
+        stages: What a model runs, as :func:`stages_of` returns it.
+        state: First state, shape ``(C, W, H)``.
+
+    Returns:
+        For "rows" and "columns" of each stage, the places of the cells before the first one and
+        after the last one; -1 for zeros.
+    """
+    return [_describe_border(stage, state.shape[1:]) for stage in stages]
+
+
+def _describe_border(stage: Stage, size: Sequence[int]) -> dict[str, Any]:
+    automaton = stage.automaton
+    radius = automaton.perception.filters.shape[-1] // 2
+    rows, columns = (
+        [margin.tolist() for margin in margins(cells, radius, automaton.filter_padding)]
+        for cells in (-(-length // stage.scale) for length in size)
+    )
+    return {"rows": rows, "columns": columns}
 
 
 def _to_array(value: Tensor) -> Array:

@@ -16,9 +16,11 @@ from ncalab.core.checks import check_batch, check_int, check_type
 from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import check_seed
 from ncalab.core.saving import PathLike, atomic_write
+from ncalab.core.task import spec_of
 from ncalab.viz.web.description import (
     automata_of,
     check_exportable,
+    describe_borders,
     describe_model,
     describe_sight,
     describe_state,
@@ -89,8 +91,8 @@ def export_html(
             immutable (the model looks at an image and is done at some time), otherwise 0. For a
             cascade that never pauses, ``inference_timesteps`` are shared out.
         overlay: Whether to tint the cells that the output channels give another class than the
-            background or, of a classification, all visible cells. None: if the task of the model
-            is segmentation or classification and it has output channels.
+            background or, of a classification, all visible cells. None: if the cells of the model's
+            task say classes, and it has output channels.
         description: What one sees, in one sentence; a usual one for the model if None.
         class_names: Names of the classes, background included. None: ``class_names`` of the model
             if it has as many, else numbers.
@@ -132,8 +134,7 @@ def export_html(
     described = [
         {
             "name": name,
-            **describe_model(each, stages_of(each, pause or _usual_steps(each))),
-            **describe_state(_first_state(each, image, size, seed)),
+            **_describe(each, pause or _usual_steps(each), _first_state(each, image, size, seed)),
             "classNames": _class_names(each, class_names),
             "overlay": _overlay(each, overlay),
             # For those who look into the file: the page starts from an image that is prepared.
@@ -142,6 +143,13 @@ def export_html(
         for name, each in models.items()
     ]
     atomic_write(path, render_page({**settings, "models": described}).encode())
+
+
+def _describe(model: AbstractNCAModel, steps: int, start: Tensor) -> dict[str, Any]:
+    """Describe a model, its first state, and what lies beyond the border at each scale."""
+    stages = stages_of(model, steps)
+    borders = describe_borders(stages, start)
+    return {**describe_model(model, stages), **describe_state(start), "borders": borders}
 
 
 def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
@@ -189,7 +197,8 @@ def _class_names(model: AbstractNCAModel, names: Sequence[str] | None) -> list[s
 
 def _overlay(model: AbstractNCAModel, overlay: bool | None) -> bool:
     if overlay is None:
-        overlay = model.task in ("segmentation", "classification") and model.num_output_channels > 0
+        classes = spec_of(model).reading in ("classes", "votes")
+        overlay = classes and model.num_output_channels > 0
     if overlay and model.num_output_channels == 0:
         raise ValueError("overlay must be False for a model without output channels, got True")
     return overlay

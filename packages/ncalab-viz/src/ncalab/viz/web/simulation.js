@@ -34,9 +34,10 @@ function decodeStages(data, count) {
     const weights = Object.entries(automaton.weights).map(([name, text]) => [name, decodeFloats(text)]);
     return {...automaton, weights: Object.fromEntries(weights)};
   });
-  return data.stages.map(({automaton, scale, steps}) => {
+  return data.stages.map(({automaton, scale, steps}, place) => {
     const [rows, columns] = [Math.ceil(data.rows / scale), Math.ceil(data.columns / scale)];
-    return {...automata[automaton], rows, columns, cells: rows * columns, count, steps};
+    const grid = {rows, columns, cells: rows * columns, border: data.borders[place]};
+    return {...automata[automaton], ...grid, count, steps};
   });
 }
 

@@ -6,17 +6,13 @@ import click
 
 from ncalab.cli.failure import INTERRUPTED
 from ncalab.cli.options import FILE, force_option, traceback_option
-
-TASKS = ("growing", "segmentation", "classification", "depth")
+from ncalab.cli.tasks import TaskName, read_template
 
 
 def _print_config(ctx: click.Context, _parameter: click.Parameter, task: str | None) -> None:
     if task is None or ctx.resilient_parsing:
         return
-    from importlib.resources import files
-
-    template = files("ncalab.cli.config").joinpath("templates", f"{task}.toml")
-    click.echo(template.read_text(encoding="utf-8"), nl=False)
+    click.echo(read_template(task), nl=False)
     ctx.exit()
 
 
@@ -36,7 +32,7 @@ def _print_config(ctx: click.Context, _parameter: click.Parameter, task: str | N
 @click.option("--short", is_flag=True, help="Does it run? Two batches, and nothing is kept.")
 @click.option(
     "--print-config",
-    type=click.Choice(TASKS),
+    type=TaskName(),
     is_eager=True,
     expose_value=False,
     callback=_print_config,

@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 from ncalab.cli.config.sections import FILLED, Checked
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
-from ncalab.tasks.recommend import RECOMMENDED_TASKS, recommend, summarize_data
-from ncalab.train import RECOMMENDED, BasicNCATrainer, EarlyStopping, Pool
+from ncalab.tasks.recommend import recommend, recommended_tasks, summarize_data
+from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
+from ncalab.train.recipe import find_recipe
 
 # Share of a one-cycle schedule's steps in which the rate rises, unless a setting says so.
 _RISE = 0.3
@@ -52,7 +53,7 @@ def build_recommended(
         The model, the settings with what was filled in, and the reasons.
     """
     task = str(model.task)
-    if not checked.top.recommend or task not in RECOMMENDED_TASKS:
+    if not checked.top.recommend or task not in recommended_tasks():
         return model, checked, ()
     chosen = recommend(task, summarize_data(task, data))
     arguments = {**chosen.model, **checked.model}
@@ -66,7 +67,8 @@ def build_recommended(
     filled = replace(checked, model=arguments, cascade=cascade)
     if "recipe" not in checked.trainer:
         filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
-        reasons = (*reasons, f"trained by the recommended recipe: {RECOMMENDED[task]}")
+        recipe = find_recipe("recommended", task)
+        reasons = (*reasons, f"trained by the recommended recipe: {recipe}")
     with _placed("recommend"):
         return build_model(filled, device), filled, reasons
 

@@ -7,59 +7,15 @@ from typing import Any
 
 from torch.optim import lr_scheduler
 
-import ncalab.tasks as tasks
 from ncalab.cli.config.check import Setting, check_name, check_settings, settings_of
 from ncalab.cli.paths import expand_home
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
-from ncalab.core.intensities import Normalization
 from ncalab.core.savable import SavableModel
+from ncalab.core.task import DataSource, TaskSpec, all_tasks
 from ncalab.tasks import CascadeNCA
-from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
 
 Section = dict[str, Any]
-
-
-def _check_least(data: Any, least: Mapping[str, int]) -> None:
-    """Raise unless settings of the data are as large as they must be; None is no number."""
-    for name, smallest in least.items():
-        value = getattr(data, name)
-        if value is not None and value < smallest:
-            raise ValueError(f"data.{name} must be at least {smallest}, got {value}")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The picture to grow: its file, the longer side in cells, and the empty cells around it."""
-
-    image: str
-    size: int = 40
-    padding: int = 4
-    normalize: str = "none"
-    page: int | None = None
-    max_pixels: int | None = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        if self.normalize != "none":
-            raise ValueError(
-                "data.normalize must be left out for GrowingNCADataset, got "
-                f"{self.normalize!r}: the picture is what is to be grown, and is drawn as it is"
-            )
-        _check_least(self, {"size": 1, "padding": 0, "page": 0, "max_pixels": 1})
-
-
-@dataclass(frozen=True)
-class ClassFolders:
-    """A folder with one folder of images for each class; how its images are prepared."""
-
-    path: str
-    normalize: Normalization = "auto"
-    resize: tuple[int, int] | None = None
-    page: int | None = None
-    max_pixels: int | None = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        _check_least(self, {"page": 0, "max_pixels": 1})
 
 
 @dataclass(frozen=True)
@@ -124,32 +80,6 @@ class TopLevel:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
 
 
-@dataclass(frozen=True)
-class DataKind:
-    """A class of data sets: the task it is for, its arguments, and whether images are changed."""
-
-    task: str
-    arguments: type
-    changes: bool = True
-    # Said by the model, or by the split.
-    without: tuple[str, ...] = ("files", "transform", "split")
-
-
-DATA = {
-    "GrowingNCADataset": DataKind("growing", Picture, changes=False),
-    "SegmentationNCADataset": DataKind(
-        "segmentation",
-        tasks.SegmentationNCADataset,
-        without=("files", "transform", "num_classes", "ignore_index", "progress"),
-    ),
-    "ClassificationDataset": DataKind("classification", ClassFolders),
-    "MedMNISTDataset": DataKind("classification", tasks.MedMNISTDataset),
-    "IDXDataset": DataKind("classification", tasks.IDXDataset),
-    "DepthDataset": DataKind(
-        "depth", tasks.DepthDataset, without=("files", "transform", "num_image_channels")
-    ),
-}
-
 SCHEDULERS = (
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -164,10 +94,9 @@ SCHEDULERS = (
 # What the length of the training says, if the file does not.
 FILLED = {"CosineAnnealingLR": "T_max", "OneCycleLR": "total_steps"}
 
-_NOT_OF_MODELS = ("device", "plot_function", "vignette")
+_NOT_OF_MODELS = ("device", "plot_function")
 _NOT_OF_TRAINERS = ("nca", "model_path", "pool", "lr_scheduler", "accelerator")
 _NOT_OF_SCHEDULERS = ("optimizer", "last_epoch", "verbose")
-_PATHS_OF_DATA = ("path", "image", "images", "masks", "image_folder", "depth_folder")
 _SECTIONS = (
     "model",
     "cascade",
@@ -188,7 +117,7 @@ class Checked:
     top: TopLevel
     model: Section
     data: Section
-    data_kind: str
+    data_source: DataSource
     changes: Changes
     split: Split | None
     loader: Loader
@@ -202,7 +131,7 @@ class Checked:
 
 
 def model_classes() -> dict[str, type[SavableModel]]:
-    """Return the classes that ``model.class`` can name."""
+    """Return the classes that ``model.class`` can name, of the tasks that are imported."""
     return {
         name: known
         for name, known in SavableModel.registry.items()
@@ -227,8 +156,9 @@ def check_config(config: Mapping[str, Any]) -> Checked:
     values = check_settings("", config, known, "ncalab train")
     values = _home_filled_in(values, ("output",))
     top = TopLevel(**{name: values[name] for name in top_settings if name in values})
-    model, task = _model(values["model"])
-    kind, data, changes = _data(values["data"], task)
+    tasks = all_tasks()
+    model, task = _model(values["model"], tasks)
+    source, data, changes = _data(values["data"], task, tasks)
     trainer, save_every = _trainer(values.get("trainer", {}))
     loader = Loader(**_section(values.get("loader", {}), "loader", Loader))
     split = values.get("split")
@@ -236,7 +166,7 @@ def check_config(config: Mapping[str, Any]) -> Checked:
         top=top,
         model=model,
         data=data,
-        data_kind=kind,
+        data_source=source,
         changes=changes,
         split=None if split is None else Split(**_split(split)),
         loader=loader,
@@ -280,36 +210,41 @@ def _class_of(values: Section, place: str, known: Any) -> tuple[str, Section]:
     return check_name(f"{place}.class", values["class"], known), rest
 
 
-def _model(values: Section) -> tuple[Section, str]:
+def _model(values: Section, tasks: Mapping[str, TaskSpec]) -> tuple[Section, str]:
     """Return what the model is rebuilt from, and its task."""
     classes = model_classes()
     name, rest = _class_of(values, "model", classes)
     model = classes[name]
-    without = (*_NOT_OF_MODELS, *model.fixed_arguments)
+    task = str(getattr(model, "task", ""))
+    of_the_task = tasks[task].without if task in tasks else ()
+    without = (*_NOT_OF_MODELS, *of_the_task, *model.fixed_arguments)
     checked = check_settings("model", rest, settings_of(model, without=without), name)
-    return {"class": name, **checked}, str(getattr(model, "task", ""))
+    return {"class": name, **checked}, task
 
 
-def _data(values: Section, task: str) -> tuple[str, Section, Changes]:
-    names = [name for name, kind in DATA.items() if kind.task == task]
-    name, rest = _class_of(values, "data", DATA)
+def _data(
+    values: Section, task: str, tasks: Mapping[str, TaskSpec]
+) -> tuple[DataSource, Section, Changes]:
+    sources = {source.name: source for spec in tasks.values() for source in spec.data}
+    names = [source.name for source in tasks[task].data] if task in tasks else []
+    name, rest = _class_of(values, "data", sources)
     if name not in names:
         raise ValueError(
             f"data.class must be one of {', '.join(names) or 'none'} for a model of {task}, "
             f"got {name!r}"
         )
-    kind = DATA[name]
-    own = settings_of(kind.arguments, without=kind.without)
-    both = own | (settings_of(Changes) if kind.changes else {})
-    checked = _home_filled_in(check_settings("data", rest, both, name), _PATHS_OF_DATA)
+    source = sources[name]
+    own = settings_of(source.settings, without=source.without)
+    both = own | (settings_of(Changes) if source.flips else {})
+    checked = _home_filled_in(check_settings("data", rest, both, name), source.paths)
     changes = Changes(**{key: value for key, value in checked.items() if key not in own})
     arguments = {key: value for key, value in checked.items() if key in own}
     resize = arguments.get("resize")
     if resize is not None and min(resize) < 1:
         raise ValueError(f"data.resize must be at least 1 each, got {list(resize)}")
-    if is_dataclass(kind.arguments):
-        kind.arguments(**arguments)
-    return name, arguments, changes
+    if is_dataclass(source.settings):
+        source.settings(**arguments)
+    return source, arguments, changes
 
 
 def _trainer(values: Section) -> tuple[Section, int | None]:

@@ -26,11 +26,6 @@ class Mirrored:
         return {"image": image} if mask is None else {"image": image, "mask": mask}
 
 
-def transform_of(changes: Changes, *, flip: bool) -> Mirrored | None:
-    """Return the transform, None if there is nothing to do.
-
-    Args:
-        changes: What to do.
-        flip: Whether mirroring is allowed: to train, but not to validate.
-    """
-    return Mirrored() if changes.flip and flip else None
+def transform_of(changes: Changes) -> Mirrored | None:
+    """Return the transform of images to train on; None if they are not to be mirrored."""
+    return Mirrored() if changes.flip else None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncalab.cli.jobs.images import ARRAY_SUFFIX
 from ncalab.core import AbstractNCAModel, Preparation
+from ncalab.core.task import spec_of
 from ncalab.tasks.images import MAX_PIXELS, read_image, with_channels
 
 Array = np.ndarray
@@ -61,7 +62,7 @@ def preparation_of(model: AbstractNCAModel) -> Preparation:
     """Return the preparation of a model; of one that tells of none, what its task asks for."""
     if model.preparation is not None:
         return model.preparation
-    premultiply = model.task == "growing" and model.num_image_channels == 4
+    premultiply = spec_of(model).premultiplied and model.num_image_channels == 4
     return Preparation(channels=model.num_image_channels, premultiply=premultiply)
 
 

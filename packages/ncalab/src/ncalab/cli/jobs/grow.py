@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 
 from ncalab.cli.jobs.ending import SAVED, save_curves, say_how_to_resume, tensorboard_log
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder, short_name
-from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.json_file import NUMBER_OR_NULL, OBJECT, TEXT, check_fields, read_json
 from ncalab.core.run_record import read_history_file
@@ -32,6 +31,7 @@ from ncalab.tasks.growing import (
     measure_growth,
     seconds_per_epoch,
 )
+from ncalab.tasks.growing.picture import load_target
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.guard import Guard
@@ -147,7 +147,9 @@ def grow_picture(
     """
     if minutes is not None and "epochs" in given:
         raise ValueError(f"--minutes must be left out where --epochs is given, got {minutes:g}")
-    read = partial(load_target, image, page=page, max_pixels=max_pixels or MAX_PIXELS)
+    limit = max_pixels or MAX_PIXELS
+    say = partial(click.echo, err=True)
+    read = partial(load_target, image, page=page, max_pixels=limit, say=say)
     wanted = Path("runs") / _name_of(image)
     # Never one that is there already, unless told so.
     folder = output or (wanted if resume or force else free_folder(wanted))

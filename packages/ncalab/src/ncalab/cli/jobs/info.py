@@ -12,6 +12,7 @@ from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.json_file import read_json
 from ncalab.core.preparation import PREPARATION_KEY
 from ncalab.core.run_record import read_history_file
+from ncalab.core.task import spec_of
 from ncalab.tasks import CascadeNCA
 from ncalab.train.history import HISTORY_NAME
 
@@ -120,16 +121,8 @@ def _resumption(weights: Path) -> list[str]:
 
 
 def _suggestions(model: AbstractNCAModel, weights: Path) -> list[str]:
-    name, weights_name = model.task or "model", shlex.quote(str(weights))
-    if model.task == "growing":
-        return [
-            f"ncalab animate {weights_name} --output {name}.gif",
-            f"ncalab export {weights_name} --output {name}.html",
-        ]
-    return [
-        f"ncalab predict {weights_name} IMAGE",
-        f"ncalab animate {weights_name} IMAGE --output {name}.gif",
-    ]
+    places = {"task": model.task or "model", "weights": shlex.quote(str(weights))}
+    return [command.format(**places) for command in spec_of(model).commands]
 
 
 def describe_as_json(weights: Path) -> str:

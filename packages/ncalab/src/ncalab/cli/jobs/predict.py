@@ -16,6 +16,7 @@ from ncalab.cli.jobs.results import Results, results_of
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.saving import check_writable_folder
+from ncalab.core.task import ValueFormat
 from ncalab.tasks.images import MAX_PIXELS
 
 SEED_NAME = "seed"
@@ -95,8 +96,7 @@ def predict_images(
         model,
         output,
         overlay=settings.overlay,
-        depth_png=settings.depth_format == "png",
-        depth_unit=settings.depth_unit,
+        values=ValueFormat(settings.depth_format == "png", settings.depth_unit),
         save_state=settings.save_state,
     )
     paths = find_images(images)

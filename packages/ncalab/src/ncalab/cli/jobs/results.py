@@ -1,25 +1,25 @@
-"""What a prediction is written as: one class for each task."""
+"""The files that predictions are written to."""
 
 import csv
 import io
-from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ncalab.cli.jobs.given import Given
 from ncalab.cli.jobs.pixels import depth_counts, mask_image, straight, write_array, write_png
 from ncalab.core import AbstractNCAModel, Prediction, Preparation
 from ncalab.core.saving import atomic_write
+from ncalab.core.task import PredictionWriter, ValueFormat, all_tasks, spec_of
 from ncalab.viz import animator_styles
 from ncalab.viz.arrays import displayed
+from ncalab.viz.colors import color_limits, color_values
 from ncalab.viz.images import to_bytes
-from ncalab.viz.reading import DepthReading, reading_of
+from ncalab.viz.reading import reading_of
 
 Array = np.ndarray
 
@@ -27,50 +27,120 @@ Array = np.ndarray
 _STYLE = animator_styles["dark"]
 
 
-def restored(plane: Array, given: Given, *, nearest: bool | None = None) -> Array:
-    """Bring one value a cell, shape ``(W, H)``, to the size of the image as it was given."""
-    tensor = torch.from_numpy(np.ascontiguousarray(plane))
-    return np.asarray(Preparation().restore(tensor, given.size, nearest=nearest))
+@dataclass
+class ImageFiles:
+    """The files of one image's prediction, in the size that the image had before it was prepared.
+
+    Attributes:
+        folder: Where to write.
+        name: What the files are called.
+        given: The image.
+        values: How values of cells are written.
+        rows: Rows of the table of all images that were added.
+    """
+
+    folder: Path
+    name: str
+    given: Given
+    values: ValueFormat
+    rows: list[list[str]] = field(default_factory=list)
+
+    def path(self, ending: str) -> Path:
+        """Return the path of a file."""
+        return self.folder / f"{self.name}{ending}"
+
+    def restored(self, plane: Array, *, nearest: bool | None = None) -> Array:
+        """Bring one value a cell, shape ``(W, H)``, to the size of the image as it was given."""
+        tensor = torch.from_numpy(np.ascontiguousarray(plane))
+        return np.asarray(Preparation().restore(tensor, self.given.size, nearest=nearest))
+
+    def save_mask(self, ending: str, mask: Array, classes: int) -> None:
+        """Write classes as a picture."""
+        write_png(self.path(ending), mask_image(mask, classes))
+
+    def save_values(self, ending: str, values: Array) -> None:
+        """Write values exactly, or as counts of 16 bits."""
+        if self.values.counts:
+            self._save(ending, depth_counts(values, self.values.unit))
+        else:
+            write_array(self.path(ending), values)
+
+    def save_colors(self, ending: str, values: Array) -> None:
+        """Write values as colours that span their range."""
+        colors = color_values(values, *color_limits(values), _STYLE.background)
+        self._save(ending, to_bytes(colors))
+
+    def save_image(self, ending: str, image: Array) -> Path:
+        """Write an image as files have it, colours not multiplied by their opacity."""
+        self._save(ending, to_bytes(straight(image)))
+        return self.path(ending)
+
+    def save_state(self, ending: str, state: Array) -> None:
+        """Write all channels of the cells, shape ``(C, W, H)``, channels last."""
+        write_array(self.path(ending), np.moveaxis(state, 0, -1))
+
+    def add_row(self, cells: Sequence[str]) -> None:
+        """Add a row to the table of all images."""
+        self.rows.append(list(cells))
+
+    def _save(self, ending: str, pixels: Array) -> None:
+        write_png(self.path(ending), Image.fromarray(pixels))
 
 
-class Results(ABC):
-    """Writes the predictions of one task.
+class Results:
+    """Writes the predictions of a model as its task describes.
 
     Args:
         model: The model.
         folder: Where to write.
+        writer: Writer of the task.
         overlay: Whether to write tinted images, too.
         save_state: Whether to write all channels, too.
+
+    Raises:
+        ValueError: If the cells of the model say nothing that an image could be tinted by.
     """
 
-    endings: tuple[str, ...] = ()
-    """What the names of an image's files have after the name of the image."""
-
     def __init__(
-        self, model: AbstractNCAModel, folder: Path, *, overlay: bool, save_state: bool
+        self,
+        model: AbstractNCAModel,
+        folder: Path,
+        writer: PredictionWriter,
+        *,
+        overlay: bool,
+        save_state: bool,
     ) -> None:
-        self.model, self.folder = model, folder
+        self.model, self.folder, self.writer = model, folder, writer
         self.overlay, self.save_state = overlay, save_state
         self.reading = reading_of(model)
+        self.rows: list[list[str]] = []
+        if overlay and writer.no_overlay is not None:
+            raise ValueError(f"--overlay must be left out for {writer.no_overlay}")
         if overlay and self.reading is None:
             raise ValueError(
                 "--overlay must be left out for a model whose cells say nothing about the task, "
                 f"such as this {type(model).__name__}"
             )
 
+    @property
+    def table(self) -> Path | None:
+        """The file with a row for each image; None if there is none."""
+        return None if self.writer.table is None else self.folder / self.writer.table
+
     def files(self, names: Collection[str]) -> list[Path]:
         """Return the files that will be written for images of these names."""
-        endings = self._all_endings()
-        return [self.folder / f"{name}{ending}" for name in names for ending in endings]
+        endings = self._endings()
+        files = [self.folder / f"{name}{ending}" for name in names for ending in endings]
+        return files if self.table is None else [self.table, *files]
 
-    def _all_endings(self) -> list[str]:
+    def _endings(self) -> list[str]:
         overlay = ["_overlay.png"] if self.overlay else []
-        return [*self.endings, *overlay, *(["_state.npy"] if self.save_state else [])]
+        return [*self.writer.endings, *overlay, *(["_state.npy"] if self.save_state else [])]
 
     @property
     def longest_ending(self) -> int:
         """Number of characters of the longest ending."""
-        return max(map(len, self._all_endings()), default=0)
+        return max(map(len, self._endings()), default=0)
 
     def write(self, name: str, path: Path, given: Given, prediction: Prediction) -> str:
         """Write the files of one image, in its size before it was prepared.
@@ -87,132 +157,28 @@ class Results(ABC):
         Raises:
             ValueError: If the prediction cannot be written as asked.
         """
-        text = self._write(name, given, prediction)
+        files = ImageFiles(self.folder, name, given, self.writer.values)
+        text = self.writer.write(prediction, files)
         if self.overlay and self.reading is not None:
             shown = displayed(given.picture(self.model.num_image_channels)[None])[0]
             # Classes: what lies between two of them is none.
-            plane = restored(self.reading.planes(prediction)[0], given, nearest=True)
-            self._save(name, "_overlay.png", to_bytes(self.reading.paint(shown, plane, _STYLE)))
+            plane = files.restored(self.reading.planes(prediction)[0], nearest=True)
+            tinted = to_bytes(self.reading.paint(shown, plane, _STYLE))
+            write_png(files.path("_overlay.png"), Image.fromarray(tinted))
         if self.save_state:
-            state = np.moveaxis(prediction.output_array[0], 0, -1)
-            write_array(self.folder / f"{name}_state.npy", state)
+            files.save_state("_state.npy", prediction.output_array[0])
+        self.rows += [[str(path), *row] for row in files.rows]
         return f"{path}: {text}"
-
-    @abstractmethod
-    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
-        """Write what the task is about; say what it is."""
-
-    def _save(self, name: str, ending: str, pixels: Array) -> None:
-        write_png(self.folder / f"{name}{ending}", Image.fromarray(pixels))
-
-    def close(self) -> None:  # noqa: B027 - most tasks write image by image
-        """Write what is about all images."""
-
-
-class Masks(Results):
-    """The class of each pixel."""
-
-    endings = ("_mask.png",)
-
-    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
-        found: Tensor = getattr(prediction, "mask")[0]  # noqa: B009 - of its subclass
-        mask = restored(found.cpu().numpy(), given)
-        classes = max(2, self.model.num_output_channels)
-        write_png(self.folder / f"{name}_mask.png", mask_image(mask, classes))
-        shares = np.bincount(mask.ravel(), minlength=classes) / mask.size
-        if classes == 2 and self.model.num_output_channels == 1:
-            return f"foreground {shares[1]:.1%}"
-        return ", ".join(f"class {k} {share:.1%}" for k, share in enumerate(shares))
-
-
-class Classes(Results):
-    """The class of each image, and a table of all."""
-
-    def __init__(self, model: AbstractNCAModel, folder: Path, **options: Any) -> None:
-        super().__init__(model, folder, **options)
-        known: list[str] | None = getattr(model, "class_names", None)
-        self.names = known or [str(k) for k in range(getattr(model, "num_classes", 0))]
-        self.rows: list[list[str]] = []
-
-    @property
-    def table(self) -> Path:
-        """The file of the table."""
-        return self.folder / "classes.csv"
-
-    def files(self, names: Collection[str]) -> list[Path]:
-        """Return the table, and the files of each image, if there are any."""
-        return [self.table, *super().files(names)]
-
-    def write(self, name: str, path: Path, given: Given, prediction: Prediction) -> str:
-        """Add a row to the table, and write the files of one image."""
-        text = super().write(name, path, given, prediction)
-        self.rows[-1].insert(0, str(path))
-        return text
-
-    def _write(self, name: str, given: Given, prediction: Prediction) -> str:  # noqa: ARG002
-        probabilities: Array = self.model.class_probabilities(prediction)[0].cpu().numpy()  # type: ignore[operator]
-        best = int(probabilities.argmax())
-        row = [str(best), self.names[best], *(f"{p:.6f}" for p in probabilities)]
-        self.rows.append(row)
-        order = np.argsort(-probabilities)[:3]
-        return "  ".join(f"{self.names[k]} {probabilities[k]:.1%}" for k in order)
 
     def close(self) -> None:
         """Write the table of the images that were done."""
-        if not self.rows:
+        if self.table is None or not self.rows:
             return
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["image", "class", "name", *(f"p_{name}" for name in self.names)])
+        writer.writerow(["image", *self.writer.columns])
         writer.writerows(self.rows)
         atomic_write(self.table, text.getvalue().encode())
-
-
-class Depths(Results):
-    """The depth of each pixel, exact or as 16-bit counts, and as a coloured picture."""
-
-    def __init__(
-        self,
-        model: AbstractNCAModel,
-        folder: Path,
-        *,
-        png: bool,
-        unit: float,
-        overlay: bool,
-        save_state: bool,
-    ) -> None:
-        if overlay:
-            raise ValueError(
-                "--overlay must be left out for depth, whose coloured picture is always written"
-            )
-        super().__init__(model, folder, overlay=False, save_state=save_state)
-        self.png, self.unit = png, unit
-        self.endings = ("_depth.png" if png else "_depth.npy", "_depth_color.png")
-
-    def _write(self, name: str, given: Given, prediction: Prediction) -> str:
-        reading = DepthReading(self.model)
-        depth = restored(reading.planes(prediction)[0], given)
-        if self.png:
-            self._save(name, "_depth.png", depth_counts(depth, self.unit))
-        else:
-            write_array(self.folder / f"{name}_depth.npy", depth)
-        reading.fit(depth)
-        colored = reading.paint(depth[None], depth, _STYLE)
-        self._save(name, "_depth_color.png", to_bytes(colored))
-        return f"depth {depth.min():.4g} to {depth.max():.4g}, median {np.median(depth):.4g}"
-
-
-class Grown(Results):
-    """The image that the cells show."""
-
-    endings = ("_grown.png",)
-
-    def _write(self, name: str, given: Given, prediction: Prediction) -> str:  # noqa: ARG002
-        image = np.clip(np.moveaxis(prediction.image_channels_np[0], 0, -1), 0, 1)
-        file = self.folder / f"{name}_grown.png"
-        write_png(file, Image.fromarray(to_bytes(straight(image))))
-        alive = (image[..., -1] > 0.1).mean()
-        return f"{prediction.steps} steps, {alive:.1%} of the cells alive, {file}"
 
 
 def results_of(
@@ -220,26 +186,24 @@ def results_of(
     folder: Path,
     *,
     overlay: bool,
-    depth_png: bool,
-    depth_unit: float,
+    values: ValueFormat,
     save_state: bool,
 ) -> Results:
     """Return what writes the predictions of a model.
+
+    Args:
+        model: The model.
+        folder: Where to write.
+        overlay: Whether to write tinted images, too.
+        values: How values of cells are written.
+        save_state: Whether to write all channels, too.
 
     Raises:
         ValueError: If its task has no results that could be written, or the options do not go
             with it.
     """
-    if model.task == "depth":
-        return Depths(
-            model, folder, png=depth_png, unit=depth_unit, overlay=overlay, save_state=save_state
-        )
-    kinds: dict[str, type[Results]] = {
-        "segmentation": Masks,
-        "classification": Classes,
-        "growing": Grown,
-    }
-    if model.task not in kinds:
-        known = ", ".join([*kinds, "depth"])
+    writer = spec_of(model).writer
+    if writer is None:
+        known = ", ".join(name for name, spec in all_tasks().items() if spec.writer is not None)
         raise ValueError(f"WEIGHTS must be of a model of {known}, got the task {model.task!r}")
-    return kinds[model.task](model, folder, overlay=overlay, save_state=save_state)
+    return Results(model, folder, writer(model, values), overlay=overlay, save_state=save_state)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import ncalab.tasks  # noqa: F401 - registers the models that a file can name
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED
 from ncalab.core import AbstractNCAModel, get_compute_device
 from ncalab.core.json_file import COUNT, Rule, check_fields, read_json
 from ncalab.core.saving import CONFIG_NAME, WEIGHTS_NAME
+from ncalab.core.task import all_tasks
 from ncalab.train.history import BEST_NAME, LAST_NAME
 
 DEFAULT_GRID = (64, 64)
@@ -43,13 +43,14 @@ def find_weights(path: Path) -> Path:
 
 
 def load_model(path: Path, device: str = "cpu") -> AbstractNCAModel:
-    """Rebuild a model from its weights; only classes that the library knows are made.
+    """Rebuild a model from its weights; only classes of installed tasks are made.
 
     Args:
         path: As in :func:`find_weights`.
         device: As in :func:`ncalab.core.get_compute_device`.
     """
     place = get_compute_device(device)
+    all_tasks()  # imports the classes that a file can name
     return AbstractNCAModel.from_pretrained(find_weights(path), device=place)
 
 

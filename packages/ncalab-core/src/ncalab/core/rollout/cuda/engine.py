@@ -16,7 +16,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.options import OnStep
 from ncalab.core.rollout.cuda.activations import activation_of
 from ncalab.core.rollout.cuda.precision import AMPERE, Precision, on_device, precision_of
-from ncalab.core.rollout.spec import RolloutSpec, parameters_of
+from ncalab.core.rollout.spec import RolloutSpec, parameters_of, perceptron_of
 from ncalab.core.rollout.standard import why_not_standard
 
 _LEAST_TRITON = (3, 3)
@@ -42,8 +42,9 @@ def why_no_kernel(model: Automaton, x: Tensor) -> str | None:
     reason = why_no_triton()
     if reason is not None:
         return reason
-    if activation_of(model.rule.get_submodule("network.1")) is None:
-        name = type(model.rule.get_submodule("network.1")).__name__
+    activation = perceptron_of(model).activation
+    if activation_of(activation) is None:
+        name = type(activation).__name__
         return f"the CUDA engine does not know {name} with these arguments"
     channels = model.num_channels
     seen = channels * len(parameters_of(model)[0])

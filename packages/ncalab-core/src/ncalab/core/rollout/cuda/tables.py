@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncalab.core.perception import FilterPadding, padded_index
+from ncalab.core.padding import FilterPadding, padded_index
 from ncalab.core.rollout.cuda.launch import LaunchPlan
 
 
@@ -89,8 +89,6 @@ def places(size: int, radius: int, padding: FilterPadding) -> Tensor:
     >>> places(3, 1, "zero").tolist(), places(3, 1, "reflect").tolist()
     ([-1, 0, 1, 2, -1], [1, 0, 1, 2, 1])
     """
-    if padding == "zero":
-        return F.pad(torch.arange(size, dtype=torch.int32), (radius, radius), value=-1)
     return padded_index(size, radius, padding).to(torch.int32)
 
 

@@ -8,7 +8,8 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
 from ncalab.core.rollout.cpu.compiled.row_rule import nonlinear_views, why_no_rows
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
-from ncalab.core.rollout.standard import why_not_perceptron
+from ncalab.core.rollout.spec import perceptron_of
+from ncalab.core.rollout.standard import why_not_perceptron, why_not_standard_parts
 
 # Cells of the batch with their frames are counted in 32 bits.
 MOST_CELLS = 2**31
@@ -36,14 +37,15 @@ def why_not_compiled(model: Automaton, x: Tensor) -> str | None:
 
 
 def is_perceptron(model: Automaton) -> bool:
-    """Return whether cells have linear views and the rule of two layers: all of it is compiled."""
-    return why_not_perceptron(model.rule) is None and not nonlinear_views(model)
+    """Return whether cells have linear views and the usual rule, which has functions of its own."""
+    if why_not_perceptron(model.rule) is not None or nonlinear_views(model):
+        return False
+    return type(perceptron_of(model).activation) in ACTIVATIONS
 
 
 def _why_other_rule(model: Automaton, x: Tensor) -> str | None:
-    if not is_perceptron(model):
-        return why_no_rows(model, x.dtype)
-    activation = model.rule.get_submodule("network.1")
-    if type(activation) not in ACTIVATIONS:
-        return f"it does not know {type(activation).__name__}"
-    return None
+    if is_perceptron(model):
+        return None
+    if why_not_standard_parts(model) is None:  # the engine of operations serves it
+        return f"it does not know {type(perceptron_of(model).activation).__name__}"
+    return why_no_rows(model, x.dtype)

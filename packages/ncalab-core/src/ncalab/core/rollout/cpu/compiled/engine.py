@@ -15,7 +15,7 @@ from ncalab.core.rollout.cpu.compiled.batch import Batch, Cells
 from ncalab.core.rollout.cpu.compiled.choice import is_perceptron
 from ncalab.core.rollout.cpu.compiled.parameters import read_model
 from ncalab.core.rollout.cpu.compiled.perceptron import PerceptronCells
-from ncalab.core.rollout.cpu.compiled.rows import read_rows
+from ncalab.core.rollout.cpu.compiled.programs import read_program
 from ncalab.core.rollout.double_backward import must_replay, replay_backward
 
 
@@ -41,7 +41,7 @@ def run(
         States after the last step, shape ``(B, C, W, H)``.
     """
     if not is_perceptron(model):
-        return run_cells(*read_rows(model, clock), x, on_step, segment)
+        return run_cells(*read_program(model, clock), x, on_step, segment)
     spec, parameters = read_model(model, clock)
     return run_cells(PerceptronCells(spec), parameters, x, on_step, segment)
 

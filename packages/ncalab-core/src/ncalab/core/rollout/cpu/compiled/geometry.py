@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncalab.core.padding import FilterPadding, padded_index
+from ncalab.core.padding import CONTINUATIONS, FilterPadding, padded_index
 
 # The compiled functions know three axes; those that a grid lacks come first.
 AXES = 3
@@ -97,7 +97,7 @@ def geometry(cells: tuple[int, ...], radius: int, padding: FilterPadding) -> Geo
     repeated = places
     for axis, n in enumerate(cells):
         repeated = repeated.index_select(axis, padded_index(n, radius, padding) + radius)
-    copies = slice(0) if padding == "zero" else slice(None)
+    copies = slice(None) if CONTINUATIONS[padding].repeats else slice(0)
     lacking = AXES - len(cells)
     return Geometry(
         len(cells),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ncalab.core.rollout.cpu.compiled.geometry import Geometry
 from ncalab.core.rollout.cpu.compiled.library import Library
+from ncalab.core.rollout.cpu.compiled.packed_program import PackedProgram
 from ncalab.core.rollout.cpu.compiled.parameters import Packed
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec, tap_tables
 from ncalab.core.rollout.cpu.compiled.structures import (
@@ -38,7 +39,12 @@ class Group:
     tasks = 1
 
     def __init__(
-        self, library: Library, spec: TapSpec, packed: Packed, x: Tensor, samples: slice
+        self,
+        library: Library,
+        spec: TapSpec,
+        packed: Packed | PackedProgram,
+        x: Tensor,
+        samples: slice,
     ) -> None:
         self.library, self.spec, self.packed, self.samples = library, spec, packed, samples
         self.geometry: Geometry = spec.geometry(x)
@@ -84,11 +90,7 @@ class Group:
             factors=packed.factors.data_ptr(),
             activation=spec.activation,
             slope=spec.slope,
-            hidden=packed.into.shape[1],
-            into=packed.into.data_ptr(),
-            into_back=packed.into_back.data_ptr(),
-            out=packed.out.data_ptr(),
-            out_back=packed.out_back.data_ptr(),
+            **packed.fields(),
             bias=packed.bias.data_ptr() + self._first_bias() * packed.bias.itemsize,
             bias_of_step=of_step if len(packed.bias) > 1 else 0,
             bias_of_sample=of_sample if packed.bias.shape[1] > 1 else 0,
@@ -194,14 +196,7 @@ class Group:
 
     def sums(self, own: list[Tensor], wanted: Sequence[bool]) -> Gradients:
         """Return a task's sums as the compiled functions take them."""
-        into, out, bias, factors = (tensor.data_ptr() for tensor in own)
-        wants_factors, wants_into, _, wants_out = wanted
-        return Gradients(
-            into if wants_into else None,
-            out if wants_out else None,
-            bias + self._first_bias() * own[2].itemsize,
-            factors if wants_factors else None,
-        )
+        return self.packed.gradients(own, wanted, self._first_bias())
 
     def end_gradient(self, out: Tensor) -> None:
         """Write the gradient of the first states to its place in a batch."""

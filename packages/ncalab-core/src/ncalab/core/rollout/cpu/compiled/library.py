@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "lib"
 _NAMES = {torch.float32: "float", torch.float64: "double"}
 _POINTER, _NUMBER = c_void_p, c_int64
 # ``INTERFACE`` in native/entries.h.
-INTERFACE = 0
+INTERFACE = 1
 OTHER_VERSION = "the compiled engine is of another version: install ncalab-core again"
 # What the functions take; all return a number.
 _ARGUMENTS: dict[str, list[Any]] = {

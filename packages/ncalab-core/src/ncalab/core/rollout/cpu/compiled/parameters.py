@@ -1,6 +1,7 @@
 """The parameters of a model as the compiled functions read them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain, compress, product
@@ -13,7 +14,8 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.perception import FilterBank
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES, TapSpec, Views
-from ncalab.core.rollout.spec import rule_parameters_of
+from ncalab.core.rollout.cpu.compiled.structures import Gradients
+from ncalab.core.rollout.spec import perceptron_of, rule_parameters_of
 
 
 class Parameters(NamedTuple):
@@ -44,7 +46,7 @@ def read_model(model: Automaton, clock: FireClock) -> tuple[TapSpec, Parameters]
     if clock.goal is not None:
         biases = biases + clock.goal @ into[:, into.shape[1] - model.goal_size :].t()
     into = into[:, :seen]
-    activation = model.rule.get_submodule("network.1")
+    activation = perceptron_of(model).activation
     spec = replace(spec, activation=ACTIVATIONS.index(type(activation)), slope=_slope(activation))
     return spec, Parameters(factors, into, biases, last.flatten(1))
 
@@ -141,17 +143,47 @@ class Packed(NamedTuple):
     out_back: Tensor
     bias: Tensor
 
+    def fields(self) -> dict[str, int]:
+        """Return fields of the structure of a rollout."""
+        return {
+            "hidden": self.into.shape[1],
+            "into": self.into.data_ptr(),
+            "into_back": self.into_back.data_ptr(),
+            "out": self.out.data_ptr(),
+            "out_back": self.out_back.data_ptr(),
+        }
+
+    def gradients(self, own: list[Tensor], wanted: Sequence[bool], first_bias: int) -> Gradients:
+        """Return a task's sums as the compiled functions take them.
+
+        Args:
+            own: The sums, see :class:`GradientSums`.
+            wanted: Which of :class:`Parameters` want a gradient.
+            first_bias: Numbers of the bias before that of the task's first sample.
+        """
+        into, out, bias, factors = (tensor.data_ptr() for tensor in own)
+        wants_factors, wants_into, _, wants_out = wanted
+        return Gradients(
+            into if wants_into else None,
+            out if wants_out else None,
+            bias + first_bias * own[2].itemsize,
+            factors if wants_factors else None,
+            None,
+        )
+
+
+def padded(matrix: Tensor, *shape: int) -> Tensor:
+    """Return a tensor with zeros behind it along every axis."""
+    room = matrix.new_zeros(shape)
+    room[tuple(slice(n) for n in matrix.shape)] = matrix
+    return room
+
 
 def pack(parameters: Parameters, first_mutable: int, lanes: int) -> Packed:
     """Lay out parameters for the compiled functions."""
     factors, into, bias, out = parameters
     out = out[first_mutable:]
     seen, hidden, mutable = into.shape[1], into.shape[0], out.shape[0]
-
-    def padded(matrix: Tensor, *shape: int) -> Tensor:
-        room = matrix.new_zeros(shape)
-        room[tuple(slice(n) for n in matrix.shape)] = matrix
-        return room
 
     def up(number: int) -> int:
         return round_up(number, lanes)
@@ -167,6 +199,10 @@ def pack(parameters: Parameters, first_mutable: int, lanes: int) -> Packed:
     )
 
 
+# Gradients are computed in tiles of up to that many rows (``TILE_ROWS`` in native/products.h).
+TILE_ROWS = 12
+
+
 class GradientSums:
     """Buffers in which the tasks of a backward pass add up the gradients of the parameters.
 
@@ -177,14 +213,11 @@ class GradientSums:
         tasks: Number of tasks.
     """
 
-    # Gradients are computed in tiles of up to that many rows (``TILE_ROWS`` in native/products.h).
-    TILE_ROWS = 12
-
     def __init__(self, parameters: Parameters, first_mutable: int, lanes: int, tasks: int) -> None:
         factors, into, bias, out = self.parameters = parameters
         hidden, channels = (round_up(n, lanes) for n in (len(into), factors.shape[1]))
         self.mutable = len(out) - first_mutable
-        rows = (round_up(n, self.TILE_ROWS) for n in (into.shape[1], self.mutable))
+        rows = (round_up(n, TILE_ROWS) for n in (into.shape[1], self.mutable))
         self.shapes = [
             *((n, hidden) for n in rows),
             (*bias.shape[:2], hidden),
@@ -199,11 +232,7 @@ class GradientSums:
 
     def total(self) -> list[Tensor]:
         """Return the gradients of the parameters."""
-        # One after the other: the order of a sum over a dimension may depend on its size.
-        total = self._sums[0]
-        for task in self._sums[1:]:
-            total = total + task
-        parts = zip(total.split(self._sizes), self.shapes, strict=True)
+        parts = zip(added(self._sums).split(self._sizes), self.shapes, strict=True)
         d_into, d_out, d_bias, d_factors = (part.view(shape) for part, shape in parts)
         factors, into, _, out = self.parameters
         hidden, seen = into.shape
@@ -215,6 +244,14 @@ class GradientSums:
             d_bias[..., :hidden],
             of_all,
         ]
+
+
+def added(rows: Tensor) -> Tensor:
+    """Return the sum of rows, one after the other, whose order may not depend on their number."""
+    total = rows[0]
+    for row in rows[1:]:
+        total = total + row
+    return total
 
 
 def round_up(number: int, unit: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ncalab.core.automaton import Automaton
 from ncalab.core.perception import View, ViewsNCAPerception
+from ncalab.core.rollout.cpu.compiled.trace import tensors_of
 from ncalab.core.rule.cell_layers import is_matrix
 from ncalab.core.rule.pointwise import find_fault, why_not_pointwise
 
@@ -76,11 +77,6 @@ def why_no_rows(model: Automaton, dtype: torch.dtype) -> str | None:
         if fault := find_fault(Combination(view), inputs, view.output_size, dtype, part=view):
             return f"the perception has a {type(view).__name__}, {fault}"
     return why_not_pointwise(model.rule, dtype)
-
-
-def tensors_of(rule: nn.Module) -> list[Tensor]:
-    """Return parameters and buffers of a rule."""
-    return [*rule.parameters(), *rule.buffers()]
 
 
 def call_on_rows(rule: nn.Module, rows: Tensor, dt: float) -> Tensor:

@@ -1,8 +1,9 @@
 """Cells with any rule that treats each cell by itself: the rule is called on rows of perceptions.
 
 What a cell sees, which cells fire and live, and what a step leaves for the backward pass is
-compiled; the rule is not. It gets the perceptions of the cells that fire only, some thousand at a
-time, and is taken back by autograd, block by block.
+compiled; the rule is not, as it has operations that no program has (see
+:mod:`ncalab.core.rollout.cpu.compiled.translate`). It gets the perceptions of the cells that fire
+only, some thousand at a time, and is taken back by autograd, block by block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,35 +16,24 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ncalab.core.automaton import Automaton
-from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
-from ncalab.core.rollout.cpu.compiled.parameters import Parameters, context_of, pack, read_cells
+from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack
 from ncalab.core.rollout.cpu.compiled.replay import replay
 from ncalab.core.rollout.cpu.compiled.row_rule import (
     call_on_rows,
     copy_for_rows,
-    function_of_cells,
-    tensors_of,
 )
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
 from ncalab.core.rollout.cpu.compiled.threads import Division, divide_evenly
+from ncalab.core.rollout.cpu.compiled.trace import tensors_of
 from ncalab.core.rollout.cpu.threads import note_operations, rollout_threads
 
 # Rows that a rule is called on at once: what it computes of them stays in the cache.
 BLOCK_ROWS = 1024
-
-
-def read_rows(model: Automaton, clock: FireClock) -> tuple["RowCells", list[Tensor]]:
-    """Collect what a rollout of a model with a pointwise rule needs, differentiably."""
-    spec, factors = read_cells(model, clock)
-    context = context_of(model, clock)
-    cells = RowCells(spec, function_of_cells(model), model.dt)
-    return cells, [factors, context, *tensors_of(cells.rule)]
 
 
 class RowCells(Cells):

@@ -1,7 +1,7 @@
 """Arguments of a compiled rollout besides its tensors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
@@ -117,7 +117,3 @@ class TapSpec:
     def geometry(self, x: Tensor) -> Geometry:
         """Return the grid of one sample of states ``(B, C, *grid)``."""
         return geometry(tuple(x.shape[2:]), self.radius, self.padding)
-
-    def starting_at(self, step: int, steps: int) -> "TapSpec":
-        """Return the rollout of some of the steps, counted from the first one."""
-        return replace(self, clock=replace(self.clock, start=self.clock.start + step, steps=steps))

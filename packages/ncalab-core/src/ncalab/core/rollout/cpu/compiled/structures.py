@@ -35,6 +35,8 @@ def _rollout(real: Any) -> Fields:
         ("into_back", c_void_p),
         ("out", c_void_p),
         ("out_back", c_void_p),
+        ("context", c_int64),
+        ("program", c_void_p),
         ("bias", c_void_p),
         ("bias_of_step", c_int64),
         ("bias_of_sample", c_int64),
@@ -77,6 +79,52 @@ class Gradients(Structure):
         ("out_back", c_void_p),
         ("bias", c_void_p),
         ("factors", c_void_p),
+        ("program", c_void_p),
+    ]
+
+
+class Columns(Structure):
+    """Some columns of a slot or of the constants: ``Columns`` of ``native/program.h``."""
+
+    _fields_: ClassVar[Fields] = [
+        ("at", c_int64),
+        ("first", c_int64),
+        ("row", c_int64),
+        ("wide", c_int64),
+        ("way", c_int64),
+    ]
+
+
+class Operation(Structure):
+    """An operation of a program: ``Operation`` of ``native/program.h``."""
+
+    _fields_: ClassVar[Fields] = [
+        ("kind", c_int64),
+        ("width", c_int64),
+        ("inner", c_int64),
+        ("sums", c_int64),
+        ("a", Columns),
+        ("b", Columns),
+        ("out", Columns),
+        ("matrix", c_void_p),
+        ("transposed", c_void_p),
+        ("table", c_void_p),
+        ("x", c_double),
+        ("y", c_double),
+    ]
+
+
+class Program(Structure):
+    """A rule as a list of operations: ``Program`` of ``native/program.h``."""
+
+    _fields_: ClassVar[Fields] = [
+        ("numbers", c_int64),
+        ("count", c_int64),
+        ("operations", c_void_p),
+        ("constants", c_void_p),
+        ("result", Columns),
+        ("cleared", c_int64),
+        ("clear", c_void_p),
     ]
 
 

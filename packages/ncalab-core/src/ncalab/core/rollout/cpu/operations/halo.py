@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ncalab.core.perception import FilterPadding, padded_index
+from ncalab.core.padding import CONTINUATIONS, FilterPadding, padded_index
 
 
 class Halo:
@@ -20,7 +20,7 @@ class Halo:
     def __init__(
         self, batch: int, width: int, height: int, radius: int, padding: FilterPadding
     ) -> None:
-        self.copies = padding != "zero" and radius > 0
+        self.copies = CONTINUATIONS[padding].repeats and radius > 0
         framed = (width + 2 * radius, height + 2 * radius)
         rows = torch.arange(framed[0] * framed[1]).view(framed)
         is_frame = torch.ones(framed, dtype=torch.bool)

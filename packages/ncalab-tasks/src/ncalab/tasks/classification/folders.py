@@ -1,20 +1,42 @@
 """Labelled images as a folder with one folder for each class."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from ncalab.cli.config.sections import ClassFolders
 from ncalab.core import Preparation
-from ncalab.core.intensities import resolved
-from ncalab.tasks import ClassificationDataset
-from ncalab.tasks.images import image_to_tensor, is_hidden, list_images, read_image
+from ncalab.core.intensities import Normalization, resolved
+from ncalab.tasks.arguments import check_least
+from ncalab.tasks.classification.data import ClassificationDataset
+from ncalab.tasks.images import MAX_PIXELS, image_to_tensor, is_hidden, list_images, read_image
 from ncalab.tasks.images.folders import why_no_images
 from ncalab.tasks.images.pixels import stack_images
 from ncalab.tasks.preparing import Used, for_transform, settled, used_range, warn_of_range
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """A folder with one folder of images for each class, as a settings file describes it.
+
+    Attributes:
+        path: The folder.
+        normalize: What is done to the values of each image, as in :class:`ClassificationDataset`.
+        resize: W and H that images are brought to; None: they keep their size.
+        page: Page of images with several, from 0.
+        max_pixels: Pixels that an image may have at most; None for any number.
+    """
+
+    path: str
+    normalize: Normalization = "auto"
+    resize: tuple[int, int] | None = None
+    page: int | None = None
+    max_pixels: int | None = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        check_least(self, {"page": 0, "max_pixels": 1})
 
 
 class FolderDataset(ClassificationDataset):

@@ -1,0 +1,96 @@
+"""The classification task for the command line, pictures, pages and model cards."""
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ncalab.core.task import DataParts, DataRequest, DataSource, TaskSpec
+from ncalab.tasks.classification.data import IDXDataset, MedMNISTDataset
+from ncalab.tasks.classification.folders import ClassFolders, read_class_folders
+from ncalab.tasks.classification.model import ClassificationNCAModel
+from ncalab.tasks.classification.writer import ClassWriter
+from ncalab.tasks.recommend import Advice, DataSummary
+
+
+def read_folders(request: DataRequest) -> DataParts:
+    """Read images whose class is the folder that they lie in, and name the model's classes so."""
+    images, names = read_class_folders(ClassFolders(**request.settings))
+    _name_classes(request.model, names)
+    return DataParts(images)
+
+
+def _name_classes(model: Any, folders: list[str]) -> None:
+    """Call the classes like their folders; raise if the model has others, or in another order."""
+    if model.num_classes != len(folders):
+        raise ValueError(
+            f"model.num_classes must be {len(folders)}, one for each folder of the data, "
+            f"got {model.num_classes}"
+        )
+    if model.class_names not in (None, folders):
+        raise ValueError(
+            f"model.class_names must be the folders in their order, {folders}, "
+            f"got {model.class_names}"
+        )
+    model.class_names = folders
+
+
+def read_medmnist(request: DataRequest) -> DataParts:
+    """Read the three parts of a file of MedMNIST."""
+    return DataParts(
+        MedMNISTDataset(transform=request.augment, split="train", **request.settings),
+        MedMNISTDataset(split="val", **request.settings),
+        MedMNISTDataset(split="test", **request.settings),
+    )
+
+
+def read_idx_files(request: DataRequest) -> DataParts:
+    """Read the files to train on, which are divided, and those to test on."""
+    return DataParts(
+        IDXDataset(split="train", **request.settings),
+        test=IDXDataset(split="test", **request.settings),
+    )
+
+
+def check_classes(part: Dataset[Any], request: DataRequest) -> None:
+    """Raise unless the model has a class for each label.
+
+    Raises:
+        ValueError: If a label is too large.
+    """
+    labels: Any = getattr(part, "labels")  # noqa: B009 - all data sets of this task have them
+    classes: Any = getattr(request.model, "num_classes", 0)
+    largest = int(labels.max())
+    if largest >= classes:
+        raise ValueError(
+            f"model.num_classes must be at least {largest + 1} for these labels, got {classes}"
+        )
+
+
+def choose_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:
+    """Choose arguments of the model for some data; return the reasons, too."""
+    classes, shares = max(2, len(summary.shares)), [s for s in summary.shares if s > 0]
+    reasons = []
+    if shares and min(shares) * len(shares) < 1 / 3:
+        reasons.append(
+            f"class_weights may help: the rarest class has {min(shares):.1%} of the images"
+        )
+    return {"num_classes": classes, "avg_pool_size": min(4, *summary.size)}, reasons
+
+
+SPEC = TaskSpec(
+    ClassificationNCAModel.task,
+    ClassificationNCAModel,
+    data=(
+        DataSource("ClassificationDataset", ClassFolders, read_folders, check=check_classes),
+        DataSource(
+            "MedMNISTDataset", MedMNISTDataset, read_medmnist, divided=False, check=check_classes
+        ),
+        DataSource("IDXDataset", IDXDataset, read_idx_files, check=check_classes),
+    ),
+    writer=ClassWriter,
+    reading="votes",
+    purpose="find out which class their image belongs to",
+    pipeline="image-classification",
+    # What is to be named needs the whole picture in few steps.
+    advice=Advice(6, choose_arguments),
+)
