@@ -5,8 +5,8 @@
 
 namespace {
 
-// The order of ncalab.core.rollout.cpu.compiled.spec.ACTIVATIONS, then that of
-// ncalab.core.rollout.cpu.compiled.program.FUNCTIONS.
+// The order of ncalab.core.rollout.cpu.compiled.program.FUNCTIONS, which begins with that of
+// ncalab.core.rollout.cpu.compiled.spec.ACTIVATIONS: those a perceptron may have come first.
 enum Activation {
     RELU,
     IDENTITY,

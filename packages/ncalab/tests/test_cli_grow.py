@@ -8,9 +8,12 @@ import torch
 from cli_models import Run
 from PIL import Image
 
+from ncalab.cli.commands.grow import grow as command
 from ncalab.tasks import GrowingNCAModel
+from ncalab.tasks.growing import growing_preset
 from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
+from ncalab.train.recipe import RECOMMENDED
 
 SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]
 
@@ -303,3 +306,17 @@ def test_grey_of_sixteen_bits_keeps_its_brightness(workplace: Path) -> None:
     target = load_target(Path("dark.png"), 6, 0)
 
     assert (target[..., :3] == 3000 // 257).all() and (target[..., 3] == 255).all()
+
+
+def test_the_options_of_the_command_default_to_the_recipe() -> None:
+    preset = growing_preset()
+
+    # Help must not import what the recipe is made of, so the command states it again.
+    defaults = {option.name: option.default for option in command.params}
+    assert defaults["quality"] == preset.quality
+    assert defaults["batch_size"] == preset.batch_size
+    assert defaults["lr"] == preset.trainer["lr"]
+    assert defaults["hidden"] == preset.model["num_hidden_channels"]
+    assert defaults["damage"] == preset.pool["damage"]
+    assert RECOMMENDED["growing"].lr == preset.trainer["lr"]
+    assert RECOMMENDED["growing"].adam_betas == preset.trainer["adam_betas"]

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALPHA_CHANNEL = 3
+# The compiled engine states it again: native/alive.h.
 ALIVE_THRESHOLD = 0.1
 
 

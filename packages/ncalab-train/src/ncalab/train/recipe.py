@@ -109,13 +109,13 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
         raise TypeError(f"recipe must be a name or a Recipe, got {recipe!r}")
     if recipe not in RECIPE_NAMES:
         raise ValueError(f"recipe must be one of {', '.join(RECIPE_NAMES)}, got {recipe!r}")
-    return None if recipe == "documented" else RECOMMENDED.get(task) or _recipe_of(task)
+    return None if recipe == "documented" else _recipe_of(task)
 
 
 def _recipe_of(task: str) -> Recipe:
-    """Return the recipe that the package of a task offers, otherwise the usual one."""
+    """Return the recipe that the package of a task offers, otherwise that of this part."""
     spec = find_task(task)
-    return Recipe() if spec is None else Recipe(**spec.recipe)
+    return Recipe(**spec.recipe) if spec and spec.recipe else RECOMMENDED.get(task, Recipe())
 
 
 def filled_by_recipe(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ncalab.core.options import OnStep
+from ncalab.core.rollout.cpu.compiled.division import Division
 from ncalab.core.rollout.cpu.compiled.group import Group, occupied_boxes
 from ncalab.core.rollout.cpu.compiled.library import Library, library
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.tape import Stretch, TapeTensors
-from ncalab.core.rollout.cpu.compiled.threads import Division
 from ncalab.core.rollout.cpu.threads import run_shares
 
 Result = TypeVar("Result")

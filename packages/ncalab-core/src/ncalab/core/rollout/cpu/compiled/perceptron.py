@@ -6,12 +6,12 @@ from torch import Tensor
 
 from ncalab.core.rollout.cpu.compiled.bands import BandedGroup
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
+from ncalab.core.rollout.cpu.compiled.division import Division, divide
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.parameters import GradientSums, Parameters, pack
 from ncalab.core.rollout.cpu.compiled.replay import replay
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS, SLOPES
-from ncalab.core.rollout.cpu.compiled.threads import Division, divide
 
 
 class PerceptronCells(Cells):

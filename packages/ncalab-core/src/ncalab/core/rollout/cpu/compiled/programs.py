@@ -11,6 +11,7 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.bands import BandedGroup
 from ncalab.core.rollout.cpu.compiled.batch import Sums
+from ncalab.core.rollout.cpu.compiled.division import Division, divide
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.packed_program import Layout, PackedProgram, ProgramSums
@@ -19,7 +20,6 @@ from ncalab.core.rollout.cpu.compiled.program import Program
 from ncalab.core.rollout.cpu.compiled.row_rule import function_of_cells
 from ncalab.core.rollout.cpu.compiled.rows import RowCells
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
-from ncalab.core.rollout.cpu.compiled.threads import Division, divide
 from ncalab.core.rollout.cpu.compiled.trace import fingerprint, tensors_of
 from ncalab.core.rollout.cpu.compiled.translate import translate
 

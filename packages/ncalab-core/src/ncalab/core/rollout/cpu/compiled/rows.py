@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
+from ncalab.core.rollout.cpu.compiled.division import Division, divide_evenly
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.parameters import Parameters, pack
@@ -28,7 +29,6 @@ from ncalab.core.rollout.cpu.compiled.row_rule import (
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import reference
 from ncalab.core.rollout.cpu.compiled.tape import Stretch
-from ncalab.core.rollout.cpu.compiled.threads import Division, divide_evenly
 from ncalab.core.rollout.cpu.compiled.trace import tensors_of
 from ncalab.core.rollout.cpu.threads import note_operations, rollout_threads
 
