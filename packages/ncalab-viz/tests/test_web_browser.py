@@ -376,7 +376,8 @@ def test_webgpu_takes_a_rollout_over(tmp_path: Path) -> None:
 
 
 def test_webgpu_that_computes_something_else_is_not_used(tmp_path: Path) -> None:
-    wrong = 'PLACE_WGSL.reflect = "return (place + size) % size;";'
+    place = "fn ${name}(place: i32) -> i32 { return (place + ${size}) % ${size}; }"
+    wrong = f"placeWgsl = (name, size) => `{place}`;"
 
     found = offer_webgpu(tmp_path, options=WEBGPU, before=wrong)
 
@@ -385,7 +386,7 @@ def test_webgpu_that_computes_something_else_is_not_used(tmp_path: Path) -> None
 
 
 def test_webgpu_whose_shaders_do_not_compile_is_not_used(tmp_path: Path) -> None:
-    found = offer_webgpu(tmp_path, options=WEBGPU, before='PLACE_WGSL.reflect = "nonsense";')
+    found = offer_webgpu(tmp_path, options=WEBGPU, before='placeWgsl = () => "nonsense";')
 
     assert found["backend"] == "JavaScript" and found["words"].startswith("WebGPU: ")
 

@@ -25,14 +25,19 @@ fn erf(x: f32) -> f32 {
 fn bounded_tanh(x: f32) -> f32 { return tanh(clamp(x, -15.0, 15.0)); }
 `;
 
-const PLACE_WGSL = {
-  zero: "return place;",
-  circular: "return (place + size * RADIUS) % size;",
-  replicate: "return clamp(place, 0, size - 1);",
-  reflect: `if (size == 1) { return 0; }
-  let period = 2 * (size - 1);
-  return size - 1 - abs((place + period * RADIUS) % period - (size - 1));`,
-};
+// A function of a place on an axis that returns where its cell stands; -1 where there is none.
+function placeWgsl(name, size, [before, after]) {
+  if (before.length === 0) return `fn ${name}(place: i32) -> i32 { return place; }`;
+  const list = (part, places) =>
+    `var<private> ${name}_${part} = array<i32, ${places.length}>(${places.join(", ")});`;
+  return `${list("before", before)}
+${list("after", after)}
+fn ${name}(place: i32) -> i32 {
+  if (place < 0) { return ${name}_before[place + ${before.length}]; }
+  if (place < ${size}) { return place; }
+  return ${name}_after[place - ${size}];
+}`;
+}
 
 const visibleWgsl = (name, grid) => `
 fn ${name}(cell: vec2i, reach: i32) -> bool {
@@ -55,8 +60,9 @@ struct Step { keys: vec2u, time: f32 }
 @group(0) @binding(4) var<uniform> now: Step;
 
 fn at(cell: vec2i, layer: i32) -> vec4f {
-  if (PAD_ZERO && (any(cell < vec2i(0)) || any(cell >= SIZE))) { return vec4f(0.0); }
-  return state[layer * CELLS + place_of(cell.y, SIZE.y) * SIZE.x + place_of(cell.x, SIZE.x)];
+  let place = vec2i(column_of(cell.x), row_of(cell.y));
+  if (any(place < vec2i(0))) { return vec4f(0.0); }
+  return state[layer * CELLS + place.y * SIZE.x + place.x];
 }
 
 @compute @workgroup_size(8, 8)
@@ -141,7 +147,8 @@ class WebGPUAutomaton {
     this.filters = this.fillBuffer(packFilters(model));
     this.update = this.makePipeline([
       FIRES_WGSL, visibleWgsl("visible", "state"),
-      `fn place_of(place: i32, size: i32) -> i32 { ${PLACE_WGSL[model.padding]} }`,
+      placeWgsl("column_of", model.columns, model.border.columns),
+      placeWgsl("row_of", model.rows, model.border.rows),
       ACTIVATION_WGSL_HELPERS,
       `fn activation(x: f32) -> f32 { return ${model.activation.replaceAll("tanh", "bounded_tanh")}; }`,
       UPDATE_WGSL,
@@ -181,7 +188,6 @@ class WebGPUAutomaton {
       "TAPS: i32": model.kernelSize ** 2 * model.filters, "HIDDEN: i32": model.hiddenSize,
       "WIDTH: i32": this.inputs + 1 + this.layers, "MASKED": this.masked,
       "ALIVE_ABOVE: f32": model.aliveAbove ?? 0, "FIRE_THRESHOLD": `${model.fireThreshold}u`,
-      "PAD_ZERO": model.padding === "zero",
     };
     const lines = Object.entries(values).map(([name, value]) => `const ${name} = ${value};`);
     // Fixed channels keep their value, whatever was computed for them.
