@@ -5,6 +5,7 @@ import pytest
 import torch
 from cli_models import Run, Save, noise
 
+from ncalab.core.rule import GatedNCARule
 from ncalab.tasks import CascadeNCA, GrowingNCAModel, SegmentationNCAModel
 
 
@@ -52,13 +53,24 @@ def test_what_cannot_be_exported_is_said(
     assert Path("there.html").read_text() == "precious"
 
 
-def test_a_model_that_no_page_can_run_is_refused_with_the_reason(
-    run: Run, save: Save, growing: GrowingNCAModel
-) -> None:
-    result = run("export", save(CascadeNCA(growing, [2, 1], [2, 1])), "--output", "a.html")
+def test_a_model_that_no_page_can_run_is_refused_with_the_reason(run: Run, save: Save) -> None:
+    gated = GrowingNCAModel(torch.device("cpu"), 3, rule_type=GatedNCARule)
 
-    assert result.exit_code == 2 and "cascade" in result.stderr.lower()
+    result = run("export", save(gated), "--output", "a.html")
+
+    assert result.exit_code == 2 and "GatedNCARule" in result.stderr
     assert not Path("a.html").exists()
+
+
+def test_a_page_runs_a_cascade(run: Run, save: Save, growing: GrowingNCAModel) -> None:
+    cascade = save(CascadeNCA(growing, [2, 1], [2, 1]))
+
+    result = run("export", cascade, "--output", "a.html", "--size", 8, 6)
+
+    assert result.exit_code == 0, result.output
+    page = Path("a.html").read_text(encoding="utf-8")
+    assert '"rows": 8, "columns": 6' in page
+    assert '"scale": 2, "steps"' in page and '"scale": 1, "steps"' in page
 
 
 def first_image() -> torch.Tensor:
