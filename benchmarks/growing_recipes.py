@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncalab.cli.jobs.pictures import load_target
 from ncalab.core import fix_random_seed
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.growing import cut_circle, growing_preset
+from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
 from ncalab.train.muon import MuonWithAdam, rule_matrices
 from ncalab.train.optimizer_step import normalize_gradients
