@@ -125,8 +125,10 @@ def integration(session: nox.Session) -> None:
     install(session, *map(str, sorted(wheels.glob("*.whl"))), *tools)
     for data in sorted(ROOT.glob("examples/*/data.txt")):
         install(session, "--no-deps", "-r", str(data))
-    wait_passively(session)
-    session.run("pytest", "tests-integration", *session.posargs)
+    one_thread_per_process(session)
+    # Files stay together: the tests of one share what it has trained.
+    together = [*IN_PARALLEL[:-1], "loadfile"]
+    session.run("pytest", *together, "tests-integration", *session.posargs)
 
 
 def compiler() -> list[str]:
