@@ -6,7 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from ncalab.core.rollout.cpu.compiled.division import Division
 from ncalab.core.rollout.cpu.compiled.group import Group
+from ncalab.core.rollout.cpu.compiled.library import Library
+from ncalab.core.rollout.cpu.compiled.packed_program import PackedProgram
+from ncalab.core.rollout.cpu.compiled.parameters import Packed
+from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.structures import Gradients, Tape, Team, reference
 from ncalab.core.rollout.cpu.compiled.tape import MOST_BYTES, Stretch, TapeTensors
 from ncalab.core.rollout.cpu.threads import run_together
@@ -108,3 +113,23 @@ class _Opened:
 
     def __exit__(self, *error: object) -> None:
         self.group.library.call("close_bands", ctypes.c_void_p(self.bands))
+
+
+def divided_groups(
+    library: Library, spec: TapSpec, packed: Packed | PackedProgram, x: Tensor, division: Division
+) -> tuple[list[Group], list[Group]]:
+    """Return the groups of a batch; those that all threads step are cut into bands.
+
+    Args:
+        library: The compiled functions.
+        spec: The rollout.
+        packed: Its parameters.
+        x: States of the whole batch, contiguous.
+        division: How to divide the batch.
+    """
+    arguments = (library, spec, packed, x)
+    shared: list[Group] = [
+        BandedGroup(*arguments, samples, bands=division.bands, threads=division.threads)
+        for samples in division.banded
+    ]
+    return [Group(*arguments, samples) for samples in division.groups], shared

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ncalab.core.rollout.cpu.compiled.bands import BandedGroup
+from ncalab.core.rollout.cpu.compiled.bands import divided_groups
 from ncalab.core.rollout.cpu.compiled.batch import Cells, Sums
 from ncalab.core.rollout.cpu.compiled.division import Division, divide
 from ncalab.core.rollout.cpu.compiled.group import Group
@@ -26,12 +26,7 @@ class PerceptronCells(Cells):
     ) -> tuple[list[Group], list[Group]]:
         """Return groups; those that all threads step are cut into bands."""
         packed = pack(Parameters(*parameters), self.spec.first_mutable, library.lanes)
-        arguments = (library, self.spec, packed, x)
-        shared: list[Group] = [
-            BandedGroup(*arguments, samples, bands=division.bands, threads=division.threads)
-            for samples in division.banded
-        ]
-        return [Group(*arguments, samples) for samples in division.groups], shared
+        return divided_groups(library, self.spec, packed, x, division)
 
     def sums(self, library: Library, parameters: Sequence[Tensor], tasks: int) -> Sums:
         """Return new sums of gradients."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
-from ncalab.core.rollout.cpu.compiled.bands import BandedGroup
+from ncalab.core.rollout.cpu.compiled.bands import divided_groups
 from ncalab.core.rollout.cpu.compiled.batch import Sums
 from ncalab.core.rollout.cpu.compiled.division import Division, divide
 from ncalab.core.rollout.cpu.compiled.group import Group
@@ -89,12 +89,7 @@ class ProgramCells(RowCells):
         packed = PackedProgram(
             self.program, factors, context, results, library.lanes, self.spec.first_mutable
         )
-        arguments = (library, self.spec, packed, x)
-        shared: list[Group] = [
-            BandedGroup(*arguments, samples, bands=division.bands, threads=division.threads)
-            for samples in division.banded
-        ]
-        return [Group(*arguments, samples) for samples in division.groups], shared
+        return divided_groups(library, self.spec, packed, x, division)
 
     def sums(self, library: Library, parameters: Sequence[Tensor], tasks: int) -> Sums:
         """Return new sums of gradients."""
