@@ -1,12 +1,11 @@
 """The compiled CPU engine: its own cases, beyond what all engines have in common."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from core_models import TinyModel, awaken
+from rollout_checks import assert_threads_agree, threads
 from torch import Tensor, nn
 
 from ncalab.core.rollout import rollout
@@ -32,16 +31,6 @@ def make(*, grid_channels: int = 5, **arguments: Any) -> TinyModel:
     model = TinyModel(CPU, 4, grid_channels, 2, hidden_size=24, **arguments)
     awaken(model)
     return model
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
@@ -103,12 +92,7 @@ def test_two_threads_give_what_one_gives(batch: int, padding: Any) -> None:
     with threads(2):
         shared = [states_and_slopes(model, x, 6) for _ in range(2)]
 
-    # States to the bit; sums over cells are added in another order where a sample is cut.
-    assert torch.equal(alone[0], shared[0][0])
-    for one, two in zip(alone[1:], shared[0][1:], strict=True):
-        assert (one - two).norm() <= 1e-5 * one.norm()
-    for first, second in zip(*shared, strict=True):
-        assert torch.equal(first, second)
+    assert_threads_agree(alone, shared)
 
 
 def test_a_large_sample_is_cut_into_bands(monkeypatch: pytest.MonkeyPatch) -> None:

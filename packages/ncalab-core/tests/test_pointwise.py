@@ -8,6 +8,7 @@ import torch
 from core_models import TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rollout_checks import states_and_slopes
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -58,14 +59,6 @@ def make(name: str, **arguments: Any) -> TinyModel:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model
-
-
-def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
-    x = x.clone().requires_grad_()
-    after = rollout(model, x, steps, seed=4, **options)
-    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
-    wanted = [x, *(p for p in model.parameters() if p.requires_grad)]
-    return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
 
 
 def assert_same(model: TinyModel, x: Tensor, steps: int, **options: Any) -> None:

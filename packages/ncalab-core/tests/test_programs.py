@@ -1,13 +1,13 @@
 """Rules as programs of the compiled engine: what they are made of, and when they are made anew."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from core_models import TinyModel
+from rollout_checks import assert_threads_agree, states_and_slopes, threads
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCARule, GatedNCARule, MLPNCARule
@@ -48,29 +48,11 @@ def program_of(model: TinyModel) -> Program | None:
     return programs.program_of(model, function_of_cells(model), seen + context)
 
 
-def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
-    x = x.clone().requires_grad_()
-    after = rollout(model, x, steps, seed=4, **options)
-    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
-    wanted = [x, *(p for p in model.parameters() if p.requires_grad)]
-    return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
-
-
 def assert_same(model: TinyModel, x: Tensor, steps: int = 3) -> None:
     fast = states_and_slopes(model, x, steps, engine="fused")
     plain = states_and_slopes(model, x, steps, engine="reference")
     for got, want in zip(fast, plain, strict=True):
         torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def views(*listed: Any) -> dict[str, Any]:
@@ -297,11 +279,7 @@ def test_two_threads_give_what_one_gives(name: str, batch: int) -> None:
     with threads(2):
         shared = [states_and_slopes(model, x, 4) for _ in range(2)]
 
-    assert torch.equal(alone[0], shared[0][0])
-    for one, two in zip(alone[1:], shared[0][1:], strict=True):
-        assert (one - two).norm() <= 1e-5 * one.norm()
-    for first, second in zip(*shared, strict=True):
-        assert torch.equal(first, second)
+    assert_threads_agree(alone, shared)
 
 
 @pytest.mark.parametrize("name", ["gated", "rms", "isotropic"])

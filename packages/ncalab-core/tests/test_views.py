@@ -9,6 +9,7 @@ import torch
 from core_models import TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rollout_checks import states_and_slopes
 from torch import Tensor, nn
 
 from ncalab.core import BasicNCAPerception, GatedNCARule, MLPNCARule
@@ -63,14 +64,6 @@ def make(views: list[Any], dims: int = 2, **arguments: Any) -> TinyModel:
 def states(grid: tuple[int, ...], batch: int = 2) -> Tensor:
     torch.manual_seed(3)
     return torch.randn(batch, CHANNELS, *grid, dtype=torch.float64)
-
-
-def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
-    x = x.clone().requires_grad_()
-    after = rollout(model, x, steps, seed=4, **options)
-    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
-    wanted = [x, *(p for p in model.parameters() if p.requires_grad)]
-    return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
 
 
 @pytest.mark.skipif(isinstance(library(torch.float32), str), reason="needs the compiled engine")

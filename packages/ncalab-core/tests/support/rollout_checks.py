@@ -1,0 +1,39 @@
+"""What tests of the engines measure of a rollout, and compare."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from core_models import TinyModel
+from torch import Tensor
+
+from ncalab.core.rollout import rollout
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    after = rollout(model, x, steps, seed=4, **options)
+    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
+    wanted = [x, *(p for p in model.parameters() if p.requires_grad)]
+    return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
+
+
+def assert_threads_agree(alone: Sequence[Tensor], shared: Sequence[Sequence[Tensor]]) -> None:
+    """Compare states and gradients of one thread with those of two runs of several."""
+    # States to the bit; sums over cells are added in another order where a sample is cut.
+    assert torch.equal(alone[0], shared[0][0])
+    for one, two in zip(alone[1:], shared[0][1:], strict=True):
+        assert (one - two).norm() <= 1e-5 * one.norm()
+    for first, second in zip(*shared, strict=True):
+        assert torch.equal(first, second)
