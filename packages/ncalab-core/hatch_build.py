@@ -10,8 +10,8 @@ PyTorch operations, unless ``NCALAB_COMPILED`` says what to do:
 - ``skip``: do not compile;
 - a platform tag, such as ``manylinux_2_17_aarch64``: compile for that platform with Zig.
 
-With ``NCALAB_COMPILED_CACHE`` set to a folder, what was compiled before by the same compiler with the
-same flags from the same sources is taken from there.
+With ``NCALAB_COMPILED_CACHE`` set to a folder, what was compiled before by the same compiler with
+the same flags from the same sources is taken from there.
 """
 
 import hashlib
