@@ -49,6 +49,7 @@ class Recipe:
         batch: Number of pictures in a batch.
         seeds: How many of them start from the seed.
         damaged: In how many of them a hole is cut.
+        spread: Share of the grid that holes have their centres in.
         pool: Number of slots of the pool.
         rollouts: Number of rollouts in a row that a batch is drawn for.
         padding: How the grid continues beyond its border.
@@ -61,6 +62,7 @@ class Recipe:
     batch: int = GOOD.batch_size
     seeds: int = GOOD.pool["n_seed"]
     damaged: int = GOOD.pool["num_damaged"]
+    spread: float = GOOD.pool["damage_spread"]
     pool: int = GOOD.pool["size"]
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
@@ -71,10 +73,11 @@ RECIPES = {
     "lr 0.06": Recipe(lr=0.06),
     "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
+    "holes in the middle half": Recipe(spread=0.5),
     "pool of 1,024": Recipe(pool=1024),
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
-        "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, pool=1024,
+        "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, spread=0.5, pool=1024,
         padding="reflect",
     ),
 }  # fmt: skip
@@ -106,6 +109,7 @@ def train(
         p_damage=1.0,
         num_damaged=recipe.damaged,
         size=recipe.pool,
+        damage_spread=recipe.spread,
         rollouts=recipe.rollouts,
     )
     optimizer = make_optimizer(nca, recipe)

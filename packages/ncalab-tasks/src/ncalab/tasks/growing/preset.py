@@ -87,6 +87,8 @@ def growing_preset(
             "p_damage": 1.0,
             "num_damaged": 2,
             "size": 32,
+            # A picture of 40 cells on a grid of 48: a cut anywhere in it is to heal.
+            "damage_spread": 0.85,
         },
         trainer={
             "optimizer_method": "muon",
