@@ -91,6 +91,8 @@ SPEC = TaskSpec(
     reading="votes",
     purpose="find out which class their image belongs to",
     pipeline="image-classification",
+    # At an lr of 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
+    recipe={"lr": 0.02, "adam_lr": 0.008, "ema_decay": 0.99},
     # What is to be named needs the whole picture in few steps.
     advice=Advice(6, choose_arguments),
 )
