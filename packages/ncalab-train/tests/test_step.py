@@ -16,7 +16,7 @@ from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.batches import whole_batch
-from ncalab.train.nonfinite import NonFiniteMonitor
+from ncalab.train.epoch_values import NonFiniteMonitor
 from ncalab.train.optimizer_step import OptimizerStep
 
 

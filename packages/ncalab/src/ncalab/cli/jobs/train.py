@@ -94,7 +94,7 @@ def _train(
     _say_what_trains(model, parts)
     if samples is not None:
         parts = parts.shortened(samples)
-    train, val, test = parts.loaders(checked.loader)
+    train, val, test = parts.distorted(checked).loaders(checked.loader)
     trainer = build_trainer(checked, model, folder, len(train))
     stopping = build_early_stopping(checked)
     if not resume:
