@@ -13,6 +13,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "typing", "integration", "docs", "blocks"]
 
 ROOT = Path(__file__).parent
+COMPILED = ROOT / ".nox" / ".cache" / "compiled"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PARTS = ["core", "tasks", "train", "uncertainty", "viz"]
 TEST_TOOLS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6.100"]
@@ -66,6 +67,8 @@ def environment(session: nox.Session) -> None:
     """Pass on what uv does not read from pip's settings."""
     # Importing torch without .pyc files takes five seconds.
     session.env["PYTHONDONTWRITEBYTECODE"] = None
+    # Most sessions build core; its C++ is compiled by the first one: see core's hatch_build.py.
+    session.env["NCALAB_COMPILED_CACHE"] = os.environ.get("NCALAB_COMPILED_CACHE", str(COMPILED))
     wheels = os.environ.get("PIP_FIND_LINKS")
     if wheels:
         session.env["UV_FIND_LINKS"] = wheels

@@ -9,8 +9,12 @@ PyTorch operations, unless ``NCALAB_COMPILED`` says what to do:
 - ``require``: fail;
 - ``skip``: do not compile;
 - a platform tag, such as ``manylinux_2_17_aarch64``: compile for that platform with Zig.
+
+With ``NCALAB_COMPILED_CACHE`` set to a folder, what was compiled before by the same compiler with
+the same flags from the same sources is taken from there.
 """
 
+import hashlib
 import importlib.util
 import os
 import platform
@@ -160,13 +164,35 @@ class CompiledEngine(BuildHookInterface[Any]):
             library = folder / f"rollout-{level}{suffix}"
             # Under another name first: another process may be using the old one.
             fresh = library.with_name(f"{library.name}.{os.getpid()}")
-            arguments = [*command, *FLAGS, *levels[level], *sources, "-o", str(fresh)]
-            subprocess.run(arguments, check=True, capture_output=True, text=True)
+            arguments = [*command, *FLAGS, *levels[level], *sources]
+            kept = self._kept(command, arguments)
+            if kept is not None and kept.exists():
+                shutil.copyfile(kept, fresh)
+            else:
+                run = [*arguments, "-o", str(fresh)]
+                subprocess.run(run, check=True, capture_output=True, text=True)
+                if kept is not None:
+                    shutil.copyfile(fresh, beside := kept.with_name(f"{kept.name}.{os.getpid()}"))
+                    beside.replace(kept)
             fresh.replace(library)
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(build, levels))
         return bool(levels)
+
+    def _kept(self, command: list[str], arguments: list[str]) -> Path | None:
+        """Return where the result of a call of the compiler is kept; None for nowhere."""
+        folder = os.environ.get("NCALAB_COMPILED_CACHE")
+        if not folder:
+            return None
+        version = subprocess.run([*command, "--version"], check=True, capture_output=True)
+        digest = hashlib.sha256(version.stdout)
+        # A copy of the sources in another folder gives the same library.
+        digest.update(repr([part.replace(self.root, "") for part in arguments]).encode())
+        for source in sorted(Path(self.root, "native").iterdir()):
+            digest.update(source.name.encode() + source.read_bytes())
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return Path(folder, digest.hexdigest())
 
     def _choose(self) -> tuple[list[str], dict[str, list[str]], str]:
         """Return the compiler, the flags of each library, and how libraries are called."""
