@@ -130,4 +130,4 @@ def test_other_types_are_named() -> None:
     with pytest.raises(TypeError, match="data must"):
         RandomAffine(iter([]))
     with pytest.raises(TypeError, match="degrees must"):
-        RandomAffine([], degrees="11")  # type: ignore[arg-type]
+        RandomAffine([], degrees="11")  # type: ignore[arg-type]  # of a wrong type

@@ -273,8 +273,16 @@ def test_the_largest_of_finite_gradients_is_named() -> None:
 
 
 READERS = [
-    "__bool__", "__float__", "__index__", "__int__", "cpu", "item", "nonzero", "numpy", "tolist",
-]  # fmt: skip
+    "__bool__",
+    "__float__",
+    "__index__",
+    "__int__",
+    "cpu",
+    "item",
+    "nonzero",
+    "numpy",
+    "tolist",
+]
 
 
 @pytest.mark.parametrize("with_pool", [False, True])

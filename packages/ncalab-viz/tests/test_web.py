@@ -451,7 +451,7 @@ def test_other_than_html_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="model must be an AbstractNCAModel, got Identity"):
-        export_html(nn.Identity(), tmp_path / "page.html")  # type: ignore[arg-type]
+        export_html(nn.Identity(), tmp_path / "page.html")  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_a_page_that_was_there_outlives_a_failure(tmp_path: Path) -> None:

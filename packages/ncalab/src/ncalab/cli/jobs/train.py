@@ -120,7 +120,7 @@ def _keep_settings(checked: Checked, folder: Path) -> None:
 
 def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
     sizes = {"train": parts.train, "validate": parts.val, "test": parts.test}
-    counted = [f"{len(part)} to {name}" for name, part in sizes.items() if part is not None]  # type: ignore[arg-type]
+    counted = [f"{len(part)} to {name}" for name, part in sizes.items() if part is not None]  # type: ignore[arg-type]  # torch declares no length
     parameters = model.num_trainable_parameters()
     click.echo(f"{type(model).__name__} with {parameters:,} parameters; {', '.join(counted)}")
 
