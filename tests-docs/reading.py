@@ -151,7 +151,7 @@ def _block(token: Token, language: str, code: str, marks: _Marks) -> Block:
     first, last = token.map
     block = Block(language, code, first + 2, first, last, shorten=tuple(marks.shorten))
     block.shortened()
-    return replace(block, **marks.values)  # type: ignore[arg-type]
+    return replace(block, **marks.values)  # type: ignore[arg-type]  # marks are named like fields
 
 
 def _read_comments(token: Token, marks: _Marks) -> None:

@@ -56,6 +56,7 @@ def test_recipes_for_growing_are_compared_in_a_table(tmp_path: Path) -> None:
     picture = BENCHMARKS.parent / "examples" / "growing_emoji" / "lizard.png"
     known = tmp_path / "figures.json"
 
+    # An option and its value stand side by side.
     printed = run(
         "growing_recipes.py", str(picture), "--recipes", "good", "before", "--seeds", "0",
         "--seconds", "0.1", "--json", str(known),

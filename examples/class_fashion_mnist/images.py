@@ -10,9 +10,17 @@ import numpy as np
 from ncalab.tasks import ClassificationDataset, IDXDataset, MedMNISTDataset
 
 FASHION = [
-    "T-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-]  # fmt: skip
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+]
 # Where Debian's package dataset-fashion-mnist puts it.
 DEBIAN_FOLDERS = "/usr/share/dataset*/*fashion-mnist*"
 

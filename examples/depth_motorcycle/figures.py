@@ -12,8 +12,12 @@ from ncalab.viz import Animator, VisualDepthEstimation
 
 FACTOR = 8  # the scene is shrunk by it
 HEADS = {
-    "ssim": "SSIM", "delta1": "delta<1.25", "mae": "MAE", "rmse": "RMSE", "abs_rel": "AbsRel",
-}  # fmt: skip
+    "ssim": "SSIM",
+    "delta1": "delta<1.25",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "abs_rel": "AbsRel",
+}
 
 
 def measure_constant(pairs: Pairs, depth: float, data_range: float) -> dict[str, float]:

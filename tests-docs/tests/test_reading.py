@@ -26,6 +26,7 @@ def test_an_indented_block_is_an_error() -> None:
 
 
 def test_blocks_in_lists_quotes_and_admonitions_are_found() -> None:
+    # Lines of a page, a block on each line here.
     found = read(
         "- item", "", "  ```python", "  a = 1", "  ```", "", "> ```bash", "> ls", "> ```",
         "", ":::{tip}", "~~~python", "b = 1", "~~~", ":::",
@@ -70,6 +71,7 @@ def test_a_mark_with_no_block_after_it_is_an_error() -> None:
 
 
 def test_replacements_are_made_in_order() -> None:
+    # Lines of a page, the block on one line here.
     (block,) = read(
         "<!-- shorten: epochs=800 -> epochs=3 -->",
         "<!-- shorten: n=9 -> n=1 -->",

@@ -54,7 +54,7 @@ def test_the_plain_class_stays_the_registered_one() -> None:
     assert on_hub(TinyModel) is hub_class and on_hub(hub_class) is hub_class
 
 
-class Derived(on_hub(TinyModel)):  # type: ignore[misc]
+class Derived(on_hub(TinyModel)):  # type: ignore[misc]  # a class made at run time
     """A class that a module holds."""
 
 
@@ -92,7 +92,7 @@ def test_a_pickled_model_is_read_where_nothing_was_put_on_the_hub(tmp_path: Path
 
 
 def test_a_class_made_of_it_is_a_class_of_its_own(tmp_path: Path) -> None:
-    class MadeOfIt(on_hub(TinyModel)):  # type: ignore[misc]
+    class MadeOfIt(on_hub(TinyModel)):  # type: ignore[misc]  # a class made at run time
         pass
 
     model = MadeOfIt(torch.device("cpu"), 1, 1, 1, hidden_size=2)
@@ -156,4 +156,4 @@ def test_what_is_neither_a_folder_nor_a_repository_is_named() -> None:
 
 def test_what_is_no_class_of_models_is_refused() -> None:
     with pytest.raises(TypeError, match="model_class must be a class of models"):
-        on_hub(torch.nn.Linear)  # type: ignore[arg-type]
+        on_hub(torch.nn.Linear)  # type: ignore[arg-type]  # of a wrong type

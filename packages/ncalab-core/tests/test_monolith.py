@@ -337,7 +337,7 @@ def test_a_word_in_place_of_a_list_is_an_error(tmp_path: Path) -> None:
     file = saved(old_state(make_model()), tmp_path)
 
     with pytest.raises(TypeError, match="accept must be a list of names"):
-        load_monolith_weights(make_model(), file, accept="border")  # type: ignore[arg-type]
+        load_monolith_weights(make_model(), file, accept="border")  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_scales_without_a_wrapped_model_are_no_weights(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_difference_that_does_not_exist_cannot_be_accepted(tmp_path: Path) -> 
     file = saved(old_state(make_model()), tmp_path)
 
     with pytest.raises(ValueError, match="accept must name differences"):
-        load_monolith_weights(make_model(), file, accept=["anything"])  # type: ignore[list-item]
+        load_monolith_weights(make_model(), file, accept=["anything"])  # type: ignore[list-item]  # of a wrong type
 
 
 def test_what_a_file_says_about_its_model(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 def test_load_names_what_reads_an_old_file(tmp_path: Path, kind: str) -> None:
     model = make_model(num_learned_filters=2)
     path = tmp_path / f"old.{kind}"
-    {"safetensors": save_file, "pth": torch.save}[kind](old_state(model), path)  # type: ignore[operator]
+    {"safetensors": save_file, "pth": torch.save}[kind](old_state(model), path)  # type: ignore[operator]  # two functions in one table
 
     with pytest.raises(ValueError, match=r"old\..*load_monolith_weights\(model, path\)"):
         TinyModel.load(model, path)

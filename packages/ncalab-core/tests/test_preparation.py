@@ -255,14 +255,14 @@ def test_a_damaged_preparation_is_named_with_its_file(
 
 def test_a_preparation_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Preparation().channels = 3  # type: ignore[misc]
+        Preparation().channels = 3  # type: ignore[misc]  # frozen: that is tested
 
 
 def test_a_model_takes_nothing_else(make_model: MakeModel) -> None:
     model = make_model()
 
     with pytest.raises(TypeError, match="preparation must be a Preparation or None, got {}"):
-        model.preparation = {}  # type: ignore[assignment]
+        model.preparation = {}  # type: ignore[assignment]  # of a wrong type
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_only_images_are_prepared(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"image must have shape \(W, H\) or \(W, H, C\), got"):
         Preparation().apply(np.zeros(shape))
     with pytest.raises(TypeError, match="image must be an array .* got str"):
-        Preparation().apply("image.png")  # type: ignore[arg-type]
+        Preparation().apply("image.png")  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_the_description_names_every_step() -> None:

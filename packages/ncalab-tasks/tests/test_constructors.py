@@ -46,7 +46,7 @@ def folder_of_images() -> Path:
     return FOLDER
 
 
-MODEL: Callable[[], dict[str, Any]] = lambda: {"device": CPU, "hidden_size": 4}  # noqa: E731
+MODEL: Callable[[], dict[str, Any]] = lambda: {"device": CPU, "hidden_size": 4}  # noqa: E731 - one of several in the tables below
 CLASSES: dict[type, Callable[[], dict[str, Any]]] = {
     CascadeNCA: lambda: {"wrapped": GrowingNCAModel(CPU), "scales": [2, 1], "steps": [3, 3]},
     ClassificationDataset: lambda: {

@@ -102,7 +102,7 @@ def test_small_and_narrow_images_are_learned_and_measured(
 
     losses = model.loss(model(pad(model, images), 3), label)
     losses["total"].backward()
-    values, _ = model.validate(DataLoader(list(zip(images, label, strict=True))), steps=3)  # type: ignore[arg-type]
+    values, _ = model.validate(DataLoader(list(zip(images, label, strict=True))), steps=3)  # type: ignore[arg-type]  # torch wants a Dataset, takes any list
 
     assert all(loss.isfinite() for loss in losses.values())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -200,7 +200,7 @@ def test_outside_of_the_vignette_nothing_counts() -> None:
     masked = torch.where(corners_cut(), label, float("nan"))
     model.vignette = None
     torch.manual_seed(3)
-    want, _ = model.validate([(images, masked)], 3)  # type: ignore[arg-type]
+    want, _ = model.validate([(images, masked)], 3)  # type: ignore[arg-type]  # a list serves as a loader
     assert losses == model.loss(prediction, masked)
     assert losses != model.loss(prediction, label)
     assert values == want

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from ncalab.tasks import RandomAffine
+from ncalab.tasks import ClassificationDataset, RandomAffine
 
-STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+STILL: dict[str, Any] = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
 
 def spot(width: int, height: int, w: int, h: int) -> torch.Tensor:
@@ -76,6 +77,30 @@ def test_the_border_is_continued() -> None:
     torch.testing.assert_close(moved, torch.ones(1, 10, 12))
 
 
+def test_padding_says_what_lies_beyond_the_border() -> None:
+    # Distinct columns: mirrored, other ones come in at the border than continued.
+    image = torch.arange(1.0, 11.0).expand(1, 10, 10)
+
+    def moved(padding_mode: Any) -> torch.Tensor:
+        torch.manual_seed(3)
+        data = RandomAffine([(image, 0)], **{**STILL, "shift": 0.5}, padding_mode=padding_mode)
+        return data[0][0]
+
+    zeros, border, mirrored = moved("zeros"), moved("border"), moved("reflection")
+
+    assert (zeros == 0).any() and (border >= 1).all() and (mirrored >= 1).all()
+    inside = zeros >= 1
+    assert inside.any()
+    torch.testing.assert_close(border[inside], mirrored[inside])
+    assert not torch.allclose(border[~inside], mirrored[~inside])
+
+
+def test_the_preparation_of_the_images_is_found_through_the_distortion() -> None:
+    data = ClassificationDataset(torch.rand(2, 5, 4).numpy(), np.array([0, 1]), normalize="range")
+
+    assert RandomAffine(data).dataset.preparation == data.preparation
+
+
 def test_a_seed_repeats_and_each_access_differs() -> None:
     data = RandomAffine([(torch.rand(1, 9, 9), 0)])
     torch.manual_seed(5)
@@ -93,6 +118,7 @@ def test_a_seed_repeats_and_each_access_differs() -> None:
         ({"scale": 1.0}, r"scale must be in \[0, 0.9\], got 1.0"),
         ({"shear": -0.1}, r"shear must be in \[0, 1\], got -0.1"),
         ({"shift": float("nan")}, "shift must"),
+        ({"padding_mode": "wrap"}, "padding_mode must be one of zeros, border, reflection, got"),
     ],
 )
 def test_values_out_of_range_are_named(values: dict[str, Any], message: str) -> None:
@@ -104,4 +130,4 @@ def test_other_types_are_named() -> None:
     with pytest.raises(TypeError, match="data must"):
         RandomAffine(iter([]))
     with pytest.raises(TypeError, match="degrees must"):
-        RandomAffine([], degrees="11")  # type: ignore[arg-type]
+        RandomAffine([], degrees="11")  # type: ignore[arg-type]  # of a wrong type

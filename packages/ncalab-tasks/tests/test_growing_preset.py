@@ -35,7 +35,7 @@ def test_the_learning_rate_ends_at_a_tenth() -> None:
 
 def test_an_unknown_quality_is_named() -> None:
     with pytest.raises(ValueError, match="quality must be .* got 'fine'"):
-        growing_preset("fine")  # type: ignore[arg-type]
+        growing_preset("fine")  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_a_step_is_timed_without_a_trace() -> None:

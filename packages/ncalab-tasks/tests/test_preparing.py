@@ -231,7 +231,7 @@ def test_a_picture_to_grow_is_drawn_as_it_is() -> None:
     assert dataset.preparation == Preparation(channels=4, premultiply=True)
     assert torch.equal(dataset[0][1], dataset.preparation.apply(picture))
     with pytest.raises(ValueError, match="normalize must be 'none' for a picture to grow, which"):
-        GrowingNCADataset(picture, 8, normalize="range")  # type: ignore[arg-type]
+        GrowingNCADataset(picture, 8, normalize="range")  # type: ignore[arg-type]  # of a wrong type
 
 
 # Warnings

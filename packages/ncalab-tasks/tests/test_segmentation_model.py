@@ -74,7 +74,7 @@ def test_record_forward_and_predict_agree() -> None:
     for prediction in (record[-1], rolled):
         assert isinstance(prediction, SegmentationPrediction)
         assert torch.equal(prediction.output_image, last.output_image)
-        assert torch.equal(prediction.mask, model.predict(images(), 5, seed=4).mask)  # type: ignore[attr-defined]
+        assert torch.equal(prediction.mask, model.predict(images(), 5, seed=4).mask)  # type: ignore[attr-defined]  # a segmentation's own attribute
 
 
 def test_samples_and_detached_predictions_keep_their_mask() -> None:
@@ -185,7 +185,7 @@ def test_labels_out_of_range_are_named(count: int, wrong: int, top: int) -> None
 
     for measure in (
         lambda: model.loss(model.predict(images(), 1), label),
-        lambda: model.validate([(images(), label)], 1),  # type: ignore[arg-type]
+        lambda: model.validate([(images(), label)], 1),  # type: ignore[arg-type]  # a list serves as a loader
     ):
         with pytest.raises(ValueError, match=rf"must be in \[0, {top}\], got {wrong} to {wrong}"):
             measure()
@@ -199,11 +199,11 @@ def test_ignored_cells_count_neither_in_the_loss_nor_in_the_metrics(count: int) 
     label[:, 3:] = 255
 
     losses = model.loss(prediction, label)
-    values, _ = model.validate([(images(), label)], 4)  # type: ignore[arg-type]
+    values, _ = model.validate([(images(), label)], 4)  # type: ignore[arg-type]  # a list serves as a loader
 
     cut = saying(model, prediction.logits[:, :, :3])
     torch.testing.assert_close(losses["total"], model.loss(cut, label[:, :3])["total"])
-    flat = label[:, :3].flatten().numpy(), prediction.mask[:, :3].flatten().numpy()  # type: ignore[attr-defined]
+    flat = label[:, :3].flatten().numpy(), prediction.mask[:, :3].flatten().numpy()  # type: ignore[attr-defined]  # a segmentation's own attribute
     want = f1_score(*flat, average="binary" if count == 1 else "macro")
     assert values["dice"] == pytest.approx(want, abs=1e-6)
 
@@ -213,8 +213,8 @@ def test_ignored_cells_may_be_floating_point() -> None:
     label = labels(1)
     label[:, 3:] = 255
 
-    whole, _ = model.validate([(images(), label)], 4)  # type: ignore[arg-type]
-    floating, _ = model.validate([(images(), label.float())], 4)  # type: ignore[arg-type]
+    whole, _ = model.validate([(images(), label)], 4)  # type: ignore[arg-type]  # a list serves as a loader
+    floating, _ = model.validate([(images(), label.float())], 4)  # type: ignore[arg-type]  # a list serves as a loader
 
     assert whole == floating
     prediction = model.predict(images(), 4)
@@ -232,7 +232,7 @@ def test_binary_metrics_are_those_of_the_foreground() -> None:
 
     values, _ = model.validate(loader, 4)
 
-    flat = labels(1).flatten().numpy(), model.predict(images(), 4).mask.flatten().numpy()  # type: ignore[attr-defined]
+    flat = labels(1).flatten().numpy(), model.predict(images(), 4).mask.flatten().numpy()  # type: ignore[attr-defined]  # a segmentation's own attribute
     assert values == {
         "dice": pytest.approx(f1_score(*flat), abs=1e-6),
         "iou": pytest.approx(jaccard_score(*flat), abs=1e-6),
@@ -246,7 +246,7 @@ def test_metrics_of_classes_are_their_values_and_mean(count: int) -> None:
 
     values, _ = model.validate(loader, 4)
 
-    flat = labels(count).flatten().numpy(), model.predict(images(), 4).mask.flatten().numpy()  # type: ignore[attr-defined]
+    flat = labels(count).flatten().numpy(), model.predict(images(), 4).mask.flatten().numpy()  # type: ignore[attr-defined]  # a segmentation's own attribute
     for name, reference in (("dice", f1_score), ("iou", jaccard_score)):
         assert values[name] == pytest.approx(reference(*flat, average="macro"), abs=1e-6)
         each = reference(*flat, average=None)

@@ -88,9 +88,14 @@ def damaged(path: Path, how: str) -> None:
 
 
 DAMAGES = [
-    "truncated", "empty", "pickle", "torch pickle", "1 GB header", "longer than itself",
+    "truncated",
+    "empty",
+    "pickle",
+    "torch pickle",
+    "1 GB header",
+    "longer than itself",
     "foreign tensors",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -213,8 +218,13 @@ def test_a_checkpoint_has_the_keys_that_earlier_runs_have_written(tmp_path: Path
     assert [*state["random"]] == ["torch", "numpy", "python", "generators", "cuda"]
     assert [*state["early_stopping"]] == ["best_accuracy", "counter"]
     assert {name.split(".")[0] for name in state["settings"]} == {
-        "data", "head_optimizer", "lr_scheduler", "model", "optimizer", "trainer"
-    }  # fmt: skip
+        "data",
+        "head_optimizer",
+        "lr_scheduler",
+        "model",
+        "optimizer",
+        "trainer",
+    }
     assert state["settings"]["trainer.pool"].startswith("Pool(n_seed=1")
     assert {"trainer.lr", "trainer.accumulate", "model.parameters"} <= state["settings"].keys()
     assert not {"trainer.progress", "trainer.recipe", "trainer.nca"} & state["settings"].keys()

@@ -20,7 +20,7 @@ def test_a_config_holds_the_settings_of_its_trainer_and_is_frozen() -> None:
 
     assert (config.lr, config.optimizer_method, config.lr_gamma) == (0.5, "sgd", 0.99)
     with pytest.raises(FrozenInstanceError):
-        config.lr = 1.0  # type: ignore[misc]
+        config.lr = 1.0  # type: ignore[misc]  # frozen: that is tested
 
 
 def test_a_config_checks_its_settings() -> None:

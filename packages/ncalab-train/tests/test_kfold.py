@@ -71,7 +71,7 @@ def test_folds_start_with_equal_weights_and_end_with_different_ones(
     histories = run(cross, data)
 
     ends = [weights(history.current_model) for history in histories]
-    assert all(equal(trainer.first, start) for trainer in trained)  # type: ignore[attr-defined]
+    assert all(equal(trainer.first, start) for trainer in trained)  # type: ignore[attr-defined]  # the fixture's attribute
     assert not any(equal(end, start) for end in ends)
     assert not equal(ends[0], ends[1]) and not equal(ends[1], ends[2])
     assert equal(weights(cross.trainer.nca), start)
@@ -88,7 +88,7 @@ def test_the_weights_at_the_start_are_those_of_when_the_object_was_made(
 
     run(cross, data)
 
-    assert all(equal(trainer.first, start) for trainer in trained)  # type: ignore[attr-defined]
+    assert all(equal(trainer.first, start) for trainer in trained)  # type: ignore[attr-defined]  # the fixture's attribute
 
 
 def test_every_validation_file_is_scored_exactly_once_and_untransformed(
@@ -110,7 +110,7 @@ def test_every_validation_file_is_scored_exactly_once_and_untransformed(
     assert len(scored) == len(originals) == 9
     assert all(torch.equal(scored[i], originals[i][0]) for i in range(9))
     for trainer in trained:
-        images, labels = next(iter(trainer.loaders[0]))  # type: ignore[attr-defined]
+        images, labels = next(iter(trainer.loaders[0]))  # type: ignore[attr-defined]  # the fixture's attribute
         assert torch.equal(images, 1 - labels)
 
 
@@ -265,7 +265,7 @@ def test_folds_that_are_resumed_start_from_the_weights_of_those_before(
 
     run(kfold(tmp_path / "run", other), data)
 
-    assert all(equal(trained[0].first, each.first) for each in trained)  # type: ignore[attr-defined]
+    assert all(equal(trained[0].first, each.first) for each in trained)  # type: ignore[attr-defined]  # the fixture's attribute
     assert "the model has other weights than" in caplog.text
 
 
@@ -410,12 +410,12 @@ def test_each_fold_can_write_a_tensorboard_log(tmp_path: Path, data: Path) -> No
     ("make", "error", "message"),
     [
         (
-            lambda: KFoldCrossValidationTrainer(make_tiny(), SplitDefinition()),  # type: ignore[arg-type]
+            lambda: KFoldCrossValidationTrainer(make_tiny(), SplitDefinition()),  # type: ignore[arg-type]  # of a wrong type
             TypeError,
             "trainer must be a BasicNCATrainer, got EchoModel",
         ),
         (
-            lambda: KFoldCrossValidationTrainer(BasicNCATrainer(make_tiny(), None), []),  # type: ignore[arg-type]
+            lambda: KFoldCrossValidationTrainer(BasicNCATrainer(make_tiny(), None), []),  # type: ignore[arg-type]  # of a wrong type
             TypeError,
             "split must be a SplitDefinition, got list",
         ),

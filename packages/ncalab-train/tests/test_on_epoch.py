@@ -40,4 +40,4 @@ def test_what_is_no_function_is_refused_before_training() -> None:
     trainer = BasicNCATrainer(EchoModel(), None, max_epochs=1, progress=False)
 
     with pytest.raises(TypeError, match="on_epoch must be a function, got str"):
-        trainer.train(loader(), on_epoch="print")  # type: ignore[arg-type]
+        trainer.train(loader(), on_epoch="print")  # type: ignore[arg-type]  # of a wrong type

@@ -36,7 +36,7 @@ def threads_of_losses(nca: EchoModel, **arguments: Any) -> list[int]:
         counts.append(torch.get_num_threads())
         return loss(pred, label)
 
-    nca.loss = note  # type: ignore[method-assign]
+    nca.loss = note  # type: ignore[method-assign]  # replaced to look into it
     options = {"max_epochs": 1, "batch_repeat": 1, "progress": False, **arguments}
     BasicNCATrainer(nca, None, **options).train(loader(count=4, batch_size=2))
     return counts
@@ -66,7 +66,7 @@ def test_a_heavy_loss_keeps_its_threads() -> None:
         matrix = pred.logits.mean().expand(side, side)
         return {"total": loss(pred, label)["total"] + 0 * (matrix @ matrix).sum()}
 
-    nca.loss = heavy  # type: ignore[method-assign]
+    nca.loss = heavy  # type: ignore[method-assign]  # replaced by a heavier one
     assert threads_of_losses(nca) == [1, 2]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.optim.lr_scheduler import StepLR
 from train_models import EchoModel, loader, make_tiny
 
+from ncalab.core.task import TaskSpec, register_task, registry
 from ncalab.train import RECOMMENDED, BasicNCATrainer, ParameterSearch, ParameterSet, Recipe
 from ncalab.train.muon import MuonWithAdam
 
@@ -45,13 +46,19 @@ def test_a_documented_default_that_is_passed_counts() -> None:
     assert made.gradient_clipping is False
 
 
-def test_the_recommended_recipe_is_that_of_the_models_task() -> None:
-    class Segmenting(EchoModel):
-        task = "segmentation"
+def test_the_recommended_recipe_is_that_of_the_models_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Echoing(EchoModel):
+        task = "echoing"
 
-    made = BasicNCATrainer(Segmenting(), None, recipe="recommended")
+    monkeypatch.setattr(registry, "_registered", {})
+    register_task(TaskSpec("echoing", Echoing, recipe={"lr": 0.375}))
 
-    assert made.lr == RECOMMENDED["segmentation"].lr
+    made = BasicNCATrainer(Echoing(), None, recipe="recommended")
+
+    assert made.lr == RECOMMENDED["echoing"].lr == 0.375
+    assert "echoing" in RECOMMENDED and len(RECOMMENDED) == len(list(RECOMMENDED))
     assert trainer(recipe="recommended").optimizer_method == Recipe().optimizer_method
 
 
@@ -123,11 +130,9 @@ def test_a_search_may_compare_recipes() -> None:
     assert list(table["error"]) == ["", ""]
 
 
-def test_every_recommended_recipe_trains() -> None:
-    for recipe in RECOMMENDED.values():
-        history = trainer(recipe=recipe, max_epochs=1).train(loader())
-
-        assert history.current_epoch == 1
+def test_a_task_that_is_not_installed_has_no_recommended_recipe() -> None:
+    with pytest.raises(KeyError, match="painting"):
+        RECOMMENDED["painting"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ncalab.core import AbstractNCAModel, Prediction
 from ncalab.core.testing import awaken
 from ncalab.train import BasicNCATrainer, Pool
 from ncalab.train.batches import whole_batch
-from ncalab.train.nonfinite import NonFiniteMonitor
+from ncalab.train.epoch_values import NonFiniteMonitor
 from ncalab.train.optimizer_step import OptimizerStep
 
 
@@ -273,8 +273,16 @@ def test_the_largest_of_finite_gradients_is_named() -> None:
 
 
 READERS = [
-    "__bool__", "__float__", "__index__", "__int__", "cpu", "item", "nonzero", "numpy", "tolist",
-]  # fmt: skip
+    "__bool__",
+    "__float__",
+    "__index__",
+    "__int__",
+    "cpu",
+    "item",
+    "nonzero",
+    "numpy",
+    "tolist",
+]
 
 
 @pytest.mark.parametrize("with_pool", [False, True])

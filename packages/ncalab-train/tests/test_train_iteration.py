@@ -142,7 +142,7 @@ def test_the_step_is_given_optimisers_writer_and_the_number_of_batches() -> None
         "total": (pred.logits.mean() - label.mean()).square()
     }
     trainer = Noting(nca, None, max_epochs=2, progress=False)
-    trainer.train(loader(), summary_writer=writer)  # type: ignore[arg-type]
+    trainer.train(loader(), summary_writer=writer)  # type: ignore[arg-type]  # stands in for a writer
 
     assert [rest[2] for rest in seen] == [0, 1, 2, 3]
     assert all(type(rest[0]) is torch.optim.Adam for rest in seen)

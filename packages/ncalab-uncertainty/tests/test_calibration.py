@@ -86,4 +86,4 @@ def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
         expected_calibration_error(p, labels, bins=0)
     with pytest.raises(ValueError, match="norm must be one of l1, l2, max"):
-        expected_calibration_error(p, labels, norm="l3")  # type: ignore[arg-type]
+        expected_calibration_error(p, labels, norm="l3")  # type: ignore[arg-type]  # of a wrong type

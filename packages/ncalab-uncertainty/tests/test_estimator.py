@@ -13,7 +13,7 @@ class Constant(UncertaintyEstimator):
 
     calls = 0
 
-    def _estimate(self, image: Tensor) -> tuple[Tensor, list[Prediction]]:  # type: ignore[override]
+    def _estimate(self, image: Tensor) -> tuple[Tensor, list[Prediction]]:  # type: ignore[override]  # it knows no options
         self.calls += 1
         _, _, width, height = image.shape
         one = torch.arange(width * height, dtype=torch.float32).view(1, 1, width, height)
@@ -68,7 +68,7 @@ def test_an_unknown_reduction_is_refused_before_any_work() -> None:
 
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(TypeError, match="nca must be an AbstractNCAModel, got Linear"):
-        NQM(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+        NQM(torch.nn.Linear(1, 1))  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_what_is_no_image_is_refused() -> None:

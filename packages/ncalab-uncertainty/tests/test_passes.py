@@ -33,7 +33,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(model: AbstractNCAModel, x: Tensor, steps: int, **options: object) -> Tensor:
         sizes.append(len(x))
-        return rollout(model, x, steps, **options)  # type: ignore[arg-type]
+        return rollout(model, x, steps, **options)  # type: ignore[arg-type]  # passed on as they come
 
     monkeypatch.setattr(passes, "rollout", counted)
     return sizes

@@ -148,7 +148,7 @@ def test_depths_are_coloured_between_those_of_the_last_step() -> None:
 
 def test_what_a_head_says_stands_in_the_caption() -> None:
     model = make_head(1, 2)
-    model.class_names = ["cat", "dog"]  # type: ignore[assignment]
+    model.class_names = ["cat", "dog"]  # type: ignore[assignment]  # the task's own attribute
     state = state_of(model, random_images(1, 1))
     state[:, 1], state[:, 2] = 0.0, np.log(3)
 
@@ -161,7 +161,7 @@ def test_what_a_head_says_stands_in_the_caption() -> None:
 
 def test_the_legend_names_the_classes_and_the_scale_its_ends() -> None:
     segmentation = make(SegmentationModel, 1, 0, 3)
-    segmentation.class_names = ["background", "interior", "border"]  # type: ignore[assignment]
+    segmentation.class_names = ["background", "interior", "border"]  # type: ignore[assignment]  # the task's own attribute
     depth = make(DepthModel, 1, 0, 1)
     output = torch.tensor([[[[1.0, 1.0], [4.0, 4.0]]]])
     state = state_of(depth, torch.zeros(1, 1, 2, 2), output)
@@ -202,7 +202,7 @@ def test_a_grid_of_another_size_is_stretched_to_that_of_the_input() -> None:
     def predict(_seed: Any, *_: Any, on_step: Any, **__: Any) -> None:
         on_step(1, torch.tensor([[[[0.0, 1.0]]]]))
 
-    model.predict = predict  # type: ignore[assignment]
+    model.predict = predict  # type: ignore[assignment]  # replaced to look into it
     animator = Animator(model, torch.zeros(1, 1, 3, 5))
 
     assert animator.frames[-1][..., 0].tolist() == [[0, 0, 0, 255, 255]] * 3

@@ -16,7 +16,7 @@ def test_every_curve_has_its_area_in_the_legend(count: int) -> None:
     figure.canvas.draw()
 
     good = float(selective_risks(errors, errors).mean())
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]  # the figure has one
     assert texts[0] == f"good (AURC {good:.3g})"
     assert texts[2] == f"best order (AURC {good:.3g})"
     assert texts[3].startswith("no order")

@@ -27,7 +27,7 @@ PANELS = [
 
 def bars(figure: Figure, place: int) -> list[float]:
     """Return the widths of the bars in some axes."""
-    return [patch.get_width() for patch in figure.axes[place].patches]  # type: ignore[attr-defined]
+    return [patch.get_width() for patch in figure.axes[place].patches]  # type: ignore[attr-defined]  # bars are rectangles
 
 
 @pytest.mark.parametrize("panel", PANELS)
@@ -133,7 +133,7 @@ def test_one_score_says_how_likely_the_second_class_is() -> None:
 
 def test_names_of_classes_are_written() -> None:
     model = make_head(1, 2)
-    model.class_names = ["trousers", "a very long name"]  # type: ignore[assignment]
+    model.class_names = ["trousers", "a very long name"]  # type: ignore[assignment]  # the task's own attribute
     image = random_images(1, 1)
 
     figure = VisualImageClassification().show(

@@ -14,6 +14,14 @@ from viz_models import FadingModel, PlainModel, ScalesModel, VotingModel
 
 from ncalab.core import AbstractNCAHead, AbstractNCAModel, BasicNCAPerception, MLPNCARule
 from ncalab.core.multiscale import MultiScale
+from ncalab.core.perception import (
+    AttentionView,
+    IsotropicView,
+    LaplaceView,
+    SobelView,
+    SteerableView,
+    ViewsNCAPerception,
+)
 from ncalab.core.rollout.standard import ELEMENTWISE
 from ncalab.core.testing import awaken
 from ncalab.viz import export_html
@@ -337,6 +345,32 @@ class ChainModel(PlainModel):
         return OtherRunner([make_plain()], [1], [1], fixed=0)
 
 
+def make_seeing(*views: Any, **arguments: Any) -> PlainModel:
+    seen: dict[str, Any] = {
+        "perception_type": ViewsNCAPerception,
+        "perception_args": {"views": views},
+    }
+    return make_plain(**seen, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("views", "turns", "angles", "words"),
+    [
+        ([IsotropicView, LaplaceView], True, [], "It knows no direction"),
+        ([IsotropicView, SobelView], False, [], "neighbours. Together"),
+        ([SteerableView, (SteerableView, {"angle_channel": 4})], False, [4, 8], "by an angle"),
+    ],
+)
+def test_the_page_says_whether_cells_can_be_turned(
+    tmp_path: Path, views: list[Any], turns: bool, angles: list[int], words: str
+) -> None:
+    page = export(make_seeing(*views), tmp_path)
+
+    found = first_model(page)
+    assert (found["knowsNoDirection"], found["angleChannels"]) == (turns, angles)
+    assert words in description(page)["description"]
+
+
 def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
     device = torch.device("cpu")
     models = {
@@ -346,6 +380,8 @@ def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
         "hook": make_plain(),
         "nan": make_plain(),
         "layer": make_plain(rule_args={"nonlinearity": nn.PReLU}),
+        "attention": make_seeing(SobelView, AttentionView),
+        "goal": make_plain(goal_size=2),
     }
     models["perception"].perception = OtherPerception(models["perception"])
     models["head"].head = OtherHead()
@@ -358,6 +394,8 @@ def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
         "hook": (models["hook"], "MLPNCARule has a hook"),
         "nan": (models["nan"], "network.0.bias has NaN or infinite values"),
         "layer": (models["layer"], "PReLU is not known to act on each value by itself"),
+        "attention": (models["attention"], "cells perceive by AttentionView"),
+        "goal": (models["goal"], "cells perceive a goal"),
         "update": (FadingModel(device, 3, 4, 2), "FadingModel overrides _update"),
         "post": (PostModel(device, 3, 4, 2), "PostModel overrides _post_forward_step"),
         "chain": (ChainModel(device, 3, 4, 2), "ChainModel runs its steps by a OtherRunner"),
@@ -413,7 +451,7 @@ def test_other_than_html_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="model must be an AbstractNCAModel, got Identity"):
-        export_html(nn.Identity(), tmp_path / "page.html")  # type: ignore[arg-type]
+        export_html(nn.Identity(), tmp_path / "page.html")  # type: ignore[arg-type]  # of a wrong type
 
 
 def test_a_page_that_was_there_outlives_a_failure(tmp_path: Path) -> None:

@@ -16,6 +16,14 @@ from torch import nn
 from viz_models import PlainModel, ScalesModel, VotingModel
 
 from ncalab.core import AbstractNCAModel
+from ncalab.core.perception import (
+    IsotropicView,
+    LaplaceView,
+    LearnedView,
+    SobelView,
+    SteerableView,
+    ViewsNCAPerception,
+)
 from ncalab.viz import export_html
 from ncalab.viz.web.activation import _FORMULAS
 from ncalab.viz.web.export import _SCRIPTS
@@ -49,6 +57,11 @@ def learned(kernel_size: int, padding: str) -> dict[str, Any]:
     return {"num_learned_filters": 2, "kernel_size": kernel_size, "filter_padding": padding}
 
 
+def seeing(*views: Any) -> dict[str, Any]:
+    return {"perception_type": ViewsNCAPerception, "perception_args": {"views": views}}
+
+
+GROWING = {"use_alive_mask": True, "immutable_image_channels": False}
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "Sobel filters": ({}, (7, 19)),
     "one cell": ({}, (1, 1)),
@@ -67,6 +80,31 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     ),
     "more channels than can be written at once": ({"image": 3, "hidden": 38, "output": 1}, (5, 6)),
     "noise in the hidden channels": ({"pad_noise": True, "filter_padding": "zero"}, (9, 8)),
+    "no views": (seeing(), (5, 6)),
+    "isotropic cells": (seeing(IsotropicView), (6, 7)),
+    "isotropic cells that grow": ({**seeing(IsotropicView, LaplaceView), **GROWING}, (12, 13)),
+    "determinants of few channels, and time": (
+        {**seeing((IsotropicView, {"determinants": 3})), "use_temporal_encoding": True},
+        (6, 7),
+    ),
+    "determinants of all channels": (seeing((IsotropicView, {"determinants": 9})), (6, 7)),
+    "steerable cells": ({**seeing(SteerableView), "filter_padding": "zero"}, (6, 7)),
+    "steerable cells that grow": (
+        {**seeing((SteerableView, {"angle_channel": 5})), **GROWING},
+        (12, 13),
+    ),
+    "views of all kinds": (
+        seeing(
+            (IsotropicView, {"determinants": 2}),
+            SobelView,
+            (LearnedView, {"num_filters": 1, "dilation": 2}),
+            (SteerableView, {"angle_channel": 4}),
+            (IsotropicView, {"determinants": 5}),
+            LaplaceView,
+            (LearnedView, {"kernel_size": 1}),
+        ),
+        (7, 8),
+    ),
     **{
         f"learned {size}x{size} filters, {padding} padding": (learned(size, padding), (6, 4))
         for size in (1, 3, 5, 11)

@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +26,10 @@ def smallest() -> Config:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"modle": {}}, "modle is no setting of ncalab train; did you mean model?"),
+        ({"modle": {}}, "modle is not a setting of ncalab train; did you mean model?"),
         (
             {"model.num_hiden_channels": 3},
-            "model.num_hiden_channels is no setting of SegmentationNCAModel; "
+            "model.num_hiden_channels is not a setting of SegmentationNCAModel; "
             "did you mean num_hidden_channels?",
         ),
         ({"model.fire_rate": "fast"}, "model.fire_rate must be a number, got 'fast'"),
@@ -46,15 +47,15 @@ def smallest() -> Config:
         ({"model.class": "AbstractNCAModel"}, "model.class must be the name of a known class"),
         ({"model.class": "SegmentationModel"}, "did you mean SegmentationNCAModel?"),
         ({"model.class": 3}, "model.class must be the name of a known class, got 3"),
-        ({"model.device": "cpu"}, "model.device is no setting of SegmentationNCAModel"),
-        ({"model.num_output_channels": 3}, "model.num_output_channels is no setting of"),
+        ({"model.device": "cpu"}, "model.device is not a setting of SegmentationNCAModel"),
+        ({"model.num_output_channels": 3}, "model.num_output_channels is not a setting of"),
         ({"model.class": "ClassificationNCAModel"}, "model.num_image_channels must be given"),
         ({"data.class": "DepthDataset"}, "data.class must be one of SegmentationNCADataset for a"),
-        ({"data.files": ["a"]}, "data.files is no setting of SegmentationNCADataset"),
+        ({"data.files": ["a"]}, "data.files is not a setting of SegmentationNCADataset"),
         ({"data.resize": [0, 3]}, "data.resize must be at least 1 each, got [0, 3]"),
         ({"data.flip": 1}, "data.flip must be true or false, got 1"),
         ({"trainer.max_epoch": 3}, "did you mean max_epochs?"),
-        ({"trainer.pool": {}}, "trainer.pool is no setting of BasicNCATrainer"),
+        ({"trainer.pool": {}}, "trainer.pool is not a setting of BasicNCATrainer"),
         ({"trainer.save_every": 0}, "trainer.save_every must be at least 1, got 0"),
         ({"loader.batch_size": 0}, "loader.batch_size must be at least 1, got 0"),
         ({"loader.persistent_workers": True}, "loader.persistent_workers must be false without"),
@@ -64,7 +65,7 @@ def smallest() -> Config:
         ({"scheduler.step_size": 3}, "scheduler.class must be given, one of CosineAnnealingLR"),
         ({"scheduler.class": "StepLR"}, "scheduler.step_size must be given for StepLR"),
         ({"scheduler.class": "LambdaLR"}, "scheduler.class must be the name of a known class"),
-        ({"pool.n_seeds": 3}, "pool.n_seeds is no setting of Pool; did you mean n_seed?"),
+        ({"pool.n_seeds": 3}, "pool.n_seeds is not a setting of Pool; did you mean n_seed?"),
         ({"early_stopping.min_delta": 0.1}, "early_stopping.patience must be given"),
         ({"cascade.scales": [2, 1]}, "cascade.steps must be given for CascadeNCA"),
         ({"cascade": 3}, "cascade must be a table, got 3"),
@@ -97,6 +98,41 @@ def test_what_is_left_out_stays_the_default_of_its_class() -> None:
     assert checked.model == {"class": "SegmentationNCAModel"} and checked.trainer == {}
     assert checked.loader.batch_size == 8 and checked.top.seed == 1337
     assert checked.pool is None and checked.scheduler is None
+
+
+@pytest.mark.parametrize(
+    ("distort", "message"),
+    [
+        (True, "data.distort must be a table, got True"),
+        (
+            {"degree": 3},
+            "data.distort.degree is not a setting of RandomAffine; did you mean degrees?",
+        ),
+        ({"degrees": "far"}, "data.distort.degrees must be a number, got 'far'"),
+        ({"degrees": 200.0}, "data.distort.degrees must be in [0, 180], got 200"),
+        ({"padding_mode": "wrap"}, "data.distort.padding_mode must be one of 'zeros'"),
+    ],
+)
+def test_mistakes_in_a_distortion_are_named(distort: Any, message: str) -> None:
+    config = {
+        "model": {
+            "class": "ClassificationNCAModel",
+            "num_image_channels": 1,
+            "num_hidden_channels": 3,
+            "num_classes": 2,
+        },
+        "data": {"class": "ClassificationDataset", "path": "data", "distort": distort},
+    }
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_config(config)
+
+
+def test_images_of_other_tasks_cannot_be_distorted() -> None:
+    config = override(smallest(), [(["data", "distort"], {})])
+
+    with pytest.raises(ValueError, match="data.distort is not a setting of SegmentationNCADataset"):
+        check_config(config)
 
 
 def test_lists_become_what_the_classes_take() -> None:

@@ -13,7 +13,6 @@ from ncalab.tasks import GrowingNCAModel
 from ncalab.tasks.growing import growing_preset
 from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
-from ncalab.train.recipe import RECOMMENDED
 
 SMALL = ["--size", "8", "--padding", "2", "--hidden", "3", "--max-steps", "6", "--device", "cpu"]
 
@@ -318,5 +317,3 @@ def test_the_options_of_the_command_default_to_the_recipe() -> None:
     assert defaults["lr"] == preset.trainer["lr"]
     assert defaults["hidden"] == preset.model["num_hidden_channels"]
     assert defaults["damage"] == preset.pool["damage"]
-    assert RECOMMENDED["growing"].lr == preset.trainer["lr"]
-    assert RECOMMENDED["growing"].adam_betas == preset.trainer["adam_betas"]

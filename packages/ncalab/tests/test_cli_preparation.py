@@ -164,7 +164,7 @@ def check_result(model: AbstractNCAModel, number: int, seen: Tensor) -> None:
     else:
         with (OUT / "classes.csv").open(newline="") as file:
             row = next(r for r in csv.DictReader(file) if Path(r["image"]).stem == str(number))
-        want = model.class_probabilities(prediction)[0]  # type: ignore[operator]
+        want = model.class_probabilities(prediction)[0]  # type: ignore[operator]  # a method of this model only
         got = [float(row["p_cat"]), float(row["p_dog"])]
         assert got == pytest.approx(want.tolist(), abs=1e-5)
 

@@ -16,7 +16,12 @@ from ncalab.cli.config.data import read_parts
 from ncalab.cli.config.sections import check_config
 from ncalab.cli.config.transforms import Mirrored
 from ncalab.core import AbstractNCAModel
-from ncalab.tasks import CascadeNCA, SegmentationNCAModel
+from ncalab.tasks import (
+    CascadeNCA,
+    ClassificationNCAModel,
+    RandomAffine,
+    SegmentationNCAModel,
+)
 from ncalab.train.checkpoint import read_checkpoint
 
 Config = dict[str, Any]
@@ -326,6 +331,24 @@ def test_folders_are_classes_and_name_them(run: Run, workplace: Path) -> None:
     assert curves()["model"]["class_names"] == ["cat", "dog"]
     assert run("predict", "run", "data/cat").exit_code == 0
     assert "p_cat,p_dog" in Path("predictions/classes.csv").read_text()
+
+
+def test_images_to_train_on_are_distorted_and_the_model_knows_their_preparation(
+    run: Run, workplace: Path
+) -> None:
+    data = class_folders() | {"distort": {"degrees": 20, "padding_mode": "zeros"}}
+    config = classification(data=data, split={"validation": 0.2, "test": 0.2})
+    checked = check_config(config)
+
+    parts: Any = read_parts(checked, build_model(checked, CPU)).distorted(checked)
+    result = run("train", write(config))
+
+    assert isinstance(parts.train, RandomAffine) and parts.train.padding_mode == "zeros"
+    assert not torch.equal(parts.train[0][0], parts.train.dataset[0][0])
+    assert not isinstance(parts.val, RandomAffine) and not isinstance(parts.test, RandomAffine)
+    assert result.exit_code == 0, result.output
+    saved = ClassificationNCAModel.from_pretrained("run/pretrained")
+    assert saved.preparation == parts.val.preparation
 
 
 def test_every_part_has_each_class_by_its_share(workplace: Path) -> None:

@@ -16,6 +16,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-@parametrize_with_checks([NCAClassifier(**SMALL), NCASegmenter(**SMALL)])  # type: ignore[untyped-decorator]
+@parametrize_with_checks([NCAClassifier(**SMALL), NCASegmenter(**SMALL)])  # type: ignore[untyped-decorator]  # scikit-learn has no types
 def test_scikit_learn_agrees(estimator: Any, check: Any) -> None:
     check(estimator)

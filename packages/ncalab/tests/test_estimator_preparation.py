@@ -47,7 +47,7 @@ def classes() -> Array:
     return np.arange(10) % 2
 
 
-def fitted(kind: str, X: Array, **options: Any) -> NCAClassifier | NCASegmenter:  # noqa: N803
+def fitted(kind: str, X: Array, **options: Any) -> NCAClassifier | NCASegmenter:  # noqa: N803 - scikit-learn's name
     estimator = {"classifier": NCAClassifier, "segmenter": NCASegmenter}[kind]
     y = classes() if kind == "classifier" else masks()
     trained: NCAClassifier | NCASegmenter = estimator(**{**FAST, **options}).fit(X, y)

@@ -202,12 +202,12 @@ def test_its_recipe_trains_it(run: Run, counting: None) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("data.larges=1", "data.larges is no setting of Points; did you mean largest?"),
+        ("data.larges=1", "data.larges is not a setting of Points; did you mean largest?"),
         ("data.largest=1.5", "data.largest must be a whole number, got 1.5"),
-        ("data.flip=true", "data.flip is no setting of Points"),
+        ("data.flip=true", "data.flip is not a setting of Points"),
         ('data.class="DepthDataset"', "data.class must be one of Points for a model of counting"),
         ("model.fire_rat=1", "did you mean fire_rate?"),
-        ("model.num_output_channels=3", "model.num_output_channels is no setting of Counting"),
+        ("model.num_output_channels=3", "model.num_output_channels is not a setting of Counting"),
     ],
 )
 def test_its_settings_are_checked_as_those_of_any_task(

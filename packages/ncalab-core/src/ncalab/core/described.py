@@ -57,7 +57,7 @@ class DescribedModel(nn.Module):
     def __getstate__(self) -> object:
         # What is copied and pickled; a tensor within a graph can be neither.
         detach_recomputed(self)
-        return super().__getstate__()  # type: ignore[no-untyped-call]
+        return super().__getstate__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def _to_dict(self) -> dict[str, Any]:
         """Collect the constructor's arguments from the attributes of the same names.

@@ -88,7 +88,7 @@ class Recommendation:
         return CascadeNCA(model, self.scales, self.steps, single_model=False)
 
 
-def no_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG001
+def no_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG001 - others look at the data
     """Choose nothing beyond the arguments that the models of all tasks get."""
     return {}, []
 
@@ -156,7 +156,7 @@ def summarize_data(task: str, data: Dataset[Any] | tuple[Tensor, Tensor]) -> Dat
         )
         labels = labels[labels >= 0]
         shares = tuple((torch.bincount(labels).double() / max(1, len(labels))).tolist())
-    count = len(data[0]) if isinstance(data, tuple) else len(data)  # type: ignore[arg-type]
+    count = len(data[0]) if isinstance(data, tuple) else len(data)  # type: ignore[arg-type]  # torch declares no length
     return DataSummary((width, height), int(pairs[0][0].shape[0]), shares, count)
 
 

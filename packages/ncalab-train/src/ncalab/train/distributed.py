@@ -73,6 +73,10 @@ class SingleProcess:
         """Add up the tensors of all processes."""
         return tensor
 
+    def mean(self, value: float) -> float:
+        """Return the mean of a number over all processes."""
+        return value
+
     def collect(self, tensor: Tensor, shard: BatchShard) -> Tensor:  # noqa: ARG002 - of many, it matters
         """Put the rows of all processes together."""
         return tensor
@@ -158,6 +162,10 @@ class ManyProcesses(SingleProcess):
         """Add up the tensors of all processes."""
         summed: Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return summed
+
+    def mean(self, value: float) -> float:
+        """Return the mean of a number over all processes."""
+        return float(self.sum(torch.tensor(value / self.count, device=self.device)))
 
     def collect(self, tensor: Tensor, shard: BatchShard) -> Tensor:
         """Put the rows of all processes together, in every process."""

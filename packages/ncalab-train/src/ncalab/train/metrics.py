@@ -1,6 +1,7 @@
 """The metric that decides which weights are the best."""
 
 import warnings
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,31 @@ def check_metric(nca: AbstractNCAModel) -> None:
             f"validation_metric must be a metric of one value, got {name!r} with "
             f"{', '.join(f'{name}_{place}' for place in range(values))}"
         )
+
+
+def deciding_value(
+    nca: AbstractNCAModel, losses: Mapping[str, float], metrics: Mapping[str, float] | None
+) -> float:
+    """Return the value that the best epoch is chosen by.
+
+    Args:
+        nca: Model that is trained.
+        losses: Mean loss terms of the epoch.
+        metrics: Validation metrics, whose ``validation_metric`` decides; None without validation
+            data: then the total loss decides.
+
+    Raises:
+        ValueError: If the metric has several values, which only a validation shows.
+    """
+    if metrics is None:
+        return losses["total"]
+    name = str(nca.validation_metric)
+    if name not in metrics:
+        raise ValueError(
+            f"validation_metric must be a metric of one value, got {name!r} with "
+            f"{', '.join(key for key in metrics if key.startswith(name))}"
+        )
+    return metrics[name]
 
 
 def _number_of_values(metric: "Metric") -> int:

@@ -14,7 +14,7 @@ from ncalab.train.batches import PreparedBatch
 from ncalab.train.budget import Budget, decay_factor, shortened, warmup_factor
 from ncalab.train.config import TrainingConfig
 from ncalab.train.distributed import SingleProcess
-from ncalab.train.nonfinite import NonFiniteMonitor
+from ncalab.train.epoch_values import NonFiniteMonitor
 from ncalab.train.operation_threads import OperationThreads
 
 _MAX_GRADIENT_NORM = 1.0
@@ -176,6 +176,10 @@ class OptimizerStep:
             self._apply(self.optimizers)
         self.taken += not self._skipped
         return not self._skipped
+
+    def lr(self) -> float:
+        """Return the model's learning rate of the next step; of several groups, the first one's."""
+        return self.optimizers[0].param_groups[0]["lr"] * self.lr_factor()
 
     def lr_factor(self) -> float:
         """Return the factor of the scheduler's learning rates: warm-up times decay."""

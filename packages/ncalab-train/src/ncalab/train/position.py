@@ -1,10 +1,9 @@
-"""The place in an epoch that a training has reached, and the loss terms of the epoch so far."""
+"""The place in an epoch that a training has reached."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ncalab.train.distributed import BatchShard, SingleProcess
@@ -85,44 +84,3 @@ class Position:
         self.batches, self.iterations = state["batches"], state["iterations"]
         self._start, self._now = state["epoch_start"], state["random"]
         restore_random_state(self._now, self.generators)
-
-
-class LossSums:
-    """Sums of an epoch's loss terms, on their device: every read makes the host wait."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all terms."""
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Add the loss terms of a batch."""
-        for name, value in losses.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-            # A loss may have terms that come and go; the mean is that of the batches that have it.
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def stacked(self) -> Tensor:
-        """Return all sums, shape ``(number of terms,)``, float32."""
-        return torch.stack([value.float() for value in self.sums.values()])
-
-    def means(self, sums: Sequence[float]) -> dict[str, float]:
-        """Return the mean of each term.
-
-        Args:
-            sums: Numbers of :meth:`stacked`, and possibly more.
-        """
-        totals = dict(zip(self.sums, sums, strict=False))
-        return {name: total / self.counts[name] for name, total in totals.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return sums and counts as data for a checkpoint."""
-        return {"sums": self.sums, "counts": dict(self.counts)}
-
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.counts = dict(state["counts"])

@@ -2,15 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ncalab.core.argument_types import check_positive
-from ncalab.core.task import find_task
+from ncalab.core.task import all_tasks, find_task
 from ncalab.train.budget import Decay
 from ncalab.train.config import RULES
-from ncalab.train.optimizers import default_lr
 
 RecipeName = Literal["documented", "recommended"]
 
@@ -27,11 +26,13 @@ T = TypeVar("T")
 class Recipe:
     """Options of a trainer; each is the argument of its name of BasicNCATrainer.
 
+    The defaults are what ``benchmarks/task_recipes.py`` found best for segmentation.
+
     Raises:
         TypeError: If an option has another type.
         ValueError: If one is out of its range.
 
-    >>> RECOMMENDED["segmentation"].optimizer_method
+    >>> Recipe(lr=0.01).optimizer_method
     'muon'
     """
 
@@ -72,23 +73,33 @@ class Recipe:
         return options
 
 
-RECOMMENDED: dict[str, Recipe] = {
-    "segmentation": Recipe(),
-    # At 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
-    "classification": Recipe(lr=0.02, adam_lr=0.008, ema_decay=0.99),
-    "depth": Recipe(),
-    # Rates and gradients as in ncalab.tasks.growing.growing_preset, which this part cannot import.
-    "growing": Recipe(
-        lr=0.02,
-        adam_lr=default_lr("adam"),
-        adam_betas=(0.9, 0.999),
-        final_lr=0.1,
-        ema_decay=None,
-        gradient_clipping=False,
-        gradient_normalization=True,
-    ),
-}
-"""Recipe of each task; ``benchmarks/task_recipes.py`` compares them with others at equal time."""
+class TaskRecipes(Mapping[str, Recipe]):
+    """The recipe that each installed task recommends, by the task's name.
+
+    A task states its options in its description, ``TaskSpec.recipe``.
+    """
+
+    def __getitem__(self, task: str) -> Recipe:
+        """Return the recipe of a task; that of :class:`Recipe` if the task states none."""
+        spec = find_task(task)
+        if spec is None:
+            raise KeyError(task)
+        return Recipe(**spec.recipe)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the installed tasks."""
+        return iter(all_tasks())
+
+    def __len__(self) -> int:
+        """Return the number of installed tasks."""
+        return len(all_tasks())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+RECOMMENDED: Mapping[str, Recipe] = TaskRecipes()
+"""Recipe of each installed task; ``benchmarks/task_recipes.py`` compares them at equal time."""
 
 
 def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
@@ -96,8 +107,7 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
 
     Args:
         recipe: "documented" for none, "recommended" for that of the task, or a Recipe.
-        task: Task of the model; one that neither this part nor the task's own package has a recipe
-            for gets the options of :class:`Recipe`.
+        task: Task of the model; one that states no recipe gets the options of :class:`Recipe`.
 
     Raises:
         TypeError: If it is neither a name nor a recipe.
@@ -109,13 +119,7 @@ def find_recipe(recipe: RecipeName | Recipe, task: str) -> Recipe | None:
         raise TypeError(f"recipe must be a name or a Recipe, got {recipe!r}")
     if recipe not in RECIPE_NAMES:
         raise ValueError(f"recipe must be one of {', '.join(RECIPE_NAMES)}, got {recipe!r}")
-    return None if recipe == "documented" else _recipe_of(task)
-
-
-def _recipe_of(task: str) -> Recipe:
-    """Return the recipe that the package of a task offers, otherwise that of this part."""
-    spec = find_task(task)
-    return Recipe(**spec.recipe) if spec and spec.recipe else RECOMMENDED.get(task, Recipe())
+    return None if recipe == "documented" else RECOMMENDED.get(task, Recipe())
 
 
 def filled_by_recipe(

@@ -178,7 +178,7 @@ class DepthReading(Reading):
         label = check_planes("label", label, shape).astype(np.float32)
         return np.where(np.isfinite(label) & (label > 0), label, np.nan)
 
-    def paint(self, image: Array, plane: Array, style: AnimatorStyle) -> Array:  # noqa: ARG002
+    def paint(self, image: Array, plane: Array, style: AnimatorStyle) -> Array:  # noqa: ARG002 - other readouts tint the image
         """Show depths between the limits as colours."""
         return color_values(plane, *self.limits, style.background)
 

@@ -69,7 +69,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
         """Return the labels in the shape that the task's loss takes, not yet encoded."""
 
-    def _strata(self, labels: NDArray[Any]) -> NDArray[Any] | None:  # noqa: ARG002
+    def _strata(self, labels: NDArray[Any]) -> NDArray[Any] | None:  # noqa: ARG002 - a classifier returns them
         """Return what a validation split keeps the proportions of."""
         return None
 
@@ -79,7 +79,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     # Data
 
-    def _check_images(self, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803
+    def _check_images(self, X: Any, *, reset: bool) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
         """Return data as images ``(N, W, H, C)``, float32 and finite."""
         if number_of_axes(X) <= 2:
             array = validate_data(self, X, reset=reset, dtype=np.float32)
@@ -322,7 +322,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     # Prediction
 
-    def _logits(self, X: Any) -> Iterator[Tensor]:  # noqa: N803
+    def _logits(self, X: Any) -> Iterator[Tensor]:  # noqa: N803 - scikit-learn's name
         """Predict logits batch by batch, float64, always alike for the same image."""
         images = self.as_tensor(X)
         cells = images.shape[2] * images.shape[3]

@@ -151,7 +151,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
         self.device = device
         self.verbose = verbose
 
-    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+    def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002 - a segmenter compares shapes
         labels: NDArray[Any] = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)

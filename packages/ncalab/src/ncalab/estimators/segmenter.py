@@ -171,7 +171,7 @@ class NCASegmenter(NCAEstimator):
         self,
         shape: ImageShape,
         classes: NDArray[Any],
-        labels: NDArray[Any],  # noqa: ARG002
+        labels: NDArray[Any],  # noqa: ARG002 - a classifier weighs its classes by them
     ) -> SegmentationNCAModel:
         return SegmentationNCAModel(
             get_compute_device(self.device),

@@ -40,6 +40,7 @@ class IsotropicView(View):
                 f"determinants must be at most {channels}, and 0 on a grid of one axis, "
                 f"got {determinants}"
             )
+        self.determinants = determinants
         self._groups = list(combinations(range(determinants), spatial_dims))
         self.set_filters(fixed_filters(use_laplace=True, spatial_dims=spatial_dims))
 

@@ -73,6 +73,15 @@ def why_not_standard_parts(model: Automaton) -> str | None:
     return _why_other_parts(model, _other_filters(model) or why_not_perceptron(model.rule))
 
 
+def why_not_perceptron_step(model: Automaton) -> str | None:
+    """Say why a step is not: views, a perceptron of two layers, fire and alive mask; None if it is.
+
+    Views of any kind are let pass if their filters are applied in the usual way, whatever their
+    ``combine`` does.
+    """
+    return _why_other_parts(model, why_not_perceptron(model.rule))
+
+
 def why_unknown_step(model: Automaton, x: Tensor) -> str | None:
     """Say why a step is not: linear views, a rule of any kind, fire and alive mask; None if it is.
 

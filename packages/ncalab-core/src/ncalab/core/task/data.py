@@ -64,6 +64,9 @@ class DataSource:
         flips: Whether images to train on can be mirrored (``flip = true``).
         divided: Whether ``[split]`` divides the data; otherwise they have parts of their own.
         states: Whether samples are states with all channels of a cell, not images.
+        distortion: Called as ``distortion(samples, **settings)`` with the samples to train on;
+            returns a data set of distorted ones. Its other arguments are the settings of the table
+            ``[data.distort]``. None: they cannot be distorted.
         check: Called with each part; raises a ValueError for data that would end a training.
     """
 
@@ -75,4 +78,5 @@ class DataSource:
     flips: bool = True
     divided: bool = True
     states: bool = False
+    distortion: Callable[..., Dataset[Any]] | None = None
     check: Callable[[Any, DataRequest], None] | None = None

@@ -34,8 +34,8 @@ class TaskSpec:
             ``{task}``.
         purpose: What cells that look at an image do together, as a web page says it.
         pipeline: Name of the task on the Hugging Face Hub.
-        recipe: Options of :class:`ncalab.train.Recipe` to train its models with; empty for the
-            usual ones.
+        recipe: Options of :class:`ncalab.train.Recipe` to train its models with, as plain values;
+            what is left out has the default of that class.
         advice: Which model suits some data, :class:`ncalab.tasks.recommend.Advice`; None if
             nothing is recommended.
     """

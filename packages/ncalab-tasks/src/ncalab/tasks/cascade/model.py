@@ -149,8 +149,8 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
 
     def _forward_step(
         self,
-        x: Tensor,  # noqa: ARG002
-        step: int,  # noqa: ARG002
+        x: Tensor,  # noqa: ARG002 - the signature of the base class
+        step: int,  # noqa: ARG002 - the signature of the base class
     ) -> Tensor:
         raise TypeError(
             "a cascade takes its steps at several scales: call rollout or predict, "

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sized
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ncalab.core.checks import check_number, check_type
+from ncalab.core.checks import check_choice, check_number, check_type
+
+PaddingMode = Literal["zeros", "border", "reflection"]
+"""What lies beyond the border of an image, as in ``torch.nn.functional.grid_sample``."""
 
 _MOST = {"degrees": 180.0, "scale": 0.9, "shear": 1.0, "shift": 1.0}
 
@@ -17,20 +20,23 @@ _MOST = {"degrees": 180.0, "scale": 0.9, "shear": 1.0, "shift": 1.0}
 class RandomAffine(Dataset[tuple[Tensor, Any]]):
     """Images of a data set, each time turned, sheared, scaled and moved in another way.
 
-    For classification, where the label stays as it is. Pixels between others are interpolated;
-    beyond the border, its pixels are continued. What is random is drawn from torch's default
-    generator, evenly between minus and plus the values below.
+    For classification, where the label stays as it is. Pixels between others are interpolated.
+    What is random is drawn from torch's default generator, evenly between minus and plus the
+    values below.
 
     Args:
-        data: Data set of pairs (image ``(C, W, H)``, floating point; label).
+        data: Data set of pairs (image ``(C, W, H)``, floating point; label). A model that is
+            trained on the distorted images takes over the preparation of these.
         degrees: Angle in degrees, in [0, 180].
         scale: Change of size as a share of it, in [0, 0.9].
         shear: Shear as a factor, in [0, 1].
         shift: Shift along each axis as a share of the image's side, in [0, 1].
+        padding_mode: What lies beyond the border: "border" continues its pixels, "zeros" is for
+            objects before a black background, and "reflection" mirrors the image.
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If a value is out of its range.
+        ValueError: If a value is out of its range, or the padding mode is not known.
 
     >>> images = [(torch.rand(1, 28, 28), 3)]
     >>> image, label = RandomAffine(images)[0]
@@ -49,6 +55,7 @@ class RandomAffine(Dataset[tuple[Tensor, Any]]):
         scale: float = 0.125,
         shear: float = 0.15,
         shift: float = 0.09,
+        padding_mode: PaddingMode = "border",
     ) -> None:
         check_type("data", data, Sized)
         values = {"degrees": degrees, "scale": scale, "shear": shear, "shift": shift}
@@ -56,16 +63,17 @@ class RandomAffine(Dataset[tuple[Tensor, Any]]):
             check_number(name, value)
             if not 0 <= value <= _MOST[name]:
                 raise ValueError(f"{name} must be in [0, {_MOST[name]:g}], got {value}")
-        self.data = data
+        check_choice("padding_mode", padding_mode, get_args(PaddingMode))
+        self.dataset, self.padding_mode = data, padding_mode
         # An affine grid counts from -1 to 1.
         self._most = torch.tensor([math.radians(degrees), scale, shear, 2 * shift, 2 * shift])
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Return a distorted image ``(C, W, H)`` and its label."""
-        image, label = self.data[index]
+        image, label = self.dataset[index]
         return self._distorted(image), label
 
     def _distorted(self, image: Tensor) -> Tensor:
@@ -80,6 +88,6 @@ class RandomAffine(Dataset[tuple[Tensor, Any]]):
         matrix = torch.stack(rows)[None].to(image)
         grid = functional.affine_grid(matrix, [1, *image.shape], align_corners=False)
         moved = functional.grid_sample(
-            image[None], grid, padding_mode="border", align_corners=False
+            image[None], grid, padding_mode=self.padding_mode, align_corners=False
         )
         return moved[0]

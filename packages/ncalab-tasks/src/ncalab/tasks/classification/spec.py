@@ -6,6 +6,7 @@ from torch.utils.data import Dataset
 
 from ncalab.core.task import DataParts, DataRequest, DataSource, TaskSpec
 from ncalab.tasks.classification.data import IDXDataset, MedMNISTDataset
+from ncalab.tasks.classification.distortion import RandomAffine
 from ncalab.tasks.classification.folders import ClassFolders, read_class_folders
 from ncalab.tasks.classification.model import ClassificationNCAModel
 from ncalab.tasks.classification.writer import ClassWriter
@@ -77,20 +78,22 @@ def choose_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:
     return {"num_classes": classes, "avg_pool_size": min(4, *summary.size)}, reasons
 
 
+_LABELLED: dict[str, Any] = {"check": check_classes, "distortion": RandomAffine}
+
 SPEC = TaskSpec(
     ClassificationNCAModel.task,
     ClassificationNCAModel,
     data=(
-        DataSource("ClassificationDataset", ClassFolders, read_folders, check=check_classes),
-        DataSource(
-            "MedMNISTDataset", MedMNISTDataset, read_medmnist, divided=False, check=check_classes
-        ),
-        DataSource("IDXDataset", IDXDataset, read_idx_files, check=check_classes),
+        DataSource("ClassificationDataset", ClassFolders, read_folders, **_LABELLED),
+        DataSource("MedMNISTDataset", MedMNISTDataset, read_medmnist, divided=False, **_LABELLED),
+        DataSource("IDXDataset", IDXDataset, read_idx_files, **_LABELLED),
     ),
     writer=ClassWriter,
     reading="votes",
     purpose="find out which class their image belongs to",
     pipeline="image-classification",
+    # At an lr of 0.05, digits stay below 0.62 in a time in which they reach 0.92 at 0.02.
+    recipe={"lr": 0.02, "adam_lr": 0.008, "ema_decay": 0.99},
     # What is to be named needs the whole picture in few steps.
     advice=Advice(6, choose_arguments),
 )

@@ -31,6 +31,7 @@ SPEC = TaskSpec(
     writer=DepthWriter,
     reading="values",
     pipeline="depth-estimation",
+    recipe={},  # the defaults of ncalab.train.Recipe, found on segmentation, serve depths as well
     # What is to be measured must be more than a cell wide at the coarsest scale.
     advice=Advice(12, has_classes=False),
 )

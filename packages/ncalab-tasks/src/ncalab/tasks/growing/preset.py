@@ -18,8 +18,18 @@ _SIDE = 48
 _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.
 _INFERENCE_SHARE = 4 / 3
-_FINAL_LR = 0.1
 _WARM_UP_ROLLOUTS = 2
+
+RECIPE: dict[str, Any] = {
+    "lr": 0.02,
+    "adam_lr": 16e-4,
+    "adam_betas": (0.9, 0.999),
+    "final_lr": 0.1,
+    "ema_decay": None,
+    "gradient_clipping": False,
+    "gradient_normalization": True,
+}
+"""Options of ``ncalab.train.Recipe`` that suit pictures; the presets train with the same."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,12 @@ def growing_preset(
         },
         trainer={
             "optimizer_method": "muon",
-            "lr": 0.02,
-            "lr_gamma": _FINAL_LR ** (1 / epochs),
-            "adam_betas": (0.9, 0.999),
+            "lr": RECIPE["lr"],
+            "lr_gamma": RECIPE["final_lr"] ** (1 / epochs),
+            "adam_betas": RECIPE["adam_betas"],
             "batch_repeat": 1,
             "max_epochs": epochs,
-            "gradient_normalization": True,
+            "gradient_normalization": RECIPE["gradient_normalization"],
         },
     )
 

@@ -3,6 +3,7 @@
 from ncalab.core.task import DataSource, TaskSpec
 from ncalab.tasks.growing.model import GrowingNCAModel
 from ncalab.tasks.growing.picture import Picture, read_picture
+from ncalab.tasks.growing.preset import RECIPE
 from ncalab.tasks.growing.writer import GrownImageWriter
 
 SPEC = TaskSpec(
@@ -26,4 +27,5 @@ SPEC = TaskSpec(
         "ncalab export {weights} --output {task}.html",
     ),
     pipeline="unconditional-image-generation",
+    recipe=RECIPE,
 )

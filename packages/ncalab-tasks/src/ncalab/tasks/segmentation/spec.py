@@ -49,6 +49,7 @@ SPEC = TaskSpec(
     reading="classes",
     purpose="find out which of them belong to what is looked for",
     pipeline="image-segmentation",
+    recipe={},  # the defaults of ncalab.train.Recipe, which were found on this task
     # What is to be found must be more than a cell wide at the coarsest scale.
     advice=Advice(12, choose_arguments, patches=True),
 )

@@ -17,8 +17,8 @@ _SHARE_OF_SAVING = 0.1
 _DAMAGE = (LookupError, TypeError, AttributeError, RuntimeError)
 
 
-class SavedTraining(Training, Protocol):
-    """A training that can be saved and restored."""
+class SavedState(Protocol):
+    """State of a training that can be saved and restored."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the training is resumed from."""
@@ -33,6 +33,14 @@ class SavedTraining(Training, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+
+
+class SavedTraining(Training, Protocol):
+    """A training with a state that is saved."""
+
+    @property
+    def state(self) -> SavedState:
+        """State, whole between two groups of batches."""
 
 
 class Checkpointing(Callback):
@@ -67,7 +75,7 @@ class Checkpointing(Callback):
         Raises:
             TypeError: If the state holds what is not data.
         """
-        text, tensors = encode_state(training.state_dict())
+        text, tensors = encode_state(training.state.state_dict())
         held = sum(tensor.nbytes for tensor in tensors.values())
         weights = sum(parameter.nbytes for parameter in training.nca.parameters())
         return len(text) + held + 5 * weights  # moments of Adam, best, last and average weights
@@ -84,12 +92,12 @@ class Checkpointing(Callback):
         path, nca = self.folder / CHECKPOINT_NAME, training.nca
         state = read_checkpoint(path)
         try:
-            training.check_state_dict(state, path)
+            training.state.check_state_dict(state, path)
         except _DAMAGE as error:
             raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
         before = {name: value.clone() for name, value in nca.state_dict().items()}
         try:
-            training.load_state_dict(state)
+            training.state.load_state_dict(state)
         except (*_DAMAGE, ValueError) as error:
             nca.load_state_dict(before)
             raise ValueError(f"{path} is a damaged checkpoint: {error!r:.200}") from error
@@ -118,7 +126,7 @@ class Checkpointing(Callback):
             Whether there is a folder to write.
 
         Raises:
-            OSError: If it cannot be written; what was there before is whole.
+            OSError: If it cannot be written; files of the save before it are whole.
         """
         if self.path is None:
             return False
@@ -126,7 +134,7 @@ class Checkpointing(Callback):
         self.interrupts.hold()
         try:
             remove_leftovers(self.path)
-            write_checkpoint(self.path / CHECKPOINT_NAME, training.state_dict())
+            write_checkpoint(self.path / CHECKPOINT_NAME, training.state.state_dict())
             self.saved_epoch = history.current_epoch
             history.save()
             self._saved = _place(training)
@@ -151,5 +159,5 @@ class Checkpointing(Callback):
 
 
 def _place(training: Training) -> tuple[int, int]:
-    """Return numbers of epochs and batches: a training that has gone on has others."""
+    """Return numbers of epochs and batches: they differ once a training has continued."""
     return training.history.current_epoch, training.iterations

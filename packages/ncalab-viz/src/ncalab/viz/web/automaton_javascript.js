@@ -25,7 +25,7 @@ class JavaScriptAutomaton {
 
   constructor(model) {
     this.model = model;
-    const {rows, columns, count, weights, filters, kernelSize, hiddenSize} = model;
+    const {rows, columns, count, weights, filters, firstFilter, kernelSize, hiddenSize} = model;
     this.state = new Float32Array(rows * columns * count);
     this.next = new Float32Array(this.state.length);
     this.activation = compileActivation(model.activation);
@@ -38,7 +38,7 @@ class JavaScriptAutomaton {
         this.last[j * count + c] = weights.last[c * hiddenSize + j];
       }
     }
-    this.perceived = new Float64Array(count * (1 + filters));
+    this.perceived = new Float64Array(count * (firstFilter + filters));
     this.update = new Float64Array(count);
     this.bias = new Float64Array(hiddenSize);
     this.alive = new Uint8Array(rows * columns);
@@ -55,7 +55,7 @@ class JavaScriptAutomaton {
         for (let c = 0; c < count; c++) weights[c] = all[(f * count + c) * size * size + place];
         if (weights.every(weight => weight === 0)) continue;
         const [row, column] = [Math.floor(place / size), place % size];
-        taps.push({first: (1 + f) * count, row, column, weights});
+        taps.push({first: (this.model.firstFilter + f) * count, row, column, weights});
       }
     }
     return taps;
@@ -120,7 +120,7 @@ class JavaScriptAutomaton {
   }
 
   perceive(row, column) {
-    const {columns, count} = this.model;
+    const {columns, count, combinations} = this.model;
     const {state, perceived} = this;
     const own = (row * columns + column) * count;
     for (let c = 0; c < count; c++) perceived[c] = state[own + c];
@@ -132,12 +132,13 @@ class JavaScriptAutomaton {
       const {first, weights} = tap;
       for (let c = 0; c < count; c++) perceived[first + c] += state[other + c] * weights[c];
     }
+    for (const combination of combinations) combineBlocks(perceived, combination, count);
   }
 
   applyRule() {
     const {perceived, update, bias, last, activation} = this;
-    const {first} = this.model.weights;
-    const [inputs, count, hidden] = [perceived.length, update.length, bias.length];
+    const {count, inputs: blocks, weights: {first}} = this.model;
+    const [inputs, hidden] = [blocks * count, bias.length];
     const whole = inputs - (inputs % 4);
     update.fill(0);
     for (let j = 0, w = 0; j < hidden; j++) {

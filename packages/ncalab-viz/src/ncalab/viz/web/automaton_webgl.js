@@ -65,22 +65,23 @@ vec4 at(ivec2 cell, int layer) {
 
 void main() {
   ivec2 cell = ivec2(gl_FragCoord.xy);
-  vec4 seen[INPUTS];
+  vec4 seen[SEEN];
   for (int l = 0; l < LAYERS; l++) seen[l] = texelFetch(state, ivec3(cell, l), 0);
   vec4 update[OUTPUTS];
   for (int o = 0; o < OUTPUTS; o++) update[o] = vec4(0.0);
   // Only the opacity of living cells and of their neighbours has an effect.
   if (fires(uint(cell.y * SIZE.x + cell.x)) && (!MASKED || visible(state, cell, 2))) {
-    for (int i = LAYERS; i < INPUTS; i++) seen[i] = vec4(0.0);
+    for (int i = LAYERS; i < SEEN; i++) seen[i] = vec4(0.0);
     for (int l = 0; l < LAYERS; l++) {
       for (int tap = 0; tap < KERNEL * KERNEL; tap++) {
         vec4 value = at(cell + ivec2(tap % KERNEL, tap / KERNEL) - RADIUS, l);
         for (int f = 0; f < FILTERS; f++) {
           vec4 weight = texelFetch(filters, ivec2(f * KERNEL * KERNEL + tap, l), 0);
-          seen[(1 + f) * LAYERS + l] += value * weight;
+          seen[(FIRST_FILTER + f) * LAYERS + l] += value * weight;
         }
       }
     }
+    COMBINE
     for (int j = 0; j < HIDDEN; j++) {
       vec4 sum = vec4(0.0);
       for (int i = 0; i < INPUTS; i++) sum += seen[i] * texelFetch(weights, ivec2(i, j), 0);
@@ -107,17 +108,17 @@ void main() {
 // The weights as texels of four channels: for every hidden neuron those of the inputs, then bias and
 // weight of the time, then those of the outputs.
 function packWeights(model) {
-  const {count, filters, hiddenSize, weights} = model;
+  const {count, inputs: blocks, hiddenSize, weights} = model;
   const layers = Math.ceil(count / 4);
-  const inputs = layers * (1 + filters);
+  const inputs = layers * blocks;
   const width = (inputs + 1 + layers) * 4;
   const packed = new Float32Array(width * hiddenSize);
   for (let j = 0; j < hiddenSize; j++) {
     const row = j * width;
-    for (let part = 0; part <= filters; part++) {
+    for (let part = 0; part < blocks; part++) {
       for (let c = 0; c < count; c++) {
         packed[row + part * layers * 4 + c] =
-          weights.first[(j * (1 + filters) + part) * count + c];
+          weights.first[(j * blocks + part) * count + c];
       }
     }
     packed[row + inputs * 4] = weights.bias[j];
@@ -156,7 +157,7 @@ class WebGLAutomaton {
     this.gl = gl;
     if (!gl.getExtension("EXT_color_buffer_float")) throw new Error("no float textures");
     this.layers = Math.ceil(model.count / 4);
-    this.inputs = this.layers * (1 + model.filters);
+    this.inputs = this.layers * model.inputs;
     this.masked = model.aliveAbove !== null;
     this.checkSizes();
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
@@ -246,7 +247,8 @@ class WebGLAutomaton {
       placeGLSL("row_of", model.rows, model.border.rows),
       ACTIVATION_GLSL_HELPERS, "#define tanh bounded_tanh",
       `float activation(float x) { return ${model.activation}; }`, "#undef tanh",
-      UPDATE_GLSL.replace("WRITE", write),
+      UPDATE_GLSL.replace("WRITE", write)
+        .replace("COMBINE", combineInShader(model, this.layers, "float", "vec4")),
     ], ["state", "weights", "filters"]);
   }
 
@@ -272,6 +274,7 @@ class WebGLAutomaton {
     const threshold = this.masked ? String(model.aliveAbove) : "0.0";
     const names = {
       SIZE: `ivec2(${model.columns}, ${model.rows})`, LAYERS: this.layers, INPUTS: this.inputs,
+      SEEN: this.layers * (model.firstFilter + model.filters), FIRST_FILTER: model.firstFilter,
       FILTERS: model.filters, KERNEL: model.kernelSize, RADIUS: (model.kernelSize - 1) / 2,
       HIDDEN: model.hiddenSize, FIRST_OUTPUT: first, OUTPUTS: outputs, MASKED: this.masked,
       ALIVE_ABOVE: threshold, FIRE_THRESHOLD: `${model.fireThreshold}u`,

@@ -70,7 +70,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let cell = vec2i(id.xy);
   if (any(cell >= SIZE)) { return; }
   let place = cell.y * SIZE.x + cell.x;
-  var seen: array<vec4f, INPUTS>;
+  var seen: array<vec4f, SEEN>;
   var update: array<vec4f, LAYERS>;
   for (var l = 0; l < LAYERS; l++) { seen[l] = state[l * CELLS + place]; }
   // Only the opacity of living cells and of their neighbours has an effect.
@@ -79,10 +79,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       for (var tap = 0; tap < KERNEL * KERNEL; tap++) {
         let value = at(cell + vec2i(tap % KERNEL, tap / KERNEL) - RADIUS, l);
         for (var f = 0; f < FILTERS; f++) {
-          seen[(1 + f) * LAYERS + l] += value * filters[l * TAPS + f * KERNEL * KERNEL + tap];
+          seen[(FIRST_FILTER + f) * LAYERS + l] += value * filters[l * TAPS + f * KERNEL * KERNEL + tap];
         }
       }
     }
+    COMBINE
     for (var j = 0; j < HIDDEN; j++) {
       let row = j * WIDTH;
       var sum = vec4f(0.0);
@@ -135,7 +136,7 @@ class WebGPUAutomaton {
     this.model = model;
     this.device = device;
     this.layers = Math.ceil(model.count / 4);
-    this.inputs = this.layers * (1 + model.filters);
+    this.inputs = this.layers * model.inputs;
     this.masked = model.aliveAbove !== null;
     const {STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ} = GPUBufferUsage;
     this.bytes = this.layers * model.cells * 16;
@@ -151,7 +152,7 @@ class WebGPUAutomaton {
       placeWgsl("row_of", model.rows, model.border.rows),
       ACTIVATION_WGSL_HELPERS,
       `fn activation(x: f32) -> f32 { return ${model.activation.replaceAll("tanh", "bounded_tanh")}; }`,
-      UPDATE_WGSL,
+      UPDATE_WGSL.replace("COMBINE", combineInShader(model, this.layers, "let", "let")),
     ]);
     this.clearDead = this.masked && this.makePipeline([
       visibleWgsl("visible_before", "before"), visibleWgsl("visible_after", "after"),
@@ -184,6 +185,8 @@ class WebGPUAutomaton {
     const values = {
       "SIZE": `vec2i(${model.columns}, ${model.rows})`, "CELLS: i32": model.cells,
       "LAYERS: i32": this.layers, "INPUTS: i32": this.inputs, "FILTERS: i32": model.filters,
+      "SEEN: i32": this.layers * (model.firstFilter + model.filters),
+      "FIRST_FILTER: i32": model.firstFilter,
       "KERNEL: i32": model.kernelSize, "RADIUS: i32": (model.kernelSize - 1) / 2,
       "TAPS: i32": model.kernelSize ** 2 * model.filters, "HIDDEN: i32": model.hiddenSize,
       "WIDTH: i32": this.inputs + 1 + this.layers, "MASKED": this.masked,

@@ -13,10 +13,17 @@ from ncalab.core.automaton import Automaton
 from ncalab.core.fire import fire_threshold
 from ncalab.core.multiscale import MultiScale
 from ncalab.core.padding import margins
-from ncalab.core.rollout.standard import why_not_standard_parts
+from ncalab.core.rollout.standard import why_not_perceptron_step
 from ncalab.core.task import spec_of
 from ncalab.viz.colors import class_colors
 from ncalab.viz.web.activation import formula
+from ncalab.viz.web.perception import (
+    PerceivedBlocks,
+    angle_channels,
+    knows_no_direction,
+    perceived_blocks,
+    why_not_perceivable,
+)
 
 Array = np.ndarray
 
@@ -67,10 +74,11 @@ def why_not_exportable(model: AbstractNCAModel) -> str | None:
 
 
 def _why_not_runnable(automaton: Automaton) -> str | None:
-    if (reason := why_not_standard_parts(automaton)) is not None:
+    reason = why_not_perceptron_step(automaton) or why_not_perceivable(automaton)
+    if reason is not None:
         return reason
-    weights = (*automaton.rule.state_dict().items(), ("filters", automaton.perception.filters))
-    for name, value in weights:
+    filters = perceived_blocks(automaton).filters
+    for name, value in (*automaton.rule.state_dict().items(), ("filters", filters)):
         if not value.isfinite().all():
             return f"its weights must be finite, and {name} has NaN or infinite values"
     return None
@@ -99,7 +107,8 @@ def stages_of(model: AbstractNCAModel, steps: int) -> list[Stage]:
 
 def describe_sight(model: AbstractNCAModel, *others: AbstractNCAModel) -> str:
     """Say in a few sentences what one sees of a model, or of several side by side."""
-    sight = f"{_describe_rules(model)} Together they {_describe_purpose(model)}."
+    sight = f"{_describe_rules(model)}{_describe_directions(model)}"
+    sight = f"{sight} Together they {_describe_purpose(model)}."
     if not others:
         return sight
     return f"{sight} The same cells fire in all {1 + len(others)} models; a cut goes through all."
@@ -116,6 +125,14 @@ def _describe_rules(model: AbstractNCAModel) -> str:
         f"Cells of {first} pixels run first, then cells of {' and '.join(others)}: "
         f"{rules}, {count:,} weights in all. Each cell sees only its neighbours."
     )
+
+
+def _describe_directions(model: AbstractNCAModel) -> str:
+    if all(map(knows_no_direction, automata_of(model))):
+        return " It knows no direction: what the cells draw may lie in any."
+    if angle_channels(automata_of(model)):
+        return " It turns what it sees by an angle of its own."
+    return ""
 
 
 def _describe_purpose(model: AbstractNCAModel) -> str:
@@ -141,6 +158,8 @@ def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str
             "output": model.num_output_channels,
         },
         "fixed": model.num_fixed_channels,
+        "knowsNoDirection": all(knows_no_direction(stage.automaton) for stage in stages),
+        "angleChannels": angle_channels([stage.automaton for stage in stages]),
         "automata": [_describe_automaton(automaton) for automaton in automata.values()],
         "stages": [
             {"automaton": place[id(stage.automaton)], "scale": stage.scale, "steps": stage.steps}
@@ -168,29 +187,36 @@ def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
     rule = automaton.rule
     if not isinstance(rule, MLPNCARule):
         raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
+    blocks = perceived_blocks(automaton)
     return {
         "fixed": automaton.num_fixed_channels,
         "aliveAbove": ALIVE_THRESHOLD if automaton.use_alive_mask else None,
         "fireThreshold": fire_threshold(automaton.fire_rate),
-        "filters": len(automaton.perception.filters),
-        "kernelSize": automaton.perception.filters.shape[-1],
+        "filters": len(blocks.filters),
+        "kernelSize": blocks.filters.shape[-1],
+        "firstFilter": blocks.first_filter,
+        "inputs": blocks.inputs,
+        "combinations": blocks.combinations,
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": automaton.perception.time(1),
-        "weights": _describe_weights(automaton, rule),
+        "weights": _describe_weights(automaton, rule, blocks),
     }
 
 
-def _describe_weights(automaton: Automaton, rule: MLPNCARule) -> dict[str, str]:
+def _describe_weights(
+    automaton: Automaton, rule: MLPNCARule, blocks: PerceivedBlocks
+) -> dict[str, str]:
     first, bias, last = rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight
     if bias is None:
         raise ValueError("rule must have a bias in its first layer, got None")
-    filters = automaton.perception.filters
-    inputs = automaton.num_channels * (1 + len(filters))
-    time = first[:, inputs] if automaton.use_temporal_encoding else first.new_zeros(len(first))
+    perceived = len(blocks.places)
+    time = first[:, perceived] if automaton.use_temporal_encoding else first.new_zeros(len(first))
+    of_blocks = first.new_zeros(len(first), blocks.inputs * automaton.num_channels)
+    of_blocks[:, blocks.places.to(first.device)] = first[:, :perceived, 0, 0].detach()
     weights = {
-        "filters": filters,  # (n, C, k, k)
-        "first": first[:, :inputs],  # (hidden, (1 + n) C)
+        "filters": blocks.filters,  # (n, C, k, k)
+        "first": of_blocks,  # (hidden, inputs C)
         "bias": bias,
         "time": time,
         "last": automaton.dt * last,  # (C, hidden)
@@ -221,7 +247,7 @@ def describe_borders(stages: Sequence[Stage], state: Tensor) -> list[dict[str, A
 
 def _describe_border(stage: Stage, size: Sequence[int]) -> dict[str, Any]:
     automaton = stage.automaton
-    radius = automaton.perception.filters.shape[-1] // 2
+    radius = automaton.perception.radius
     rows, columns = (
         [margin.tolist() for margin in margins(cells, radius, automaton.filter_padding)]
         for cells in (-(-length // stage.scale) for length in size)

@@ -36,6 +36,7 @@ _SECONDS = 5
 _SCRIPTS = (
     "fire.js",
     "grids.js",
+    "views.js",
     "automaton_javascript.js",
     "automaton_webgl.js",
     "automaton_webgpu.js",
@@ -73,9 +74,10 @@ def export_html(
     seed=seed)``; later steps are those of its last scale.
 
     Args:
-        model: Model with the standard perception and step and the rule MLPNCARule, without a
-            head, or a cascade of such models: those that grow, segment, or classify by the votes
-            of their cells are. Or several models by name, to be shown side by side: they start
+        model: Model with the standard step, the rule MLPNCARule, and filters or a list of views
+            (all but AttentionView and those with a ``combine`` of your own), without a head, or a
+            cascade of such models: those that grow, segment, or classify by the votes of their
+            cells are. Or several models by name, to be shown side by side: they start
             alike, the same cells fire in all of them, and what is done to one is done to all.
         path: File that ends in ".html". One that was there is replaced when the new one is
             complete; missing folders are created.

@@ -85,3 +85,28 @@ function firstCells(start, from, to, fixed) {
   result.set(cells, image.length);
   return result;
 }
+
+// Values of a grid turned by a right angle about its middle, clockwise; what comes in is empty.
+function turned(values, {rows, columns}) {
+  const result = new Float32Array(values.length);
+  const [rowOf, columnOf] = [column => (rows + columns) / 2 - 1 - column, row => (columns - rows) / 2 + row];
+  for (let row = 0, place = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, place++) {
+      const [y, x] = [Math.floor(rowOf(column)), Math.floor(columnOf(row))];
+      if (y < 0 || y >= rows || x < 0 || x >= columns) continue;
+      for (let c = 0; c < values.length; c += rows * columns) result[c + place] = values[c + y * columns + x];
+    }
+  }
+  return result;
+}
+
+// A first state whose cells, but the empty ones where a picture grows, look in another direction.
+function steered(start, {cells, fixed, angleChannels}, angle) {
+  const result = start.slice();
+  for (let cell = 0; cell < cells; cell++) {
+    let empty = !fixed;
+    for (let place = cell; empty && place < start.length; place += cells) empty = start[place] === 0;
+    if (!empty) for (const c of angleChannels) result[c * cells + cell] += angle;
+  }
+  return result;
+}

@@ -80,8 +80,7 @@ function chooseAutomata(stages, wanted) {
 class Simulation {
   constructor(model, wanted) {
     this.model = model;
-    // Where each scale starts: what is left there of an erased cell if images are given.
-    this.starts = model.stages.map(stage => firstCells(model.start, model, stage, model.fixed));
+    this.angle = 0; // of the first cells, in radians, clockwise
     this.automata = chooseAutomata(model.stages, wanted);
     this.reset();
   }
@@ -106,7 +105,15 @@ class Simulation {
   reset(seed = this.model.seed) {
     this.seed = BigInt(seed);
     this.steps = 0;
+    this.begin(this.angle ? steered(this.model.start, this.model, this.angle) : this.model.start);
     this.enter(0, this.starts[0]);
+  }
+
+  // Where each scale starts: what is left there of an erased cell if images are given.
+  begin(first) {
+    const {model} = this;
+    this.first = first;
+    this.starts = model.stages.map(stage => firstCells(first, model, stage, model.fixed));
   }
 
   // Goes over to a scale.
@@ -141,9 +148,16 @@ class Simulation {
     const {model, stage} = this;
     const values = resize(this.automaton.read(first, last), stage, model);
     if (!isSameSize(stage, model)) {
-      values.set(model.start.subarray(first * model.cells, Math.min(last, model.fixed) * model.cells));
+      values.set(this.first.subarray(first * model.cells, Math.min(last, model.fixed) * model.cells));
     }
     return values;
+  }
+
+  // Turns cells and image by a right angle, clockwise.
+  turn() {
+    this.begin(turned(this.first, this.model));
+    this.start = this.starts[this.place];
+    this.automaton.load(turned(this.automaton.read(0, this.model.count), this.stage));
   }
 
   // Empties the cells whose middle is within a radius, and the one in the middle, however large.
@@ -170,6 +184,9 @@ class Simulation {
     this.seeds ??= new Float32Array(model.count * model.cells);
     this.seeds.fill(1);
     this.seeds.fill(0, 0, Math.min(3, model.channels.image) * stage.cells);
+    for (const c of model.angleChannels) {
+      this.seeds.fill(1 + this.angle, c * stage.cells, (c + 1) * stage.cells);
+    }
     const x = Math.floor((column + 0.5) * stage.columns / model.columns);
     const y = Math.floor((row + 0.5) * stage.rows / model.rows);
     this.automaton.paint(y, x, x + 1, this.seeds);

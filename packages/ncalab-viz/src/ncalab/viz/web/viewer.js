@@ -51,6 +51,7 @@ class Viewer {
   // Goes to the seed and the step that the address names.
   follow(address) {
     const [seed, step] = [address.get("seed"), Number(address.get("step"))];
+    if (/^\d{1,3}$/.test(address.get("angle") ?? "")) this.steer(Number(address.get("angle")));
     if (/^\d{1,19}$/.test(seed ?? "")) this.restart(seed);
     if (step > 0) {
       this.advance(Math.min(Math.floor(step), FARTHEST));
@@ -64,6 +65,27 @@ class Viewer {
 
   restart(seed = this.simulation.seed) {
     for (const simulation of this.simulations) simulation.reset(seed);
+  }
+
+  // Starts again with first cells that look in another direction, in degrees.
+  steer(degrees) {
+    for (const simulation of this.simulations) simulation.angle = degrees * Math.PI / 180;
+    element("angle").value = degrees;
+    element("angle-value").textContent = `${degrees}°`;
+    this.reset();
+  }
+
+  async turn() {
+    if (element("turn-row").hidden) return;
+    await Promise.all(this.simulations.map(({automaton}) => automaton.settle?.()));
+    for (const simulation of this.simulations) simulation.turn();
+    this.disturb();
+  }
+
+  // Something was done to the cells.
+  disturb() {
+    this.changed = this.disturbed = true;
+    if (this.finished) this.play(true); // to see it come back
   }
 
   readBackground() {
@@ -236,6 +258,7 @@ class Viewer {
     }
     element("view").value = this.picture.view;
     element("seed-tool").hidden = model.fixed > 0;
+    this.fillRotation(this.panels.map(({simulation}) => simulation.model));
     const speed = element("speed");
     speed.max = this.speeds.length - 1;
     speed.value = this.speeds.indexOf(model.speed);
@@ -243,6 +266,14 @@ class Viewer {
     radius.max = Math.max(2, Math.round(Math.min(model.rows, model.columns) / 3));
     radius.value = Math.max(1, Math.round(Math.min(model.rows, model.columns) / 10));
     this.readRanges();
+  }
+
+  // Models that know no direction can be turned, beside others too; an image only if it is square.
+  fillRotation(models) {
+    const turns = models.some(model => model.knowsNoDirection);
+    element("turn-row").hidden = !turns || models.some(({fixed, rows, columns}) => fixed && rows !== columns);
+    element("angle-row").hidden = !models.some(model => model.angleChannels.length);
+    if (models[0].fixed) element("angle-row").firstChild.textContent = "Angle of the cells";
   }
 
   readRanges() {
@@ -260,8 +291,10 @@ class Viewer {
     element("step").onclick = () => this.step();
     element("reset").onclick = () => this.reset();
     element("speed").oninput = element("radius").oninput = () => this.readRanges();
+    element("turn").onclick = () => this.turn();
+    element("angle").oninput = () => this.steer(Number(element("angle").value));
     element("view").onchange = () => this.changeView();
-    const keys = {" ": () => this.toggle(), s: () => this.step(), r: () => this.reset()};
+    const keys = {" ": () => this.toggle(), s: () => this.step(), r: () => this.reset(), t: () => this.turn()};
     document.addEventListener("keydown", event => {
       const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
       if (!plain || !keys[event.key] || event.target.matches("button, input, select")) return;
@@ -302,8 +335,8 @@ class Viewer {
     } else {
       this.erasePath(from ?? to, to);
     }
-    this.changed = this.touched = this.disturbed = true;
-    if (this.finished) this.play(true); // to see it come back
+    this.touched = true;
+    this.disturb();
     return to;
   }
 
@@ -329,8 +362,9 @@ class Viewer {
 
   copyLink() {
     const address = new URL(location.href);
-    const {seed, steps} = this.simulation;
-    address.hash = new URLSearchParams({seed, step: Math.min(steps, FARTHEST)});
+    const {seed, steps, angle} = this.simulation;
+    const turned = angle ? {angle: element("angle").value} : {};
+    address.hash = new URLSearchParams({seed, step: Math.min(steps, FARTHEST), ...turned});
     history.replaceState(null, "", address);
     const button = element("link");
     const say = text => {
@@ -402,6 +436,8 @@ window.ncalab = {
   reset: seed => { viewer.reset(); viewer.restart(seed); viewer.changed = true; },
   erase: (x, y, radius) => { viewer.erase(x, y, radius); viewer.changed = true; },
   plant: (x, y) => { viewer.plant(x, y); viewer.changed = true; },
+  turn: () => viewer.turn(),
+  steer: degrees => viewer.steer(degrees),
   play: playing => viewer.play(playing),
   measure: (steps = 60) => viewer.measureStep(steps),
   show: view => { element("view").value = view; viewer.changeView(); viewer.draw(); },

@@ -1,8 +1,7 @@
 """From checked settings to what trains."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
+from ncalab.cli.config.check import placed
 from ncalab.cli.config.sections import FILLED, Checked
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
@@ -30,11 +30,11 @@ def build_model(checked: Checked, device: torch.device) -> AbstractNCAModel:
         TypeError: If an argument has another type.
         ValueError: If one is out of its range.
     """
-    with _placed("model"):
+    with placed("model"):
         model = AbstractNCAModel.from_dict(checked.model, device=device)
     if checked.cascade is None:
         return model
-    with _placed("cascade"):
+    with placed("cascade"):
         return CascadeNCA(model, **checked.cascade)
 
 
@@ -69,7 +69,7 @@ def build_recommended(
         filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
         recipe = find_recipe("recommended", task)
         reasons = (*reasons, f"trained by the recommended recipe: {recipe}")
-    with _placed("recommend"):
+    with placed("recommend"):
         return build_model(filled, device), filled, reasons
 
 
@@ -84,9 +84,9 @@ def build_trainer(
         folder: Run folder.
         batches: Number of batches in an epoch.
     """
-    with _placed("pool"):
+    with placed("pool"):
         pool = None if checked.pool is None else Pool(**checked.pool)
-    with _placed("trainer"):
+    with placed("trainer"):
         trainer = BasicNCATrainer(model, folder, pool=pool, **checked.trainer)
     if checked.scheduler is not None:
         trainer.lr_scheduler = _schedule(checked.scheduler, trainer, batches)
@@ -98,19 +98,8 @@ def build_early_stopping(checked: Checked) -> EarlyStopping | None:
     """Make what ends the training early, if anything does."""
     if checked.early_stopping is None:
         return None
-    with _placed("early_stopping"):
+    with placed("early_stopping"):
         return EarlyStopping(**checked.early_stopping)
-
-
-@contextmanager
-def _placed(section: str) -> Iterator[None]:
-    """Say in errors which section is wrong: model.fire_rate must be..., not fire_rate must be..."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        text = str(error)
-        joined = f"{section}.{text}" if text.split(" ")[1:2] == ["must"] else f"{section}: {text}"
-        raise ValueError(joined) from error
 
 
 def _schedule(
@@ -149,7 +138,7 @@ def _shortest_cycle(arguments: dict[str, Any]) -> int:
 
 def _try_schedule(trainer: BasicNCATrainer) -> None:
     """Make the schedule once, of an optimiser that takes no step."""
-    with _placed("scheduler"):
+    with placed("scheduler"):
         try:
             optimizer, *_ = trainer._make_optimizers()
         except ZeroDivisionError:

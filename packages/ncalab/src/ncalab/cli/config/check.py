@@ -4,7 +4,8 @@ import difflib
 import inspect
 import json
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -93,13 +94,13 @@ def check_settings(
 
     >>> check_settings("pool", {"n_seeds": 1}, {"n_seed": Setting(int, False)}, "Pool")
     Traceback (most recent call last):
-    ValueError: pool.n_seeds is no setting of Pool; did you mean n_seed?
+    ValueError: pool.n_seeds is not a setting of Pool; did you mean n_seed?
     """
     prefix = f"{place}." if place else ""
     for name in values:
         if name not in settings:
             hint = did_you_mean(name, settings)
-            raise ValueError(f"{prefix}{name} is no setting of {label}{hint}")
+            raise ValueError(f"{prefix}{name} is not a setting of {label}{hint}")
     for name, setting in settings.items():
         if setting.required and name not in values:
             wanted = name_of(setting.annotation)
@@ -173,3 +174,14 @@ def name_of(annotation: Any) -> str:
     if annotation is dict or origin is dict:
         return "a table"
     return getattr(annotation, "__name__", str(annotation))
+
+
+@contextmanager
+def placed(section: str) -> Iterator[None]:
+    """Say in errors which section is wrong: model.fire_rate must be..., not fire_rate must be..."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        joined = f"{section}.{text}" if text.split(" ")[1:2] == ["must"] else f"{section}: {text}"
+        raise ValueError(joined) from error

@@ -1,7 +1,7 @@
 """From the data section to data sets: to train, to validate, to test."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,13 @@ class Parts(DataParts):
 
         train = first(self.train)
         return Parts(self.train if train is None else train, first(self.val), first(self.test))
+
+    def distorted(self, checked: Checked) -> "Parts":
+        """Return the parts with the samples to train on distorted, if the settings say so."""
+        distortion, settings = checked.data_source.distortion, checked.changes.distort
+        if distortion is None or settings is None:
+            return self
+        return replace(self, train=distortion(self.train, **settings))
 
     def loaders(self, loader: Loader) -> tuple[DataLoader[Any], Optional, Optional]:
         """Return what yields the batches of each part; only those to train on are shuffled."""

@@ -1,13 +1,20 @@
 """What a settings file may hold: its sections, each against the class that it is for."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from torch.optim import lr_scheduler
 
-from ncalab.cli.config.check import Setting, check_name, check_settings, settings_of
+from ncalab.cli.config.check import (
+    Setting,
+    check_name,
+    check_settings,
+    check_value,
+    placed,
+    settings_of,
+)
 from ncalab.cli.paths import expand_home
 from ncalab.core import DEFAULT_RANDOM_SEED, AbstractNCAModel
 from ncalab.core.savable import SavableModel
@@ -20,9 +27,15 @@ Section = dict[str, Any]
 
 @dataclass(frozen=True)
 class Changes:
-    """What is done at random to images and labels that are trained on: mirroring."""
+    """What is done at random to images that are trained on.
+
+    Attributes:
+        flip: Whether they are mirrored, and labels that are images with them.
+        distort: Settings of the data source's distortion; None for none.
+    """
 
     flip: bool = False
+    distort: Section | None = None
 
 
 @dataclass(frozen=True)
@@ -234,10 +247,14 @@ def _data(
             f"got {name!r}"
         )
     source = sources[name]
+    distort = None
+    if source.distortion is not None and "distort" in rest:
+        distort = _distortion(rest.pop("distort"), source.distortion)
     own = settings_of(source.settings, without=source.without)
-    both = own | (settings_of(Changes) if source.flips else {})
+    both = own | (settings_of(Changes, without=("distort",)) if source.flips else {})
     checked = _home_filled_in(check_settings("data", rest, both, name), source.paths)
-    changes = Changes(**{key: value for key, value in checked.items() if key not in own})
+    given = {key: value for key, value in checked.items() if key not in own}
+    changes = Changes(**given, distort=distort)
     arguments = {key: value for key, value in checked.items() if key in own}
     resize = arguments.get("resize")
     if resize is not None and min(resize) < 1:
@@ -245,6 +262,16 @@ def _data(
     if is_dataclass(source.settings):
         source.settings(**arguments)
     return source, arguments, changes
+
+
+def _distortion(values: Any, distortion: Callable[..., Any]) -> Section:
+    """Return the settings of a distortion; the ranges of their values are its own to check."""
+    table = check_value("data.distort", values, dict)
+    settings = settings_of(distortion, without=("data",))
+    checked = check_settings("data.distort", table, settings, distortion.__name__)
+    with placed("data.distort"):
+        distortion((), **checked)
+    return checked
 
 
 def _trainer(values: Section) -> tuple[Section, int | None]:

@@ -94,7 +94,7 @@ def _train(
     _say_what_trains(model, parts)
     if samples is not None:
         parts = parts.shortened(samples)
-    train, val, test = parts.loaders(checked.loader)
+    train, val, test = parts.distorted(checked).loaders(checked.loader)
     trainer = build_trainer(checked, model, folder, len(train))
     stopping = build_early_stopping(checked)
     if not resume:
@@ -120,7 +120,7 @@ def _keep_settings(checked: Checked, folder: Path) -> None:
 
 def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
     sizes = {"train": parts.train, "validate": parts.val, "test": parts.test}
-    counted = [f"{len(part)} to {name}" for name, part in sizes.items() if part is not None]  # type: ignore[arg-type]
+    counted = [f"{len(part)} to {name}" for name, part in sizes.items() if part is not None]  # type: ignore[arg-type]  # torch declares no length
     parameters = model.num_trainable_parameters()
     click.echo(f"{type(model).__name__} with {parameters:,} parameters; {', '.join(counted)}")
 

@@ -121,6 +121,7 @@ def reverse_kernel(
             to_seen = tl.zeros([M, SP], ACC)
             if busy:
                 own = load_rows(x, rows, inside, C, CP).to(DOT)
+                # Tensors on the first line, sizes and constants on the next.
                 seen = perceive(
                     x, taps, columns, lines, sample, column, line, inside, width, height,
                     ACC, M, C, N, K, SP,
@@ -133,6 +134,7 @@ def reverse_kernel(
                 back = tl.dot(d_update, tl.trans(w_out), input_precision=PRECISION, out_dtype=ACC)
                 if OUT:
                     active = activate(hidden, ACT, A, B, S).to(DOT)
+                    # Tensors on the first line, sizes and constants on the next.
                     sum_out = tl.dot(
                         tl.trans(d_update), active, sum_out,
                         input_precision=PRECISION, out_dtype=ACC,

@@ -125,10 +125,12 @@ def step_kernel(
     if USE_ALIVE:
         busy = tl.max(updated.to(tl.int32), axis=0) > 0
     if busy:
+        # Tensors on the first line, sizes and constants on the next.
         seen = perceive(
             x, taps, columns, lines, sample, column, line, inside, width, height,
             ACC, M, C, N, K, SP,
         )  # fmt: skip
+        # Tensors on the first line, sizes and constants on the next.
         update = apply_rule(
             own, seen, into_own, into_seen, bias + step * HIDDEN, out,
             HIDDEN, BN, M, CP, SP, ACC, DOT, PRECISION, ACT, A, B, S,
