@@ -53,6 +53,7 @@ class Recipe:
         pool: Number of slots of the pool.
         rollouts: Number of rollouts in a row that a batch is drawn for.
         padding: How the grid continues beyond its border.
+        warm_up: Number of optimiser steps over which the learning rate rises at first.
     """
 
     optimizer: str = "muon"
@@ -66,11 +67,13 @@ class Recipe:
     pool: int = GOOD.pool["size"]
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
+    warm_up: int = GOOD.trainer["warmup_steps"]
 
 
 RECIPES = {
     "good": Recipe(),
-    "lr 0.06": Recipe(lr=0.06),
+    "no warm-up": Recipe(warm_up=0),
+    "lr 0.04": Recipe(lr=0.04),
     "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
     "holes in the middle half": Recipe(spread=0.5),
@@ -78,7 +81,7 @@ RECIPES = {
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
         "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, spread=0.5, pool=1024,
-        padding="reflect",
+        padding="reflect", warm_up=0,
     ),
 }  # fmt: skip
 
@@ -117,8 +120,9 @@ def train(
     matrices = rule_matrices(nca)
     start, count, done = time.process_time(), 0, 0.0
     while done < 1:
+        factor = FINAL_LR**done * min(1, (count + 1) / max(1, recipe.warm_up))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * FINAL_LR**done
+            group["lr"] = rate * factor
         steps = int(torch.randint(*recipe.steps, ()))
         prediction = nca(pool.sample(seeds), steps)
         errors = (prediction.image_channels - image).square().mean(dim=(1, 2, 3))
