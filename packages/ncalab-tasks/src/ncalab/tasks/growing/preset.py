@@ -95,6 +95,7 @@ def growing_preset(
             "perception_type": ViewsNCAPerception,
             "perception_args": {"views": [LearnedView, (LearnedView, {"dilation": 2})]},
             "use_alive_mask": True,
+            "lambda_seed": 1.0,
             "filter_padding": "zero",
             "training_timesteps": (side // 2, side + 1),
             "inference_timesteps": max(_INFERENCE_STEPS, round(_INFERENCE_SHARE * side)),
