@@ -130,7 +130,11 @@ void block_back(const Rollout& r, const REAL* grid, const int32_t* cells, int64_
     }
     {
         Timer timer(r, ACTIVATION);
-        activate_back(r, scratch.hidden, scratch.d_hidden, rows, d_bias);
+        for (int64_t n = 0, alike; n < rows; n += alike) {
+            alike = alike_of(r, cells + n, rows - n);
+            activate_back(r, scratch.hidden + n * r.hidden, scratch.d_hidden + n * r.hidden, alike,
+                          d_bias + bias_offset(r, cells[n]));
+        }
     }
     {
         Timer timer(r, PRODUCTS);
@@ -152,7 +156,7 @@ void program_block_back(const Rollout& r, const REAL* grid, const int32_t* cells
                         const REAL* context, const REAL* d_updates, Scratch& scratch,
                         const Gradients& wanted, REAL* d_context, REAL* gradient) {
     run_program(r, grid, cells, rows, context, scratch.slots);
-    program_back(r, rows, d_updates, update_row(r), scratch.slots, scratch.slopes, d_context,
+    program_back(r, cells, rows, d_updates, update_row(r), scratch.slots, scratch.slopes, d_context,
                  wanted.program);
     Timer timer(r, FILTERS_BACK);
     if (wanted.factors)
@@ -205,12 +209,8 @@ void step_backward(const Rollout& r, int64_t step, REAL* grid, REAL* gradient, B
                    Scratch& scratch, const Tape& tape, int64_t tape_step, const Gradients& wanted) {
     const int64_t listed = go_back(r, step, grid, scratch, tape, tape_step);
     begin_back(r, gradient, reached, scratch, tape, tape_step, scratch.updates, update_row(r));
-    for (int64_t s = 0; s < (r.bias_of_sample ? r.samples : 1); s++) {
-        const int64_t first = r.bias_of_sample ? scratch.bounds[s] : 0;
-        const int64_t last = r.bias_of_sample ? scratch.bounds[s + 1] : listed;
-        REAL* d_bias = wanted.bias + step * r.bias_of_step + s * r.bias_of_sample;
-        blocks_back(r, grid, first, last, bias_at(r, step, s), scratch, wanted, d_bias, gradient);
-    }
+    blocks_back(r, grid, 0, listed, bias_at(r, step), scratch, wanted,
+                wanted.bias + step * r.bias_of_step, gradient);
     end_back(r, gradient);
 }
 

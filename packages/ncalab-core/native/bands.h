@@ -71,7 +71,7 @@ void run_bands_forward(const Rollout& r, Bands& bands, Team& team, int64_t first
         const int64_t step = first_step + phase / 3;
         if (phase % 3 == 0) {
             band.list(r, step);
-            update(r, grid, band.scratch.fired, band.listed, bias_at(r, step, 0), band.scratch,
+            update(r, grid, band.scratch.fired, band.listed, bias_at(r, step), band.scratch,
                    band.scratch.updates);
         } else if (phase % 3 == 1) {
             REAL* rows = nullptr;
@@ -101,7 +101,7 @@ void run_bands_backward(const Rollout& r, Bands& bands, Team& team, int64_t firs
         Band& band = *bands.bands[n];
         const int64_t tape_step = steps - 1 - phase / PHASES, step = first_step + tape_step;
         const auto blocks = [&](int64_t first, int64_t last) {
-            blocks_back(r, grid, first, last, bias_at(r, step, 0), band.scratch, wanted[n],
+            blocks_back(r, grid, first, last, bias_at(r, step), band.scratch, wanted[n],
                         wanted[n].bias + step * r.bias_of_step, gradient);
         };
         switch (phase % PHASES) {

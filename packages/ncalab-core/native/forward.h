@@ -163,11 +163,12 @@ int64_t list_living(const Rollout& r, int64_t step, int64_t sample, Box box, con
     return list_firing(r, step, sample, box, scratch.matters, scratch.marks, cells);
 }
 
-INLINE const REAL* bias_at(const Rollout& r, int64_t step, int64_t sample) {
-    return r.bias + step * r.bias_of_step + sample * r.bias_of_sample;
+// The bias of a step, for the first sample.
+INLINE const REAL* bias_at(const Rollout& r, int64_t step) {
+    return r.bias + step * r.bias_of_step;
 }
 
-// Compute the hidden neurons of a block of cells.
+// Compute the hidden neurons of a block of cells, each with the bias of its sample.
 void think(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t count,
            const REAL* bias, Scratch& scratch) {
     {
@@ -175,8 +176,16 @@ void think(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t cou
         perceive(r, grid, cells, count, scratch.seen);
     }
     Timer timer(r, PRODUCTS);
+    Start start = FROM_BIAS;
+    if (alike_of(r, cells, count) < count) {
+        start = FROM_RESULT;
+        for (int64_t n = 0; n < count; n++)
+            copy_row(scratch.hidden + n * r.hidden, bias + bias_offset(r, cells[n]), r.hidden);
+    } else {
+        bias += bias_offset(r, cells[0]);
+    }
     multiply(count, r.hidden / LANES, seen_of(r), scratch.seen, seen_row(r), 1, r.into, r.hidden,
-             scratch.hidden, r.hidden, FROM_BIAS, bias, r.activation == RELU);
+             scratch.hidden, r.hidden, start, bias, r.activation == RELU);
 }
 
 // The same by the program of another rule.
@@ -193,7 +202,7 @@ void run_blocks(const Rollout& r, const REAL* grid, const int32_t* cells, int64_
     }
 }
 
-// Compute the updates of the listed cells of a sample.
+// Compute the updates of the listed cells.
 void update(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t count,
             const REAL* bias, Scratch& scratch, REAL* updates) {
     const int64_t row = update_row(r);
@@ -352,13 +361,7 @@ bool step_forward(const Rollout& r, int64_t step, REAL* grid, Box* living, Scrat
                   Tape* tape, int64_t tape_step) {
     const int64_t listed = list_step(r, step, grid, living, scratch), row = update_row(r);
     if (tape && !has_room(r, scratch, *tape)) return false;
-    if (r.bias_of_sample)
-        for (int64_t s = 0; s < r.samples; s++) {
-            const int64_t first = scratch.bounds[s], count = scratch.bounds[s + 1] - first;
-            update(r, grid, scratch.fired + first, count, bias_at(r, step, s), scratch,
-                   scratch.updates + first * row);
-        }
-    else update(r, grid, scratch.fired, listed, bias_at(r, step, 0), scratch, scratch.updates);
+    update(r, grid, scratch.fired, listed, bias_at(r, step), scratch, scratch.updates);
     finish_step(r, grid, living, scratch.updates, row, scratch, tape, tape_step);
     return true;
 }

@@ -382,7 +382,8 @@ void take_back(const Program& p, const Operation& o, int64_t rows, const REAL* s
 
 INLINE Kind kind_of_work(const Operation& o) { return o.kind == LAYER ? PRODUCTS : ACTIVATION; }
 
-// Compute the updates of a block of cells. Their perceptions stay in the first slot.
+// Compute the updates of a block of cells, each with the context of its sample. Their perceptions
+// stay in the first slot.
 void run_program(const Rollout& r, const REAL* grid, const int32_t* cells, int64_t rows,
                  const REAL* context, REAL* slots) {
     const Program& p = *r.program;
@@ -390,7 +391,8 @@ void run_program(const Rollout& r, const REAL* grid, const int32_t* cells, int64
         Timer timer(r, PERCEPTION);
         perceive(r, grid, cells, rows, slots);
         for (int64_t n = 0; n < rows; n++)
-            copy_exactly(slots + n * seen_row(r) + seen_of(r), context, r.context);
+            copy_exactly(slots + n * seen_row(r) + seen_of(r), context + bias_offset(r, cells[n]),
+                         r.context);
     }
     for (int64_t i = 0; i < p.count; i++) {
         Timer timer(r, kind_of_work(p.operations[i]));
@@ -400,8 +402,8 @@ void run_program(const Rollout& r, const REAL* grid, const int32_t* cells, int64
 
 // Take the gradient of the updates, rows of `row` numbers, back to that of the perceptions, which
 // is left in the first slot; add up that of context and parameters.
-void program_back(const Rollout& r, int64_t rows, const REAL* d_updates, int64_t row,
-                  const REAL* slots, REAL* slopes, REAL* d_context, REAL* sums) {
+void program_back(const Rollout& r, const int32_t* cells, int64_t rows, const REAL* d_updates,
+                  int64_t row, const REAL* slots, REAL* slopes, REAL* d_context, REAL* sums) {
     const Program& p = *r.program;
     for (int64_t i = 0; i < p.cleared; i++)
         memset(slopes + offset_of(p.clear[i]), 0, rows * p.clear[i].row * sizeof(REAL));
@@ -413,7 +415,8 @@ void program_back(const Rollout& r, int64_t rows, const REAL* d_updates, int64_t
         take_back(p, p.operations[i], rows, slots, slopes, sums);
     }
     for (int64_t n = 0; n < rows; n++)
-        add_exactly(d_context, slopes + n * seen_row(r) + seen_of(r), r.context);
+        add_exactly(d_context + bias_offset(r, cells[n]), slopes + n * seen_row(r) + seen_of(r),
+                    r.context);
 }
 
 }  // namespace

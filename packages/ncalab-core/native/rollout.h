@@ -62,6 +62,21 @@ INLINE int64_t line_at(const Rollout& r, int64_t i, int64_t j) {
     return ((i + r.frame[0]) * framed_axis(r, 1) + j + r.frame[1]) * framed_axis(r, 2) + r.frame[2];
 }
 
+// How far the bias of the sample that a cell belongs to, or its context, is from that of the first.
+INLINE int64_t bias_offset(const Rollout& r, int32_t cell) {
+    return r.bias_of_sample ? cell / framed_of(r) * r.bias_of_sample : 0;
+}
+
+// How many of the listed cells, from the first one on, belong to the same sample, if samples differ.
+INLINE int64_t alike_of(const Rollout& r, const int32_t* cells, int64_t count) {
+    if (!r.bias_of_sample) return count;
+    const int64_t end = (cells[0] / framed_of(r) + 1) * framed_of(r);
+    int64_t alike = count;
+    // Most blocks lie within one sample; cells are listed sample by sample.
+    while (cells[alike - 1] >= end) alike--;
+    return alike;
+}
+
 // Cells [low, high) on every axis.
 struct Box {
     int64_t low[3], high[3];

@@ -21,6 +21,7 @@ from ncalab.core.perception import (
 from ncalab.core.rollout import rollout, why_not_fused
 from ncalab.core.rollout.cpu.compiled import programs
 from ncalab.core.rollout.cpu.compiled.library import library
+from ncalab.core.rollout.cpu.compiled.prelude import Prelude
 from ncalab.core.rollout.cpu.compiled.program import Program
 from ncalab.core.rollout.cpu.compiled.row_rule import function_of_cells
 
@@ -203,8 +204,9 @@ def slopes_where_used(model: TinyModel, x: Tensor, engine: Any) -> list[Tensor]:
         lambda r, x: r.layer(x).cumsum(dim=1),
         lambda r, x: torch.einsum("oi,binm->bonm", r.other.weight, x) + r.layer(x),
         lambda r, x: r.layer(x) * torch.where(x[:, :1] > 0, 1.0, 2.0),
+        lambda r, x: r.layer(x) * r.scale[r.scale > 0.9].sum(),
     ],
-    ids=["erf", "cumsum", "einsum", "where"],
+    ids=["erf", "cumsum", "einsum", "where", "a number of parameters that depends on them"],
 )
 def test_other_operations_are_called_on_rows(compute: Callable[[Any, Tensor], Tensor]) -> None:
     model = own(compute)
@@ -266,6 +268,20 @@ def test_parameters_are_those_of_the_moment() -> None:
     model.rule.gain = nn.Parameter(torch.full((CHANNELS,), 0.3, dtype=torch.float64))
 
     assert_same_states(model, x)
+
+
+def test_sums_of_gradients_need_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(rule_type=GatedNCARule)
+    x = torch.rand(1, CHANNELS, 4, 4)
+    ran, run = [], Prelude.run
+    monkeypatch.setattr(Prelude, "run", lambda *given: ran.append(given) or run(*given))
+
+    loss = rollout(model, x, 2).sum()
+    forward = len(ran)
+    loss.backward()
+
+    # Once for the steps that are undone, and once for autograd.
+    assert (forward, len(ran) - forward) == (1, 2)
 
 
 @pytest.mark.parametrize("name", ["gated", "layer", "time", "steerable"])

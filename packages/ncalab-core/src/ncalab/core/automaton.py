@@ -291,7 +291,7 @@ class Automaton(nn.Module):
         if goal.is_floating_point() or goal.dtype == torch.bool:
             raise TypeError(f"goal must be indices, got {goal.dtype}")
         known = self.goal_embedding.num_embeddings
-        if not is_tracing() and not bool(((goal >= 0) & (goal < known)).all()):
+        if not is_tracing() and not all(0 <= index < known for index in goal.tolist()):
             raise ValueError(f"goal must be in [0, {known}), got {goal.tolist()}")
         vectors: Tensor = self.goal_embedding(goal.to(self.device))
         return vectors

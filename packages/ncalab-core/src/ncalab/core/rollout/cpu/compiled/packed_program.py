@@ -26,13 +26,12 @@ class Layout:
 
     Args:
         program: The rule.
-        results: What its prelude gives.
         lanes: Numbers of a vector.
     """
 
-    def __init__(self, program: Program, results: Sequence[Tensor], lanes: int) -> None:
+    def __init__(self, program: Program, lanes: int) -> None:
         self.program, self.lanes = program, lanes
-        self.shapes = [result.shape for result in results]
+        self.shapes = program.prelude.shapes
         used = {0, program.result.slot, *(o.out.slot for o in program.operations)}
         self.rows = [self._row(slot) if slot in used else 0 for slot in range(len(program.slots))]
         self.slots = _starts(self.rows)
@@ -101,7 +100,7 @@ class PackedProgram:
         lanes: int,
         first_mutable: int,
     ) -> None:
-        self.layout = layout = Layout(program, results, lanes)
+        self.layout = layout = Layout(program, lanes)
         self.context = context.shape[2]
         self.factors = padded(factors, len(factors), round_up(factors.shape[1], lanes))
         self.bias = padded(context, *context.shape[:2], round_up(self.context, lanes))

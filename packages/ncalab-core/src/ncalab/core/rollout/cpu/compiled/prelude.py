@@ -17,15 +17,18 @@ class Prelude:
         sources: Ids, in the trace, of the tensors of the rule.
         calls: The operations.
         results: From the traced tensors that the program reads to what it reads of them.
+        shapes: Shapes of the results, whatever the values of the rule's tensors.
     """
 
     sources: list[int]
     calls: list[Call] = field(default_factory=list)
     results: list[tuple[int, Callable[[Tensor], Tensor]]] = field(default_factory=list)
+    shapes: list[torch.Size] = field(default_factory=list)
 
     def ask(self, traced: Tensor, read: Callable[[Tensor], Tensor]) -> int:
         """Return the number of a new result."""
         self.results.append((id(traced), read))
+        self.shapes.append(read(traced).shape)
         return len(self.results) - 1
 
     def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:

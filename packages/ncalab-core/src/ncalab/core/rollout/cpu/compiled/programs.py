@@ -93,7 +93,4 @@ class ProgramCells(RowCells):
 
     def sums(self, library: Library, parameters: Sequence[Tensor], tasks: int) -> Sums:
         """Return new sums of gradients."""
-        with torch.no_grad():
-            results = self.program.prelude.run(parameters[2:])
-        layout = Layout(self.program, results, library.lanes)
-        return ProgramSums(self.program, layout, parameters, tasks)
+        return ProgramSums(self.program, Layout(self.program, library.lanes), parameters, tasks)

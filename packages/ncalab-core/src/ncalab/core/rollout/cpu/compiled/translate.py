@@ -135,6 +135,10 @@ class _Translator:
         known = all(id(t) in self.fixed for t in inputs)
         if not known or name.endswith("_") or name == "_local_scalar_dense":
             raise UnknownOperationError(name)
+        # Which numbers are left depends on the values of parameters; indices are always the same.
+        chosen = name == "index" and not any(t.dtype == torch.bool for t in inputs)
+        if torch.Tag.dynamic_output_shape in call.function.tags and not chosen:
+            raise UnknownOperationError(name)
         results = list(tensors_in(call.result))
         if not results or any(self.cells in t.shape for t in results):
             raise UnknownOperationError(name)
