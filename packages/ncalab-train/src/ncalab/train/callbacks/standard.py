@@ -107,10 +107,11 @@ def make_callbacks(
         batches=number_of_batches(train),
         guard=guard,
     )
+    warmup = config.warmup_steps * config.accumulate
     recorders = CallbackList(
         [
             HistoryRecorder(),
-            HealthWarnings(validated=val is not None) if is_main else None,
+            HealthWarnings(validated=val is not None, warmup=warmup) if is_main else None,
             early_stop,
             board,
             progress if progress.enabled else None,
