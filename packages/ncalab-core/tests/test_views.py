@@ -9,6 +9,7 @@ import torch
 from core_models import TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinds_of_cells import VIEWS, views_of
 from rollout_checks import states_and_slopes
 from torch import Tensor, nn
 
@@ -31,22 +32,7 @@ from ncalab.core.rollout.cpu.compiled.library import library
 CPU = torch.device("cpu")
 CHANNELS = 11
 
-VIEWS: dict[str, list[Any]] = {
-    "none": [],
-    "fixed": [SobelView, LaplaceView],
-    "two branches": [(LearnedView, {"num_filters": 2}), (LearnedView, {"dilation": 2})],
-    "wide": [(LearnedView, {"num_filters": 1, "kernel_size": 5}), SobelView],
-    "isotropic": [(IsotropicView, {"determinants": 4})],
-    "steerable": [SteerableView, LaplaceView],
-    "attention": [(AttentionView, {"heads": 2, "head_size": 3}), SobelView],
-}
 GRIDS = {1: (7,), 2: (5, 6), 3: (3, 4, 5)}
-
-
-def views_of(name: str, dims: int) -> list[Any]:
-    if name == "isotropic" and dims == 1:
-        return [IsotropicView]
-    return VIEWS["fixed" if name == "steerable" and dims != 2 else name]
 
 
 def make(views: list[Any], dims: int = 2, **arguments: Any) -> TinyModel:

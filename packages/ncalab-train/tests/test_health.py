@@ -1,4 +1,4 @@
-"""What a training reports when it does not learn."""
+"""Warnings of a training that does not learn."""
 
 import logging
 from typing import Any

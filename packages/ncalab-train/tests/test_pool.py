@@ -315,7 +315,7 @@ def test_a_state_is_sampled_in_the_place_of_its_own_seed_only() -> None:
         grown[:, 1:] += 10
         pool.update(grown)
 
-    assert (batch[:, 1:] >= 10).all()  # there is room for all four: each goes on from its own
+    assert (batch[:, 1:] >= 10).all()  # there is room for all four: each continues from its own
 
 
 def test_seeds_that_are_never_alike_start_from_themselves() -> None:

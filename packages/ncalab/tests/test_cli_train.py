@@ -275,7 +275,7 @@ def test_a_fold_that_names_what_is_not_there_is_an_error(workplace: Path) -> Non
     segmentation_folder(4)
     Path("folds.json").write_text('[{"train": ["0"], "val": ["owl"]}]')
 
-    with pytest.raises(ValueError, match="there is no 'owl'"):
+    with pytest.raises(ValueError, match="must name samples of the data, got 'owl', which is none"):
         parts_of(segmentation(split={"file": "folds.json"}))
 
 

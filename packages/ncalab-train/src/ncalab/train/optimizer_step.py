@@ -202,7 +202,7 @@ def check_losses(losses: Any) -> None:
 
     Raises:
         TypeError: If it is not a dictionary of tensors.
-        ValueError: If a term is not a scalar, or there is no total.
+        ValueError: If a term is not a scalar, or no term is the total.
     """
     if not isinstance(losses, Mapping):
         raise TypeError(f"loss must return a dictionary of terms, got {type(losses).__name__}")
@@ -222,7 +222,7 @@ def check_trained(trained: Any) -> tuple[Prediction, dict[str, Tensor]]:
 
     Raises:
         TypeError: If it is not a pair of a prediction and loss terms.
-        ValueError: If a term is not a scalar, or there is no total.
+        ValueError: If a term is not a scalar, or no term is the total.
     """
     if (
         not isinstance(trained, tuple)

@@ -116,7 +116,7 @@ def seconds_per_epoch(model: GrowingNCAModel, target: Tensor, batch_size: int) -
     The weights stay as they are, and so do torch's generators.
 
     Args:
-        model: Model that is to be trained.
+        model: Model to train.
         target: Premultiplied target, shape ``(image channels, W, H)``.
         batch_size: Number of pictures in a batch.
 

@@ -41,7 +41,7 @@ def describe_error(mse: float) -> str:
 
 @dataclass(frozen=True)
 class Cut:
-    """A circle that was cut out, and what became of it.
+    """A circle that was cut out, and the errors before and after.
 
     Attributes:
         place: Centre (W, H) in cells.

@@ -22,7 +22,7 @@ Optional = DataLoader[Any] | None
 
 @dataclass(frozen=True)
 class Parts(DataParts):
-    """What to train, validate and test on."""
+    """Samples to train, validate and test on."""
 
     def shortened(self, samples: int) -> "Parts":
         """Return the first few samples of each part."""
@@ -154,7 +154,7 @@ def _indices(whole: Any, names: Sequence[Any]) -> np.ndarray:
     missing = [name for name, place in zip(names, found, strict=True) if place is None]
     if missing:
         raise ValueError(
-            f"split.file must name samples of the data, but there is no {missing[0]!r}"
+            f"split.file must name samples of the data, got {missing[0]!r}, which is none of them"
         )
     return np.array(found, dtype=int)
 

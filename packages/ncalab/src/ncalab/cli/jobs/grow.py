@@ -45,7 +45,7 @@ ANIMATION_LENGTH = 1.5
 PAGE_SIDE = 96
 SAVE_EVERY = 200
 GROWTH_FILE = "growth.json"
-# Where a run may go on for longer or elsewhere than it was started for.
+# A run may be resumed for longer, or elsewhere, than it was started for.
 _FREE = frozenset({"epochs", "device"})
 
 
@@ -135,7 +135,7 @@ def grow_picture(
         output: Run folder; a new one, called like the picture, if None.
         settings: What was asked for, with defaults.
         given: Names of the settings that were asked for.
-        resume: Whether to go on with the run in the folder.
+        resume: Whether to resume the run in the folder.
         force: Whether to replace that run.
         tensorboard: Whether to write a TensorBoard log.
         minutes: How long to train, in place of a number of epochs.
@@ -180,7 +180,7 @@ def grow_picture(
             overwrite=force,
             on_epoch=watch,
         )
-    # Of a run that goes on, only now: it has been found to be that of these settings.
+    # Of a resumed run, only now: it has been found to be that of these settings.
     run.write()
     nca.save_pretrained(folder / PRETRAINED)
     if history.interrupted:
