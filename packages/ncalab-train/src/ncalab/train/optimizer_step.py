@@ -179,7 +179,8 @@ class OptimizerStep:
 
     def lr(self) -> float:
         """Return the model's learning rate of the next step; of several groups, the first one's."""
-        return self.optimizers[0].param_groups[0]["lr"] * self.lr_factor()
+        rate: float = self.optimizers[0].param_groups[0]["lr"]
+        return rate * self.lr_factor()
 
     def lr_factor(self) -> float:
         """Return the factor of the scheduler's learning rates: warm-up times decay."""

@@ -14,6 +14,7 @@ from ncalab.cli.config.transforms import transform_of
 from ncalab.core import AbstractNCAModel
 from ncalab.core.task import DataParts, DataRequest, Transform
 from ncalab.tasks.classification.data import stratified_choice
+from ncalab.tasks.recommend import recommended_tasks
 from ncalab.train import SplitDefinition
 
 Optional = DataLoader[Any] | None
@@ -172,7 +173,11 @@ def _check_fit(parts: Parts, checked: Checked, request: DataRequest) -> None:
     source, model = checked.data_source, request.model
     sample: Any = parts.train
     channels = sample[0][0].shape[0]
-    if channels != (model.num_channels if source.states else model.num_image_channels):
+    recommended = checked.top.recommend and str(model.task) in recommended_tasks()
+    is_open = recommended and "num_image_channels" not in checked.model
+    if not is_open and channels != (
+        model.num_channels if source.states else model.num_image_channels
+    ):
         raise ValueError(
             f"model.num_image_channels must be {channels}, as the data have, "
             f"got {model.num_image_channels}"
