@@ -14,7 +14,7 @@ from ncalab.tasks.growing.model import GrowingNCAModel
 Quality = Literal["draft", "good", "best"]
 
 # Optimiser steps.
-_EPOCHS = {"draft": 1200, "good": 5000, "best": 25000}
+_EPOCHS = {"draft": 800, "good": 3000, "best": 15000}
 _SIDE = 48
 _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.
