@@ -113,7 +113,7 @@ def growing_preset(
             "optimizer_method": "muon",
             "lr": RECIPE["lr"],
             "lr_gamma": RECIPE["final_lr"] ** (1 / epochs),
-            "warmup_steps": RECIPE["warmup_steps"],
+            "warmup_steps": min(RECIPE["warmup_steps"], epochs // 10),
             "adam_betas": RECIPE["adam_betas"],
             "batch_repeat": 1,
             "max_epochs": epochs,
