@@ -54,6 +54,8 @@ class Recipe:
         rollouts: Number of rollouts in a row that a batch is drawn for.
         padding: How the grid continues beyond its border.
         warm_up: Number of optimiser steps over which the learning rate rises at first.
+        branches: Whether cells perceive by two branches of learned filters, or by one.
+        seed_weight: Weight of what keeps a seed alive, in the loss.
     """
 
     optimizer: str = "muon"
@@ -68,11 +70,15 @@ class Recipe:
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
     warm_up: int = GOOD.trainer["warmup_steps"]
+    branches: bool = True
+    seed_weight: float = GOOD.model["lambda_seed"]
 
 
 RECIPES = {
     "good": Recipe(),
+    "one branch": Recipe(branches=False),
     "no warm-up": Recipe(warm_up=0),
+    "seeds may die": Recipe(seed_weight=0.0),
     "lr 0.04": Recipe(lr=0.04),
     "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
@@ -81,7 +87,7 @@ RECIPES = {
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
         "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, spread=0.5, pool=1024,
-        padding="reflect", warm_up=0,
+        padding="reflect", warm_up=0, branches=False, seed_weight=0.0,
     ),
 }  # fmt: skip
 
@@ -101,7 +107,9 @@ def train(
 ) -> tuple[GrowingNCAModel, int]:
     """Train for a number of CPU seconds; return the model and the number of optimiser steps."""
     fix_random_seed(seed)
-    model = {**GOOD.model, "filter_padding": recipe.padding}
+    model = {**GOOD.model, "filter_padding": recipe.padding, "lambda_seed": recipe.seed_weight}
+    if not recipe.branches:
+        del model["perception_type"], model["perception_args"]
     nca = GrowingNCAModel(torch.device("cpu"), **model)
     data = GrowingNCADataset(target, nca.num_channels)
     image = data.image.expand(recipe.batch, -1, -1, -1)
@@ -127,7 +135,7 @@ def train(
         prediction = nca(pool.sample(seeds), steps)
         errors = (prediction.image_channels - image).square().mean(dim=(1, 2, 3))
         optimizer.zero_grad()
-        errors.mean().backward()
+        nca.loss(prediction, image)["total"].backward()
         normalize_gradients(nca.parameters())
         optimizer.step()
         if recipe.weight_decay:

@@ -17,6 +17,7 @@ def write_pages(app: Sphinx) -> None:
     """Write the pages into the folder of static files."""
     folder = Path(app.srcdir) / "_static" / "living"
     _write_lizard(folder / "lizard.html")
+    _write_zoo(folder)
     _write_nuclei(folder / "nuclei.html")
     _write_digit(folder / "digit.html")
 
@@ -24,6 +25,13 @@ def write_pages(app: Sphinx) -> None:
 def _write_lizard(path: Path) -> None:
     lizard = GrowingNCAModel.from_pretrained(EXAMPLES / "growing_emoji" / "pretrained")
     export_html(lizard, path, size=(64, 64), title="A lizard")
+
+
+def _write_zoo(folder: Path) -> None:
+    for model in sorted((EXAMPLES / "growing_zoo" / "pretrained").iterdir()):
+        title = model.name.replace("_", " ").capitalize()
+        nca = GrowingNCAModel.from_pretrained(model)
+        export_html(nca, folder / f"{model.name}.html", size=(96, 96), title=title)
 
 
 def _write_nuclei(path: Path) -> None:

@@ -101,6 +101,14 @@ def growing() -> None:
     thumbnail(nca, seed, "zoo_lizard", steps=96)
 
 
+def zoo() -> None:
+    """Grow the emoji of the zoo."""
+    for folder in sorted(EXAMPLES.glob("growing_zoo/pretrained/*/")):
+        nca = pretrained(GrowingNCAModel, f"growing_zoo/pretrained/{folder.name}")
+        side = 72 if folder.name in ("dragon", "peacock") else 48
+        thumbnail(nca, nca.make_seed(side, side), f"zoo_{folder.name}", steps=96)
+
+
 def animate(
     nca: AbstractNCAModel, x: Tensor, name: str, *, steps: int | None = None, **options: bool
 ) -> None:
@@ -248,6 +256,7 @@ def depth() -> None:
 
 SECTIONS = {
     "growing": growing,
+    "zoo": zoo,
     "segmentation": segmentation,
     "training": training,
     "digits": digits,
