@@ -49,9 +49,11 @@ class Recipe:
         batch: Number of pictures in a batch.
         seeds: How many of them start from the seed.
         damaged: In how many of them a hole is cut.
+        spread: Share of the grid that holes have their centres in.
         pool: Number of slots of the pool.
         rollouts: Number of rollouts in a row that a batch is drawn for.
         padding: How the grid continues beyond its border.
+        warm_up: Number of optimiser steps over which the learning rate rises at first.
     """
 
     optimizer: str = "muon"
@@ -61,21 +63,25 @@ class Recipe:
     batch: int = GOOD.batch_size
     seeds: int = GOOD.pool["n_seed"]
     damaged: int = GOOD.pool["num_damaged"]
+    spread: float = GOOD.pool["damage_spread"]
     pool: int = GOOD.pool["size"]
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
+    warm_up: int = GOOD.trainer["warmup_steps"]
 
 
 RECIPES = {
     "good": Recipe(),
-    "lr 0.06": Recipe(lr=0.06),
+    "no warm-up": Recipe(warm_up=0),
+    "lr 0.04": Recipe(lr=0.04),
     "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
+    "holes in the middle half": Recipe(spread=0.5),
     "pool of 1,024": Recipe(pool=1024),
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
-        "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, pool=1024,
-        padding="reflect",
+        "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, spread=0.5, pool=1024,
+        padding="reflect", warm_up=0,
     ),
 }  # fmt: skip
 
@@ -106,6 +112,7 @@ def train(
         p_damage=1.0,
         num_damaged=recipe.damaged,
         size=recipe.pool,
+        damage_spread=recipe.spread,
         rollouts=recipe.rollouts,
     )
     optimizer = make_optimizer(nca, recipe)
@@ -113,8 +120,9 @@ def train(
     matrices = rule_matrices(nca)
     start, count, done = time.process_time(), 0, 0.0
     while done < 1:
+        factor = FINAL_LR**done * min(1, (count + 1) / max(1, recipe.warm_up))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * FINAL_LR**done
+            group["lr"] = rate * factor
         steps = int(torch.randint(*recipe.steps, ()))
         prediction = nca(pool.sample(seeds), steps)
         errors = (prediction.image_channels - image).square().mean(dim=(1, 2, 3))

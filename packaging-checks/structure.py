@@ -107,7 +107,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def named_in(tree: ast.Module) -> set[str]:
-    """Return the text constants of a module that are no docstrings, and the names it imports."""
+    """Return the text constants of a module that are not docstrings, and the names it imports."""
     owners = (ast.Module, ast.ClassDef, *FUNCTIONS)
     docstrings = {
         id(node.body[0].value)  # type: ignore[attr-defined]  # an expression

@@ -86,7 +86,7 @@ def check_command(words: list[str], root: Path) -> None:
         must_exist(arguments[0], root)
     elif name not in UNCHECKED:
         if shutil.which(name) is None:
-            raise CheckError(f"there is no command {name}")
+            raise CheckError(f"the command {name} does not exist")
         for argument in arguments:
             if argument.startswith(("packages/", "tests-integration/", "examples/", "docs/")):
                 must_exist(argument, root)
@@ -104,7 +104,7 @@ def check_python(arguments: list[str], root: Path) -> None:
         check_pip(arguments[2:], root)
     elif arguments[:1] == ["-m"]:
         if importlib.util.find_spec(arguments[1]) is None:
-            raise CheckError(f"there is no module {arguments[1]}")
+            raise CheckError(f"the module {arguments[1]} does not exist")
     else:
         must_exist(arguments[0], root)
         parse_arguments(root / arguments[0], arguments[1:])
@@ -203,7 +203,7 @@ def check_nox(arguments: list[str], root: Path) -> None:
     known = sessions(root)
     for name in names:
         if name not in known:
-            raise CheckError(f"there is no session {name}")
+            raise CheckError(f"the session {name} does not exist")
     if given:
         for name in names:
             for command in commands_of_session(name, shlex.split(given), root):

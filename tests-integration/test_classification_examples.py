@@ -1,4 +1,4 @@
-"""What the classification examples say to bad input, and what they do with each kind of data."""
+"""Errors of the classification examples for bad input, and their results for each kind of data."""
 
 import subprocess
 import sys

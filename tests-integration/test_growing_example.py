@@ -1,4 +1,4 @@
-"""What the growing example says to bad input, before any work is done."""
+"""Errors of the growing example for bad input, before any work is done."""
 
 import subprocess
 import sys

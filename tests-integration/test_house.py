@@ -1,4 +1,4 @@
-"""What holds the repository together: changelogs, versions of tools, the list of sessions."""
+"""Rules of the whole repository: changelogs, versions of tools, the list of sessions."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the evaluation of the cross-validation prints, and says to bad input."""
+"""Output of the evaluation of the cross-validation, and its errors for bad input."""
 
 import re
 import subprocess

@@ -98,6 +98,7 @@ def test_every_example_has_models_or_names_those_of_another() -> None:
 NEWER_OPTIONS = {
     "dt": 1.0,
     "goal_size": 0,
+    "lambda_seed": 0.0,
     "num_goals": None,
     "perception_args": None,
     "perception_type": "BasicNCAPerception",

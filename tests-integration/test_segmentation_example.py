@@ -1,4 +1,4 @@
-"""What the segmentation example does with a folder, with bad input, and with its data at hand."""
+"""The segmentation example on a folder, on bad input, and on its data at hand."""
 
 import re
 import subprocess

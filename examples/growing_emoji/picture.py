@@ -1,4 +1,4 @@
-"""The picture that is to be grown."""
+"""The picture to grow."""
 
 from pathlib import Path
 

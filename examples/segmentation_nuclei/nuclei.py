@@ -51,7 +51,7 @@ def load_nuclei(classes: int) -> tuple[Pair, Pair, Pair]:
     """Read the picture, and split it.
 
     Args:
-        classes: 1 to tell nuclei from background, 3 for background, interior and border.
+        classes: 1 for nuclei and background, 3 for background, interior and border.
 
     Returns:
         Upper three quarters of the left half (to train), its lower quarter (to validate) and the
@@ -72,7 +72,7 @@ def to_channels(raw: Tensor) -> Tensor:
     """Return contrast and brightness of fluorescence, both on the scale of a square root.
 
     The noise of a square root is the same for bright and dim nuclei; and only against what
-    surrounds them are dim nuclei brighter than the haze around bright ones.
+    surrounds them are dim nuclei brighter than the glow around bright ones.
 
     Args:
         raw: Counts, shape ``(W, H)``.

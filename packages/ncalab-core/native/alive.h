@@ -17,13 +17,14 @@ INLINE int64_t plane_at(const Rollout& r, int64_t i, int64_t j, int64_t k) {
 
 // Mark the cells of a box whose opacity is above the threshold, or not a number.
 void mark_visible(const Rollout& r, const REAL* sample, Box box, uint8_t* plane) {
+    const REAL threshold = r.alive_threshold;
     for (int64_t i = box.low[0]; i < box.high[0]; i++)
         for (int64_t j = box.low[1]; j < box.high[1]; j++) {
             const REAL* line = sample + line_at(r, i, j) * r.channels + ALPHA;
             uint8_t* to = plane + plane_at(r, i, j, 0);
             for (int64_t k = box.low[2]; k < box.high[2]; k++) {
                 const REAL opacity = line[k * r.channels];
-                to[k] = opacity > (REAL)0.1 ? VISIBLE : opacity == opacity ? HIDDEN : UNDEFINED;
+                to[k] = opacity > threshold ? VISIBLE : opacity == opacity ? HIDDEN : UNDEFINED;
             }
         }
 }

@@ -43,8 +43,9 @@ struct Rollout {
     const Program* program;  // the rule; null for a perceptron of two layers
     const REAL* bias;        // of the hidden neurons; for a program, the context
     int64_t bias_of_step;    // numbers between the biases of two steps; 0 if they share one
-    int64_t bias_of_sample;  // likewise of two samples
+    int64_t bias_of_sample;  // numbers between the biases of two samples
     int64_t* spent;          // nanoseconds of each kind of work; null if nobody asks
+    REAL alive_threshold;    // opacity above which a cell is visible, for the alive mask
 };
 
 INLINE int64_t lines_of(const Rollout& r) { return r.cells[0] * r.cells[1]; }

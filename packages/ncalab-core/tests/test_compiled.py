@@ -8,8 +8,10 @@ from core_models import TinyModel, awaken
 from rollout_checks import assert_threads_agree, threads
 from torch import Tensor, nn
 
+from ncalab.core import alive
 from ncalab.core.rollout import rollout
 from ncalab.core.rollout.cpu import compiled
+from ncalab.core.rollout.cpu.compiled import group
 from ncalab.core.rollout.cpu.compiled import library as libraries
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
 
@@ -52,6 +54,24 @@ def test_every_activation_equals_the_reference(nonlinearity: type[nn.Module]) ->
 
     for got, want in zip(fast, states_and_slopes(model, x, 5, engine="reference"), strict=True):
         torch.testing.assert_close(got, want, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_threshold_of_visible_cells_is_stated_once(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(use_alive_mask=True).to(dtype)
+    x = torch.rand(2, model.num_channels, 9, 14, dtype=dtype)
+    usual = rollout(model, x, 2, seed=1, engine="fused")
+
+    # Each module that states a threshold has taken it from ncalab.core.alive.
+    for module in (alive, group):
+        monkeypatch.setattr(module, "ALIVE_THRESHOLD", 0.95)
+    fast, plain = (rollout(model, x, 2, seed=1, engine=e) for e in ("fused", "reference"))
+
+    torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+    # Image channels are exempt from the mask.
+    assert (fast[:, 4:] == 0).all(dim=1).sum() > (usual[:, 4:] == 0).all(dim=1).sum()
 
 
 @pytest.mark.parametrize("nonlinearity", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.SiLU])
@@ -111,11 +131,11 @@ def test_a_large_sample_is_cut_into_bands(monkeypatch: pytest.MonkeyPatch) -> No
     assert {"forward_in_bands", "backward_in_bands"} <= set(called)
 
 
-@pytest.mark.parametrize("alive", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
 def test_a_tape_that_is_full_is_followed_by_another(
-    alive: bool, monkeypatch: pytest.MonkeyPatch
+    masked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make(use_alive_mask=alive)
+    model = make(use_alive_mask=masked)
     x = torch.rand(2, model.num_channels, 12, 9)
     whole = states_and_slopes(model, x, 9)
 

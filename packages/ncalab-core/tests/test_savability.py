@@ -1,4 +1,4 @@
-"""What can be saved comes back the same; what cannot is refused by name before any work."""
+"""Models that can be saved come back the same; others are refused by name before any work."""
 
 import pickle
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""What a cascade shares with the model it wraps: weights, loss, metrics, methods, files."""
+"""Members that a cascade shares with the model it wraps: weights, loss, metrics, methods, files."""
 
 import copy
 import inspect
@@ -223,7 +223,7 @@ def test_what_a_task_overrides_is_in_force() -> None:
 
     assert torch.equal(record[-1].image_channels, images(8, 8) * 2)
     assert all(p.logits.min() >= 0 and p.logits.max() <= 1 for p in record)
-    # What is handed out is finished, what is gone on from is not.
+    # What is returned is finished, what a rollout continues from is not.
     assert record[-1].output_channels.abs().max() > 1
     assert torch.equal(cascade.interpret(record[-1]), record[-1].logits.sigmoid())
 

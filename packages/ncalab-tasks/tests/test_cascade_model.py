@@ -1,4 +1,4 @@
-"""How a cascade rolls out. What it shares with the model it wraps is tested beside it."""
+"""Rollouts of a cascade; test_cascade_delegation.py tests the rest of it."""
 
 from typing import Any
 

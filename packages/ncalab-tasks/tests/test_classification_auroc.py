@@ -167,7 +167,7 @@ def test_a_reset_forgets_all_and_a_copy_keeps_it() -> None:
     assert MetricCollection([metric]).compute()["MacroAUROC"] == 0
 
 
-def test_a_model_tells_rare_classes_apart_by_scores_near_a_thousandth() -> None:
+def test_a_model_separates_rare_classes_by_scores_near_a_thousandth() -> None:
     model = ClassificationNCAModel(torch.device("cpu"), 1, 4, num_classes=2, hidden_size=4)
     rng = np.random.default_rng(0)
     label = (rng.random(500) < 0.2).astype(np.int64)

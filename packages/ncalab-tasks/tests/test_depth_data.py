@@ -29,7 +29,7 @@ def picture(width: int = 4, height: int = 7, seed: int = 0) -> np.ndarray:
 
 
 def counts(width: int = 4, height: int = 7) -> np.ndarray:
-    """Return depth in millimetres that tells both axes apart."""
+    """Return depth in millimetres that differs along both axes."""
     return (1000 * np.arange(width)[:, None] + np.arange(height)[None]).astype(np.uint16)
 
 

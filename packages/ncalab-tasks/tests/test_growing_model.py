@@ -124,3 +124,40 @@ def test_a_configuration_survives_json(arguments: dict[str, Any]) -> None:
 def test_a_negative_lambda_is_refused() -> None:
     with pytest.raises(ValueError, match="lambda_hidden must be at least 0 and finite, got -1"):
         GrowingNCAModel(CPU, lambda_hidden=-1)
+
+
+def test_a_seed_that_would_die_has_a_gradient_where_the_loss_asks_for_it() -> None:
+    model = grown(use_alive_mask=True, lambda_seed=0.5, fire_rate=1.0)
+    with torch.no_grad():
+        for parameter in model.rule.parameters():
+            parameter.mul_(0)
+        model.rule.network[-1].bias = torch.nn.Parameter(torch.zeros(8))
+        model.rule.network[-1].bias[3] = -0.95
+    target = torch.ones(1, 4, 7, 7)
+
+    prediction = model(model.make_seed(7, 7), 1)
+    losses = model.loss(prediction, target)
+    losses["total"].backward()
+
+    assert prediction.output_image.abs().max() == 0  # the seed is dead
+    assert losses["seed"].item() == pytest.approx(0.45**2)
+    assert losses["total"].item() == pytest.approx(1 + 0.5 * 0.45**2)
+    assert model.rule.network[-1].bias.grad[3].item() == pytest.approx(-2 * 0.45 * 0.5)
+
+
+def test_a_seed_that_lives_costs_nothing() -> None:
+    model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=3)
+    seed = model.make_seed(5, 5, 5)
+
+    losses = model.loss(model(seed, 2), torch.zeros(1, 4, 5, 5, 5))
+
+    assert losses["seed"] == 0 and losses["total"] == losses["mse"]
+    assert model.to_dict()["lambda_seed"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"use_alive_mask": True, "goal_size": 3}], ids=["no mask", "a goal"]
+)
+def test_what_keeps_a_seed_alive_needs_cells_that_can_die(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="lambda_seed must be 0 for cells with a goal, or without"):
+        grown(lambda_seed=1.0, **arguments)

@@ -29,7 +29,7 @@ def summary(width: int, height: int, *shares: float, samples: int = 100) -> Data
     return DataSummary((width, height), 3, shares, samples)
 
 
-def test_a_summary_tells_size_channels_and_shares_of_classes() -> None:
+def test_a_summary_reports_size_channels_and_shares_of_classes() -> None:
     images, labels = masks(10, 6, classes=4)
 
     seen = summarize_data("segmentation", (images, labels))

@@ -1,4 +1,4 @@
-"""How much of a training is done, and what follows from it."""
+"""The share of a training that is done, and what depends on it."""
 
 from collections.abc import Iterator
 from pathlib import Path

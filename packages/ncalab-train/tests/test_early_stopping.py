@@ -25,7 +25,7 @@ def test_lower_values_may_be_the_better_ones() -> None:
     assert stopping.best_accuracy == 1.0
 
 
-def test_each_training_tells_it_the_direction_anew() -> None:
+def test_each_training_sets_its_direction_anew() -> None:
     stopping = EarlyStopping(patience=1)
     for higher, values in ((True, [0.1, 0.2, 0.1]), (False, [0.2, 0.1, 0.2])):
         stopping.reset(higher_is_better=higher)

@@ -164,7 +164,9 @@ def test_no_failure_of_what_looks_at_a_training_changes_it(
             continue  # how often bars are drawn anew depends on the time
         [record] = caplog.records
         assert record.levelname == "WARNING"
-        assert record.getMessage().startswith(f"{PIECES[piece]}; the training goes on (RuntimeErr")
+        assert record.getMessage().startswith(
+            f"{PIECES[piece]}; the training continues (RuntimeErr"
+        )
 
 
 @pytest.mark.parametrize("piece", ["show", "estimate", "add_figure"])
@@ -197,7 +199,7 @@ def test_a_visual_that_cannot_be_found_ends_no_training(
     trainer = BasicNCATrainer(make_tiny(), None, max_epochs=EPOCHS, progress=False)
 
     assert trainer.train(loader(), summary_writer=writer).current_epoch == EPOCHS
-    assert "the visual of task 'tiny' failed; the training goes on (ImportError" in caplog.text
+    assert "the visual of task 'tiny' failed; the training continues (ImportError" in caplog.text
 
 
 def test_a_failure_of_drawing_is_told_once_and_it_is_drawn_again(
@@ -297,4 +299,4 @@ def test_no_failing_log_stops_one_of_many_trainings(
     result, _ = train_one(trainer, (loader(), None, None), plan, RunOptions(tensorboard=True))
 
     assert result.epochs == EPOCHS and (tmp_path / "result.json").exists()
-    assert "TensorBoard log failed; the training goes on (OSError: no space" in caplog.text
+    assert "TensorBoard log failed; the training continues (OSError: no space" in caplog.text

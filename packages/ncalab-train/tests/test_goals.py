@@ -27,7 +27,7 @@ class GoalModel(EchoModel):
 def loader() -> DataLoader[Any]:
     levels = torch.linspace(0.1, 0.8, 8)
     images = levels.view(-1, 1, 1, 1).expand(-1, 1, 5, 5).clone()
-    # The goal tells which image it belongs to.
+    # The goal says which image it belongs to.
     return DataLoader(TensorDataset(images, images.clone(), 10 * levels[:, None]), 4, shuffle=True)
 
 

@@ -1,4 +1,4 @@
-"""What a training reports when it does not learn."""
+"""Warnings of a training that does not learn."""
 
 import logging
 from typing import Any
@@ -99,6 +99,30 @@ def test_a_loss_that_does_not_fall_is_reported_once(caplog: pytest.LogCaptureFix
     text = warnings_of(Flat(), caplog)
 
     assert text.count("the training loss has not fallen for 5 epochs (1, then 1)") == 1
+
+
+def test_a_loss_need_not_fall_while_the_rate_rises(caplog: pytest.LogCaptureFixture) -> None:
+    monitor, cells = HealthMonitor(), CellStatistics(1.0, 1.0)
+    for count in range(2, 20):
+        monitor.see_epoch([1.0] * count, cells, warming=True)
+    assert not caplog.records
+
+    for count in range(20, 30):
+        monitor.see_epoch([1.0] * count, cells)
+
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "the training loss has not fallen for 19 epochs"
+    ]
+
+
+def test_a_training_that_warms_up_is_judged_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    batches = len(loader())
+
+    text = warnings_of(Flat(), caplog, warmup_steps=6 * batches)
+
+    assert text.count("the training loss has not fallen for 5 epochs (1, then 1)") == 1
+    caplog.clear()
+    assert "has not fallen" not in warnings_of(Flat(), caplog, warmup_steps=9 * batches)
 
 
 def test_cells_that_do_nothing_are_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     def spy(self: BasicNCATrainer, *arguments: Any, **rest: Any) -> TrainingHistory:
         seen.append(self)
         self.first = weights(self.nca)  # type: ignore[attr-defined]  # for the test
-        self.loaders = arguments  # type: ignore[attr-defined]  # likewise
+        self.loaders = arguments  # type: ignore[attr-defined]  # for the test
         return train(self, *arguments, **rest)
 
     monkeypatch.setattr(BasicNCATrainer, "train", spy)

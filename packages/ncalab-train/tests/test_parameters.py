@@ -77,7 +77,7 @@ def test_a_grid_too_large_to_list_can_be_used() -> None:
     assert bool(parameters) and parameters.next()["p29"] == 0
 
 
-def test_info_tells_fixed_from_searched() -> None:
+def test_info_separates_fixed_from_searched() -> None:
     assert grid().info().splitlines()[0] == "6 combinations"
     assert "| lr | searched | 0.1, 0.01 |" in grid().info()
     assert "| training_timesteps | fixed | (30, 40) |" in grid().info()

@@ -315,7 +315,7 @@ def test_a_state_is_sampled_in_the_place_of_its_own_seed_only() -> None:
         grown[:, 1:] += 10
         pool.update(grown)
 
-    assert (batch[:, 1:] >= 10).all()  # there is room for all four: each goes on from its own
+    assert (batch[:, 1:] >= 10).all()  # there is room for all four: each continues from its own
 
 
 def test_seeds_that_are_never_alike_start_from_themselves() -> None:
@@ -390,3 +390,37 @@ def test_the_default_dtype_of_torch_does_not_matter(dtype: torch.dtype) -> None:
         torch.set_default_dtype(before)
 
     assert batch.dtype == dtype and pool._slots.losses.isfinite().any()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_circles_lie_within_the_share_of_the_grid_that_is_asked_for(spread: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    pool = Pool(
+        0,
+        damage=True,
+        p_damage=1.0,
+        size=99,
+        num_damaged=99,
+        damage_spread=spread,
+        generator=generator,
+    )
+    states = torch.ones(99, 1, 41, 41)
+    pool.sample(states)
+    pool.update(states, losses=torch.zeros(99))
+
+    holes = (pool.sample(states) == 0).any(0)[0]
+
+    away = torch.linspace(-1, 1, 41).abs()
+    farthest = [away[holes.any(axis)].max().item() for axis in (0, 1)]
+    # A radius is at most 0.4 of half the grid.
+    assert max(farthest) <= spread + 0.4
+    assert min(farthest) >= min(1.0, spread + 0.2)
+
+
+def test_a_pool_keeps_where_it_damages() -> None:
+    pool = Pool(damage=True, damage_spread=0.75)
+
+    assert pool.clone().damage_spread == 0.75
+    assert "damage_spread=0.75" in repr(pool) and "damage_spread" not in repr(Pool())
+    with pytest.raises(ValueError, match=r"damage_spread must be in \[0, 1\], got 1.5"):
+        Pool(damage_spread=1.5)

@@ -1,4 +1,4 @@
-"""What would end a training later on is told before the first batch."""
+"""Errors that would end a training later on are raised before the first batch."""
 
 import threading
 from pathlib import Path

@@ -277,7 +277,7 @@ def test_a_call_runs_the_search(trained: Trained) -> None:
     assert len(table) == len(trained) == 1
 
 
-def test_info_tells_what_is_to_come() -> None:
+def test_info_reports_the_trials_to_run() -> None:
     text = grid(num_trials=4).info()
 
     assert "EchoModel on cpu" in text and "4 of 6 combinations" in text

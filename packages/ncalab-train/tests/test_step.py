@@ -1,4 +1,4 @@
-"""What an optimiser step is made of, and what it must not cost."""
+"""The parts of an optimiser step, and costs that it must not have."""
 
 import gc
 import math

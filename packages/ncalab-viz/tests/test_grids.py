@@ -1,4 +1,4 @@
-"""What is drawn of grids that have not two axes: the middle layer of a volume, or an error."""
+"""Drawings of grids of other than two axes: the middle layer of a volume, or an error."""
 
 from collections.abc import Callable
 from pathlib import Path

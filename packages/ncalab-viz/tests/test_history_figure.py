@@ -20,7 +20,7 @@ DATA: dict[str, Any] = {
 
 
 class History:
-    """What the trainer returns, as far as the figure needs it."""
+    """Stands in for the trainer's history, as far as the figure needs it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recorded values."""

@@ -741,3 +741,29 @@ def test_the_page_says_when_all_cells_are_dead(tmp_path: Path) -> None:
         True,
         "All cells are dead: place a seed, or reset.",
     ]
+
+
+def test_a_compact_page_is_as_high_as_its_frame(tmp_path: Path) -> None:
+    names = ["nothing", "the inside of a nucleus", "the border of a nucleus"]
+    image = torch.ones(1, 3, 9, 9)
+    export_html(make_model(3, 3, 3), tmp_path / "page.html", image, overlay=True, class_names=names)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    script = """
+    viewer.draw();
+    const bottomOf = name => document.querySelector(name).getBoundingClientRect().bottom;
+    const {scrollWidth} = document.documentElement;
+    return {
+      classes: bottomOf("#classes"), main: bottomOf("main"), scrollWidth, innerHeight, innerWidth,
+    };
+    """
+
+    found = run_in_page(
+        page,
+        script,
+        tmp_path,
+        fragment="compact&backend=javascript&step=1",
+        options=("--window-size=520,464",),
+    )
+
+    assert 0 < found["classes"] <= found["main"] <= found["innerHeight"] < 500
+    assert found["scrollWidth"] <= found["innerWidth"]

@@ -36,7 +36,7 @@ def test_as_json_it_is_data(run: Run, save: Save, segmentation: SegmentationNCAM
     assert sum(p.numel() for p in rebuilt.parameters()) == data["parameters"]
 
 
-def test_a_run_tells_how_its_training_went(run: Run, picture: Path) -> None:
+def test_a_run_says_how_its_training_went(run: Run, picture: Path) -> None:
     small = ["--size", 6, "--padding", 1, "--hidden", 2, "--max-steps", 4, "--epochs", 3]
     assert run("grow", picture, *small, "--output", "run").exit_code == 0
     history = json.loads(Path("run/history.json").read_text())

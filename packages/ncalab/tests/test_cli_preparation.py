@@ -1,4 +1,4 @@
-"""What a training did to its images is done to every later one, whichever way that comes."""
+"""Every later image is prepared as the training images were, from whatever source it comes."""
 
 import csv
 import json
@@ -144,7 +144,7 @@ def test_predictions_are_those_of_prepared_images_in_their_own_size(
     result = run("predict", "run", *files, "--device", "cpu", "--seed", 3)
 
     assert result.exit_code == 0, result.output
-    assert "does not tell" not in result.stderr
+    assert "does not say" not in result.stderr
     for number in range(COUNT):
         seen = seen_in_training(task, number)
         assert seen.shape == (1, *SMALL)
@@ -261,7 +261,7 @@ def test_an_animation_runs_on_the_prepared_image_and_shows_its_own(
 
 
 @pytest.mark.parametrize("task", ["segmentation", "cascade"])
-def test_a_program_tells_how_to_prepare_what_it_takes(run: Run, workplace: Path, task: str) -> None:
+def test_a_program_says_how_to_prepare_what_it_takes(run: Run, workplace: Path, task: str) -> None:
     model = train(run, task)
 
     result = run("export", "run", "--output", "a.pt2", "--steps", 3)
@@ -280,7 +280,7 @@ def test_a_program_tells_how_to_prepare_what_it_takes(run: Run, workplace: Path,
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classes", "depth"])
-def test_an_onnx_file_tells_how_to_prepare_what_it_takes(
+def test_an_onnx_file_says_how_to_prepare_what_it_takes(
     run: Run, workplace: Path, task: str
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -304,7 +304,7 @@ def test_an_onnx_file_tells_how_to_prepare_what_it_takes(
     np.testing.assert_allclose(outputs["logits"], want, rtol=0, atol=1e-5)
 
 
-def test_what_tells_of_a_program_is_not_replaced_unless_forced(run: Run, workplace: Path) -> None:
+def test_what_describes_a_program_is_not_replaced_unless_forced(run: Run, workplace: Path) -> None:
     train(run, "segmentation")
     Path("a.preparation.json").write_text("precious")
 
@@ -342,7 +342,7 @@ def test_a_page_starts_from_the_prepared_image(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_info_tells_how_images_are_prepared(run: Run, workplace: Path, task: str) -> None:
+def test_info_says_how_images_are_prepared(run: Run, workplace: Path, task: str) -> None:
     model = train(run, task)
 
     assert model.preparation is not None
@@ -365,7 +365,7 @@ def test_a_model_that_does_not_tell_says_so(
 
     for result in (predicted, animated, exported):
         assert result.exit_code == 0, result.output
-        assert "old: does not tell how its training prepared images; they are taken as" in (
+        assert "old: does not say how its training prepared images; they are taken as" in (
             result.stderr
         )
     assert pixels_of(OUT / "a_mask.png").shape == SIZE

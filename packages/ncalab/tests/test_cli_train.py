@@ -30,9 +30,10 @@ CPU = torch.device("cpu")
 FAST = {"max_epochs": 2, "batch_repeat": 1, "progress": False}
 
 
-def segmentation_folder(count: int = 6, rows: int = 8) -> None:
+def segmentation_folder(count: int = 6, rows: int = 8, channels: int = 3) -> None:
+    shape = (rows, 6) if channels == 1 else (rows, 6, channels)
     for n in range(count):
-        noise(Path(f"data/images/{n}.png"), rows, 6, 3, seed=n)
+        noise(Path(f"data/images/{n}.png"), *shape, seed=n)
         mask = np.zeros((rows, 6), np.uint8)
         mask[: n + 1] = 255
         Path("data/masks").mkdir(exist_ok=True)
@@ -274,7 +275,7 @@ def test_a_fold_that_names_what_is_not_there_is_an_error(workplace: Path) -> Non
     segmentation_folder(4)
     Path("folds.json").write_text('[{"train": ["0"], "val": ["owl"]}]')
 
-    with pytest.raises(ValueError, match="there is no 'owl'"):
+    with pytest.raises(ValueError, match="must name samples of the data, got 'owl', which is none"):
         parts_of(segmentation(split={"file": "folds.json"}))
 
 
@@ -504,14 +505,17 @@ def test_only_batches_to_train_on_are_shuffled(workplace: Path) -> None:
     assert samplers == ["RandomSampler", "SequentialSampler", "SequentialSampler"]
 
 
-def test_the_printed_settings_run_in_short(run: Run, workplace: Path) -> None:
-    segmentation_folder()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_printed_settings_run_in_short(run: Run, workplace: Path, channels: int) -> None:
+    segmentation_folder(channels=channels)
     Path("nuclei.toml").write_text(run("train", "--print-config", "segmentation").stdout)
     small = ["--set", "data.resize=[8,6]", "--set", "model.training_timesteps=[2,4]"]
 
     result = run("train", "nuclei.toml", *small, "--short")
+    wrong = run("train", "nuclei.toml", *small, "--short", "--set", "model.num_image_channels=2")
 
     assert result.exit_code == 0, result.output
+    assert f"num_image_channels must be {channels}, as the data have, got 2" in wrong.stderr
 
 
 @pytest.mark.parametrize(

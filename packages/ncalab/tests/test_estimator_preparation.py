@@ -1,4 +1,4 @@
-"""What an estimator does to images is part of its model."""
+"""The preparation of images by an estimator is part of its model."""
 
 import csv
 import json
@@ -115,7 +115,7 @@ def test_the_command_line_predicts_from_files_what_the_estimator_does(
     result = run("predict", "weights", *(f"{n}.png" for n in range(10)), "--seed", estimator.seed_)
 
     assert result.exit_code == 0, result.output
-    assert "does not tell" not in result.stderr
+    assert "does not say" not in result.stderr
     if kind == "segmenter":
         predicted = estimator.predict(images)
         assert 0 < predicted.mean() < 1

@@ -11,7 +11,7 @@ from ncalab.train import BasicNCATrainer, Pool
 
 
 def train(folder: Path, epochs: int, started: Event) -> None:
-    """Train, or go on, until the last epoch."""
+    """Train, or resume, until the last epoch."""
     torch.set_num_threads(1)
     fix_random_seed(0)
     nca = make_tiny(validation_metric="mse")

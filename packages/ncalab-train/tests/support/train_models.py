@@ -43,7 +43,7 @@ class Undefined(Metric):
         """Take no note of a batch."""
 
     def compute(self) -> Tensor:
-        """Return what is no number."""
+        """Return NaN."""
         return torch.tensor(torch.nan)
 
 

@@ -1,4 +1,4 @@
-"""What worker processes run in tests: here, where they can import it."""
+"""Functions that worker processes run in tests: here, where they can import them."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Models and settings that the tests of the command line share."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ALPHA_CHANNEL = 3
 # The compiled engine states it again: native/alive.h.
+ALPHA_CHANNEL = 3
 ALIVE_THRESHOLD = 0.1
 
 

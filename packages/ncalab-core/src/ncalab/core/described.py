@@ -65,7 +65,7 @@ class DescribedModel(nn.Module):
         Override it in a subclass that keeps an argument under another name.
 
         Raises:
-            TypeError: If there is no such attribute.
+            TypeError: If an argument has no attribute of its name.
         """
         names: list[str] = []
         for owner in type(self).__mro__:

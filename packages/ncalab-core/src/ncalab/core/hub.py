@@ -99,7 +99,7 @@ class _OnHub:
             The model, in evaluation mode.
 
         Raises:
-            FileNotFoundError: If there is no such file, folder or repository.
+            FileNotFoundError: If the file, folder or repository does not exist.
             ValueError: If a file is broken or the class is not known.
         """
         if not Path(path).exists():
@@ -179,7 +179,7 @@ def _download(repo_id: str, options: dict[str, Any]) -> Path:
     """Download configuration and weights; return their folder.
 
     Raises:
-        FileNotFoundError: If there is no such repository, or it lacks a file.
+        FileNotFoundError: If the repository does not exist, or lacks a file.
     """
     hub = require("huggingface_hub", "hub")
     errors = require("huggingface_hub.errors", "hub")

@@ -53,7 +53,7 @@ def read_json(path: PathLike) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file holds anything else.
     """
     return parse_json(path, Path(path).read_bytes())

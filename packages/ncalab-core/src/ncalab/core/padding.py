@@ -1,4 +1,4 @@
-"""How a grid continues beyond its border: one table for engines, tiling, exporters and pages."""
+"""Continuation of a grid beyond its border: one table for engines, tiling, exporters and pages."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
@@ -32,7 +32,7 @@ def _circular(place: Tensor, last: Tensor) -> Tensor:
 
 
 class Continuation(NamedTuple):
-    """How a grid continues.
+    """Continuation of a grid beyond its border.
 
     Attributes:
         cell_at: Returns the cells that stand at places of an axis, -1 for none, of the places and

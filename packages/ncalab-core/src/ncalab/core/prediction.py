@@ -111,7 +111,7 @@ class Prediction:
         """Return the prediction of one sample, as a batch of one.
 
         Raises:
-            IndexError: If there is no such sample.
+            IndexError: If the index is out of range.
         """
         batch = self.output_image.shape[0]
         if not -batch <= sample < batch:

@@ -28,7 +28,7 @@ class Recomputed(NamedTuple):
 
     Attributes:
         module: Module that has it as an attribute.
-        path: Name of that module in the model, with a dot at the end; empty for the model itself.
+        path: Name of that module in the model, with a dot at the end; empty for the whole model.
         attribute: Name of the tensor in its module.
         sources: Names, in the module's state dict, of what it is computed from.
         value: Computes it.

@@ -36,12 +36,12 @@ class RunRecord:
 
     Attributes:
         epochs: Number of epochs done.
-        best_epoch: Epoch whose weights are best, from 1; 0 if there is none, because none was
+        best_epoch: Epoch whose weights are best, from 1; 0 if none is, because none was
             measured or what decides was undefined after each.
         seconds: How long the epochs took.
         split: What the metrics were measured on: "test" or "validation".
         metrics: Value of each metric: on test data if there are any, otherwise at the best epoch,
-            or the last one if there is no best; NaN where it is undefined.
+            or the last one if none is best; NaN where it is undefined.
         settings: Settings of trainer, optimiser and data by name; empty without a checkpoint.
     """
 
@@ -105,7 +105,7 @@ def read_history_file(path: PathLike, needed: Iterable[str] = HISTORY_KEYS) -> d
         What it holds; NaN is None.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is broken; the message names file, key and rule.
     """
     history = read_json(path)
@@ -120,7 +120,7 @@ def read_run(folder: PathLike) -> RunRecord:
         folder: Folder with a ``history.json`` and, for the settings, a checkpoint.
 
     Raises:
-        FileNotFoundError: If there is no history in it.
+        FileNotFoundError: If it has no history.
         ValueError: If a file is broken.
     """
     path = Path(folder) / HISTORY_NAME

@@ -40,7 +40,7 @@ class SavableModel(DescribedModel):
             ``model``.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If the file does not exist.
             ValueError: If the file is broken or holds other weights; the model is unchanged.
         """
         saving.load_weights(model, path)
@@ -65,7 +65,7 @@ class SavableModel(DescribedModel):
             The model, in evaluation mode.
 
         Raises:
-            FileNotFoundError: If there is no such file or folder.
+            FileNotFoundError: If the file or folder does not exist.
             ValueError: If a file is broken or the class is not known.
         """
         place = check_device("device", device)

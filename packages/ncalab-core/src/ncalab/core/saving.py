@@ -77,7 +77,7 @@ def check_savable(model: DescribedModel) -> None:
     """Raise unless a model can be saved, and loaded from what was saved; nothing is written.
 
     Args:
-        model: Model, for example one that is to be trained.
+        model: Model, for example one before its training.
 
     Raises:
         TypeError: If the configuration is not data; the message names the argument.
@@ -94,7 +94,7 @@ def load_weights(model: DescribedModel, path: PathLike) -> None:
     If the file records how images were prepared for these weights, so does the model afterwards.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is not a whole safetensors file, or holds the weights of another model.
     """
     stored, config = _read(path)
@@ -245,7 +245,7 @@ def read_saved_config(weights: PathLike) -> dict[str, Any] | None:
     """Return the configuration that a weights file has beside the weights; None if it has none.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is broken.
     """
     return _read(weights)[1]

@@ -47,11 +47,11 @@ def get_compute_device(device: str = "cuda:0") -> torch.device:
         device: "cpu", "cuda", "cuda:<index>", "mps" or "auto" (the best there is).
 
     Returns:
-        The device. If there is no CUDA or MPS at all, the CPU, with a line in the log.
+        The device. If neither CUDA nor MPS is available, the CPU, with a line in the log.
 
     Raises:
         TypeError: If it is not a name.
-        ValueError: If the name is unknown or there is no device of that index.
+        ValueError: If the name is unknown or no device has that index.
 
     >>> get_compute_device("cpu")
     device(type='cpu')

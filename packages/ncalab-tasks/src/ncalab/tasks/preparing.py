@@ -27,7 +27,7 @@ _MANY = 2**18
 
 
 def transform_name(transform: Callable[..., Any] | None) -> str | None:
-    """Return what a preparation calls a transform that it does not repeat.
+    """Return the name under which a preparation records a transform that it does not repeat.
 
     Args:
         transform: Transform of a data set. One with a true attribute ``augments_only`` changes

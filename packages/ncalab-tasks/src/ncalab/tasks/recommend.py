@@ -95,7 +95,7 @@ def no_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:  # n
 
 @dataclass(frozen=True)
 class Advice:
-    """What a task knows of models that suit some data; ``advice`` of its description.
+    """A task's advice on models that suit some data; ``advice`` of its description.
 
     Attributes:
         fewest_cells: Number of cells that the coarsest grid of a cascade has along its shorter
@@ -123,10 +123,10 @@ def recommended_tasks() -> dict[str, TaskSpec]:
 
 
 def advice_of(task: str) -> Advice:
-    """Return what a task knows of models.
+    """Return the advice of a task.
 
     Raises:
-        ValueError: If nothing is known of the task.
+        ValueError: If the task offers no advice.
     """
     known = recommended_tasks()
     check_choice("task", task, known)
@@ -208,7 +208,7 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
         summary: What the data are like.
 
     Raises:
-        ValueError: If nothing is known of the task.
+        ValueError: If the task offers no advice.
     """
     advice = advice_of(task)
     scales = choose_scales(advice.fewest_cells, summary.size)
@@ -267,14 +267,14 @@ def recommended_model(
             up to 64 samples.
         device: Where to create parameters.
         scales: Sizes of a cell in pixels, from coarse to fine, instead of the recommended ones.
-        steps: Number of steps at each scale, likewise.
+        steps: Number of steps at each scale, instead of the recommended ones.
         **arguments: Arguments of the task's model, instead of the recommended ones.
 
     Returns:
         The task's model, or a cascade of it.
 
     Raises:
-        ValueError: If nothing is known of the task, there are no data, or an argument is bad.
+        ValueError: If the task offers no advice, the data are empty, or an argument is wrong.
 
     >>> images, masks = torch.rand(4, 1, 64, 48), torch.zeros(4, 64, 48)
     >>> model = recommended_model("segmentation", (images, masks), hidden_size=32)

@@ -5,8 +5,12 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+SPREAD = 0.5
 
-def circle_masks(count: int, *grid: int, generator: torch.Generator | None = None) -> Tensor:
+
+def circle_masks(
+    count: int, *grid: int, spread: float = SPREAD, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw circles on a grid (balls in a volume), each at a place and of a size of its own.
 
     Source: Mordvintsev et al., Growing Neural Cellular Automata, Distill 2020,
@@ -17,6 +21,7 @@ def circle_masks(count: int, *grid: int, generator: torch.Generator | None = Non
     Args:
         count: Number of circles N.
         *grid: Size of the grid along each axis.
+        spread: Share of each axis, around its middle, that centres lie in, in [0, 1].
         generator: CPU generator, torch's default one if None.
 
     Returns:
@@ -27,7 +32,8 @@ def circle_masks(count: int, *grid: int, generator: torch.Generator | None = Non
     """
     dims = len(grid)
     draws = torch.rand(dims + 1, count, 1, *[1] * dims, generator=generator)
-    away = [_places(size, axis, dims) - (draws[axis] - 0.5) for axis, size in enumerate(grid)]
+    centres = spread * (2 * draws[:dims] - 1)
+    away = [_places(size, axis, dims) - centres[axis] for axis, size in enumerate(grid)]
     radius = 0.1 + 0.3 * draws[-1]
     distance = reduce(torch.hypot, away[1:], away[0].abs())
     nearest = distance.amin(dim=tuple(range(2, 2 + dims)), keepdim=True)
@@ -46,6 +52,7 @@ def cut_circles(
     probability: float,
     fixed_channels: int = 0,
     *,
+    spread: float = SPREAD,
     generator: torch.Generator | None = None,
 ) -> None:
     """Set circles of some samples to zero, in place.
@@ -55,6 +62,7 @@ def cut_circles(
         places: Indices of the samples that may be damaged, shape ``(N,)``, int64.
         probability: Probability that each of them is damaged, in [0, 1].
         fixed_channels: Number of channels, the first ones, that are an input and stay whole.
+        spread: Share of each axis, around its middle, that the circles have their centres in.
         generator: CPU generator, torch's default one if None.
 
     >>> states = torch.ones(1, 4, 5, 5)
@@ -64,7 +72,8 @@ def cut_circles(
     """
     # Indices from the CPU: a mask on the device would have to be read to know how many it hits.
     hit = (torch.rand(len(places), generator=generator) < probability).nonzero()[:, 0]
-    holes = circle_masks(len(places), *states.shape[2:], generator=generator)[hit]
+    grid = states.shape[2:]
+    holes = circle_masks(len(places), *grid, spread=spread, generator=generator)[hit]
     damaged = places[hit.to(places.device)]
     mutable = states[damaged, fixed_channels:].masked_fill(holes.to(states.device), 0)
     states[damaged, fixed_channels:] = mutable

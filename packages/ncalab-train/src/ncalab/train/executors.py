@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """The end of one task: its result, or why there is none."""
+    """Outcome of one task: its result, or the error that it failed with."""
 
     index: int
     result: Result | None = None
@@ -75,7 +75,7 @@ def run_all(
         threads: torch's number of threads while a task runs. One sum in other parts is another
             number, so it is the same here and in a worker.
         label: What to call a task in the progress bar.
-        progress: Whether to show a bar, or lines where there is no terminal.
+        progress: Whether to show a bar, or lines where standard error is not a terminal.
 
     Returns:
         Outcomes, in the order in which the tasks end. The first task begins when they are asked

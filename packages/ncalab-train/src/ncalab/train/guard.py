@@ -23,7 +23,7 @@ class Guard:
     {'the figure'}
     """
 
-    def __init__(self, consequence: str = "the training goes on") -> None:
+    def __init__(self, consequence: str = "the training continues") -> None:
         self.consequence = consequence
         self.failed: set[str] = set()
 

@@ -94,24 +94,38 @@ class HealthMonitor:
     def __init__(self) -> None:
         self._count = 0
         self._last: str | None = None
+        self._judged = False
 
-    def see_epoch(self, losses: Sequence[float], cells: CellStatistics | None) -> None:
+    def see_epoch(
+        self, losses: Sequence[float], cells: CellStatistics | None, *, warming: bool = False
+    ) -> None:
         """Check an epoch.
 
         Args:
             losses: Loss of each epoch so far.
             cells: Statistics of its last batch, if there was one.
+            warming: Whether the learning rate is still rising to what it is to be.
         """
-        # Only there: looking through all losses after each of many short epochs would add up.
-        if len(losses) == SEVERAL + 1 and epochs_without_fall(losses) == SEVERAL:
+        if not warming and len(losses) > SEVERAL:
+            self._judge(losses)
+        self._see_cells(cells)
+
+    def _judge(self, losses: Sequence[float]) -> None:
+        # Once: looking through all losses after each of many short epochs would add up.
+        if self._judged:
+            return
+        self._judged = True
+        if count := epochs_without_fall(losses):
             logger.warning(
                 "the training loss has not fallen for %d epochs (%.6g, then %.6g): the learning "
                 "rate may be far too low or too high, labels may not belong to their images, or "
                 "parameters may be frozen",
-                SEVERAL,
+                count,
                 losses[0],
                 losses[-1],
             )
+
+    def _see_cells(self, cells: CellStatistics | None) -> None:
         trouble = None if cells is None else trouble_of(cells)
         kind = None if trouble is None else trouble.split(":")[0]
         self._count = self._count + 1 if kind is not None and kind == self._last else 1

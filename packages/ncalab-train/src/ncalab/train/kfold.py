@@ -130,7 +130,8 @@ class KFoldCrossValidationTrainer:
             threads: torch's threads for each training. It is part of the result, to the last bits.
             tensorboard: Whether each fold writes a TensorBoard log into its folder.
             overwrite: Whether to train all folds again and replace what is in their folders.
-            progress: Whether to show a bar over the folds, or lines where there is no terminal.
+            progress: Whether to show a bar over the folds, or lines where standard error
+                is not a terminal.
 
         Returns:
             The histories, one for each fold, as a list that knows means and deviations.

@@ -179,7 +179,8 @@ class OptimizerStep:
 
     def lr(self) -> float:
         """Return the model's learning rate of the next step; of several groups, the first one's."""
-        return self.optimizers[0].param_groups[0]["lr"] * self.lr_factor()
+        rate: float = self.optimizers[0].param_groups[0]["lr"]
+        return rate * self.lr_factor()
 
     def lr_factor(self) -> float:
         """Return the factor of the scheduler's learning rates: warm-up times decay."""
@@ -202,7 +203,7 @@ def check_losses(losses: Any) -> None:
 
     Raises:
         TypeError: If it is not a dictionary of tensors.
-        ValueError: If a term is not a scalar, or there is no total.
+        ValueError: If a term is not a scalar, or no term is the total.
     """
     if not isinstance(losses, Mapping):
         raise TypeError(f"loss must return a dictionary of terms, got {type(losses).__name__}")
@@ -222,7 +223,7 @@ def check_trained(trained: Any) -> tuple[Prediction, dict[str, Tensor]]:
 
     Raises:
         TypeError: If it is not a pair of a prediction and loss terms.
-        ValueError: If a term is not a scalar, or there is no total.
+        ValueError: If a term is not a scalar, or no term is the total.
     """
     if (
         not isinstance(trained, tuple)

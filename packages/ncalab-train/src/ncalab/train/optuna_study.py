@@ -178,7 +178,7 @@ class PruningStopping(EarlyStopping):
         self.pruned = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "PruningStopping":
-        # One trial, one training: the objective must see what became of it.
+        # One trial, one training: the objective must see its outcome.
         return self
 
     def step(self, accuracy: float) -> None:

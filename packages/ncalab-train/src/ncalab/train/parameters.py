@@ -49,7 +49,7 @@ class ParameterSet:
         """Return whether a parameter is searched.
 
         Raises:
-            KeyError: If there is no such parameter.
+            KeyError: If no parameter has that name.
         """
         if key not in self.params:
             raise KeyError(f"key must be one of {', '.join(self.params)}, got {key!r}")

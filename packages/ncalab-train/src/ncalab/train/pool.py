@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core.checks import check_flag, check_fraction, check_grids, check_int, check_type
-from ncalab.train.damage import cut_circles
+from ncalab.train.damage import SPREAD, cut_circles
 from ncalab.train.sample_keys import sample_keys
 from ncalab.train.slots import STATE, Rows, Slots, where_rows
 
@@ -54,6 +54,9 @@ class Pool:
             towards that: goal and label (all that belongs to a sample) of a sample of the loader's
             batch, which may happen to be the same. One model then learns to turn one thing into
             another. For models with a goal whose image channels may change.
+        damage_spread: Share of each side of the grid, around its middle, that circles have their
+            centres in, in [0, 1]. What is cut out farther from the middle than in training may not
+            grow back.
         generator: CPU generator of all draws, torch's default one if None.
 
     Raises:
@@ -79,6 +82,7 @@ class Pool:
         fresh_fraction: float = 0.5,
         rollouts: int = 1,
         switch_goals: float = 0.0,
+        damage_spread: float = SPREAD,
         generator: torch.Generator | None = None,
     ) -> None:
         self.n_seed = check_int("n_seed", n_seed, minimum=0)
@@ -92,6 +96,8 @@ class Pool:
         self.rollouts = check_int("rollouts", rollouts, minimum=1)
         check_fraction("switch_goals", switch_goals)
         self.switch_goals = switch_goals
+        check_fraction("damage_spread", damage_spread)
+        self.damage_spread = damage_spread
         check_type("generator", generator, torch.Generator, optional=True)
         self.generator = generator
         self.batch: Tensor | None = None
@@ -121,6 +127,7 @@ class Pool:
             fresh_fraction=self.fresh_fraction,
             rollouts=self.rollouts,
             switch_goals=self.switch_goals,
+            damage_spread=self.damage_spread,
             generator=generator,
         )
 
@@ -131,6 +138,8 @@ class Pool:
             more += f", rollouts={self.rollouts}"
         if self.switch_goals:
             more += f", switch_goals={self.switch_goals}"
+        if self.damage_spread != SPREAD:
+            more += f", damage_spread={self.damage_spread}"
         return f"Pool({arguments}, size={self.size}, {more})"
 
     def state_dict(self) -> dict[str, Any]:
@@ -256,7 +265,14 @@ class Pool:
         if self.damage and len(others):
             best = others[-self.num_damaged :] if self.num_damaged else others[:0]
             chance, generator = self.p_damage, self.generator
-            cut_circles(drawn.states, best, chance, fixed_channels, generator=generator)
+            cut_circles(
+                drawn.states,
+                best,
+                chance,
+                fixed_channels,
+                spread=self.damage_spread,
+                generator=generator,
+            )
         if self.switch_goals:
             switches = torch.rand(len(places), generator=self.generator) < self.switch_goals
             switched = Rows({**own.values, STATE: drawn.states}, own.keys)

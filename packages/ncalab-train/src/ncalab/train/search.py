@@ -65,7 +65,7 @@ class ParameterSearch:
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If there is no parameter of a name, a parameter is in both sets, or
+        ValueError: If a name is not that of a parameter, a parameter is in both sets, or
             ``model_path`` is a list.
     """
 
@@ -176,7 +176,8 @@ class ParameterSearch:
             threads: torch's threads for each trial. It is part of the result, to the last bits.
             tensorboard: Whether each trial writes a TensorBoard log into its folder.
             overwrite: Whether to train all trials again and replace what is in their folders.
-            progress: Whether to show a bar over the trials, or lines where there is no terminal.
+            progress: Whether to show a bar over the trials, or lines where standard error
+                is not a terminal.
 
         Returns:
             A row for each trial, the best first: its number, the searched parameters, all metrics

@@ -68,7 +68,7 @@ class SplitDefinition:
             The split.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If the file does not exist.
             ValueError: If it is anything else; the error names file, fold and reason.
         """
         folds = []

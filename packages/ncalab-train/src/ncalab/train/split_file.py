@@ -25,7 +25,7 @@ def read_folds(path: PathLike) -> list[dict[str, Any]]:
         The folds, at least one.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is anything else; the error names file, fold and reason.
     """
     folds = _parse(path)

@@ -25,7 +25,7 @@ def reduce_heatmap(heatmap: Tensor, reduce: str = "mean") -> Tensor:
         Scores, shape ``(B, K)``.
 
     Raises:
-        ValueError: If there is no such reduction, or the heat map is of another shape.
+        ValueError: If the reduction is not known, or the heat map has another shape.
 
     >>> reduce_heatmap(torch.tensor([[[[0.0, 0.1, 0.5]]]]), "median").item()
     0.10000000149011612

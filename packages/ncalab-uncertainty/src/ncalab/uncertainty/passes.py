@@ -85,7 +85,7 @@ def run_passes(
 ) -> Iterator[Prediction]:
     """Run passes; neighbours of the same size and number of steps as one batch.
 
-    What comes out does not depend on how they are put together, up to rounding.
+    The result does not depend on how they are grouped, up to rounding.
 
     Args:
         nca: Model, in evaluation mode; to be called without gradients.
@@ -111,7 +111,7 @@ def _working_memory(nca: AbstractNCAModel, state: Tensor) -> int:
     """Estimate the bytes that a rollout of these states works on, whatever its engine."""
     batch, channels, *grid = state.shape
     # States, updates and masks of a step in two layouts, what cells perceive before and after it is
-    # joined, and their neurons likewise: measured for the reference engine, which takes the most.
+    # joined, and so are their neurons: measured for the reference engine, which takes the most.
     cell = 10 * channels + 2 * nca.input_vector_size + 2 * nca.hidden_size
     return batch * math.prod(grid) * cell * state.element_size()
 

@@ -49,7 +49,7 @@ class SamplingEstimator(UncertaintyEstimator):
             cells (of its magnitude, where it can be negative): by the foreground's expected size
             in cells. ``reduce="sum"`` then gives the score of :func:`nqm_score`.
         measure: "deviation" (standard deviation, in the unit of ``nca.interpret``); or, for
-            models that tell classes apart, "entropy" (of the mean of the predictions, in nats) or
+            models of classes, "entropy" (of the mean of the predictions, in nats) or
             "mutual_information" (the part of it that comes from their disagreement).
         keep_predictions: Whether to return all predictions, whole states on the model's device,
             or only the final one. Without them, memory does not depend on their number.

@@ -22,7 +22,8 @@ class Spread:
         deviation: Standard deviation (divided by N), same shape and unit; 0 for N = 1.
         magnitude: Mean of the absolute values, same shape and unit.
         entropy: Entropy of the mean, shape ``(B, 1, *grid)``, in nats; None without classes.
-        mutual_information: That entropy less the mean entropy of single predictions, likewise.
+        mutual_information: That entropy less the mean entropy of single predictions, same shape and
+            unit; None without classes.
         predictions: The predictions in the order in which they were made; only the last one if
             they are not kept.
     """
@@ -80,7 +81,7 @@ def nqm_score(deviation: Tensor, mean: Tensor) -> Tensor:
         Score, shape ``(B, K)``; 0 where the mean is 0 everywhere.
 
     Raises:
-        ValueError: If the shapes differ or are no such shapes.
+        ValueError: If the shapes differ, or have fewer than three axes.
 
     >>> deviation = torch.tensor([[[[0.0, 0.2]]]])
     >>> round(nqm_score(deviation, torch.tensor([[[[0.1, 0.7]]]])).item(), 6)

@@ -47,7 +47,7 @@ def show_image_row(
         normalize: Whether to scale all images by the smallest and largest value among them.
 
     Raises:
-        ValueError: If there is no image, or the numbers of images, overlays and axes differ.
+        ValueError: If no image is given, or the numbers of images, overlays and axes differ.
     """
     shown = [to_whc(np.asarray(image, dtype=float)) for image in images]
     if not shown:

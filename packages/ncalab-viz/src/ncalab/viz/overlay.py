@@ -15,7 +15,7 @@ def find_style(style: str | AnimatorStyle) -> AnimatorStyle:
     """Return a style, or the one of that name.
 
     Raises:
-        ValueError: If there is no style of that name.
+        ValueError: If no style has that name.
     """
     if isinstance(style, AnimatorStyle):
         return style

@@ -59,7 +59,7 @@ class Reading(ABC):
 
     @abstractmethod
     def error(self, predicted: Array, truth: Array) -> Array:
-        """Return the error of each cell, of the same shape; NaN where there is no truth."""
+        """Return the error of each cell, of the same shape; NaN where the truth is not known."""
 
     def fit(self, planes: Array) -> None:  # noqa: B027 - most readings have no range
         """Set ``limits`` to the range of some values, where colours stand for numbers."""

@@ -20,7 +20,7 @@ class Option(Protocol):
 
 
 MAX_PIXELS = 178_956_970  # ncalab.tasks.images.MAX_PIXELS, without importing torch
-DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, likewise
+DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, without importing torch
 SEEDS = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.IntRange(min=1)
 

@@ -220,7 +220,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         return deepcopy(self.model_)
 
     def _check_parameters(self) -> None:
-        """Raise for what neither model nor trainer would name in the user's terms."""
+        """Raise for arguments that model and trainer would name by other names."""
         for name in ("epochs", "batch_size", "n_iter_no_change"):
             check_int(name, getattr(self, name), minimum=1)
         for name in ("early_stopping", "standardize", "warm_start"):

@@ -26,7 +26,7 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
 
     Images are arrays ``(N, W, H)`` or, channels last, ``(N, W, H, C)``. Flat ones,
     ``(N, features)``, are reshaped to ``image_shape``; without one, each sample is a single cell
-    with a channel per feature, as befits a table, whose columns have no neighbours.
+    with a channel per feature, as for a table, whose columns have no neighbours.
 
     The same ``random_state`` gives the same model and the same predictions, to the bit on one
     machine with one number of threads. What is predicted for an image does not depend on the

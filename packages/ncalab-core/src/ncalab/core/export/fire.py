@@ -37,7 +37,7 @@ def traced_keys(seed: Tensor, step: Tensor | int, batch: int) -> tuple[Tensor, T
 
     Args:
         seed: Seed in ``[0, 2**63)``, shape ``()``, int64.
-        step: Number of the step, likewise.
+        step: Number of the step; a tensor has shape ``()`` and is int64.
         batch: Number of samples B, whose indices are ``0 ... B - 1``.
 
     Returns:
@@ -54,7 +54,7 @@ def traced_hash(cells: Tensor, low: Tensor, high: Tensor) -> Tensor:
     Args:
         cells: Cell indices, shape ``(N,)``, int64.
         low: Low words of the keys, shape ``(B, 1)``, int64.
-        high: High words, likewise.
+        high: High words of the keys, shape ``(B, 1)``, int64.
 
     Returns:
         Hashes, shape ``(B, N)``, int64.

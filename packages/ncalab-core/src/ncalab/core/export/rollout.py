@@ -75,7 +75,8 @@ class ExportedRollout(nn.Module):
         Args:
             image: Images ``(B, image channels, W, H)`` or states ``(B, C, W, H)``.
             steps: Number of steps, shape ``()``, int64; None if it is fixed.
-            seed: Seed of the fire masks in ``[0, 2**63)``, likewise; None if they are not random.
+            seed: Seed of the fire masks in ``[0, 2**63)``, shape ``()``, int64; None if they
+                are not random.
             goal: Goals as :meth:`Automaton.encode_goal` takes them; None for a model without.
 
         Returns:

@@ -117,7 +117,7 @@ def read_monolith(path: PathLike) -> MonolithWeights:
         The weights, on the CPU, and what their shapes show.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is neither, holds anything but tensors, or no weights of an NCA.
 
     >>> import tempfile

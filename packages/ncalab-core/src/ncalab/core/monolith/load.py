@@ -57,9 +57,9 @@ def load_monolith_weights(
         What was read, converted, missing and ignored; print it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If ``accept`` is a word instead of a list of words.
-        ValueError: If it holds no such weights, they do not fit the model, or the model would act
+        ValueError: If it holds other weights, they do not fit the model, or the model would act
             otherwise in a way that ``accept`` does not name; the model is unchanged.
     """
     if isinstance(accept, str):

@@ -140,5 +140,5 @@ class AbstractNCAPerception(nn.Module, ABC):
         return self.perceive(x, step)
 
     def freeze(self) -> None:
-        """Exclude what is learned from training."""
+        """Exclude learned parameters from training."""
         self.requires_grad_(False)

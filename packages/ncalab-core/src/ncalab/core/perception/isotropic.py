@@ -82,7 +82,7 @@ class SteerableView(View):
 
     Raises:
         TypeError: If ``angle_channel`` is not an integer.
-        ValueError: If there is no such channel, or the grid has not two axes.
+        ValueError: If the channel does not exist, or the grid does not have two axes.
     """
 
     def __init__(self, channels: int, spatial_dims: int, angle_channel: int = -1) -> None:

@@ -74,7 +74,7 @@ def _fast_engine(model: Automaton, x: Tensor) -> Callable[..., Tensor]:
 def why_not_fused(model: Automaton, x: Tensor, on_step: OnStep | None = None) -> str | None:
     """Say why a rollout cannot run on a fast engine; None if it can."""
     if x.device.type not in ("cpu", "cuda"):
-        return f"there is no fast engine for {x.device.type}"
+        return f"no fast engine runs on {x.device.type}"
     if on_step is not None and torch.is_grad_enabled():
         return "on_step sees states that gradients may be wanted of"
     return cuda.why_not_cuda(model, x) if x.is_cuda else _why_not_on_cpu(model, x)

@@ -1,4 +1,4 @@
-"""Derivatives of derivatives, for engines whose backward pass is no graph of its own.
+"""Derivatives of derivatives, for engines whose backward pass has no graph of its own.
 
 An engine computes its gradients by hand, so nothing knows how these depend on states and
 parameters. Where that is asked for (``create_graph=True``: a Hessian, a gradient penalty), the

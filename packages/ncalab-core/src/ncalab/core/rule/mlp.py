@@ -31,7 +31,7 @@ class MLPNCARule(AbstractNCARule):
 
     Raises:
         TypeError: If an argument is of another type, or the activation needs arguments.
-        ValueError: If a size or number is below 1, or there is no such normalisation.
+        ValueError: If a size or number is below 1, or the normalisation is not known.
 
     >>> rule = MLPNCARule(torch.device("cpu"), 12, 8, 4)
     >>> rule(torch.randn(1, 12, 5, 7)).abs().sum().item()

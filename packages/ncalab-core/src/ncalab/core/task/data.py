@@ -19,7 +19,7 @@ class DataRequest:
 
     Attributes:
         settings: Settings of the section ``[data]``, checked, by name.
-        model: Model that is to be trained: it has the number of channels and classes.
+        model: Model to train: it has the number of channels and classes.
         batch_size: Number of samples in a batch.
         augment: Transform of the samples to train on; None for none. A source whose data are
             divided afterwards leaves it to ``subset``.

@@ -1,4 +1,4 @@
-"""How the predictions of a task are written to files."""
+"""Writers of the predictions of a task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How values of cells, such as depths, are written.
+    """Format of files with values of cells, such as depths.
 
     Attributes:
         counts: Whether as counts of 16 bits in a .png; otherwise exactly, in a .npy.
@@ -88,7 +88,7 @@ class PredictionWriter(ABC):
     """Names of the columns of the table, after that of the image."""
 
     no_overlay: str | None = None
-    """Why there is no image tinted by what its cells say: "--overlay must be left out for ..."."""
+    """Why no image is tinted by the readout of its cells: "--overlay must be left out for ..."."""
 
     def __init__(self, model: AbstractNCAModel, values: ValueFormat) -> None:
         self.model, self.values = model, values

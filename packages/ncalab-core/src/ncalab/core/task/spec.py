@@ -9,7 +9,7 @@ from ncalab.core.task.data import DataSource
 from ncalab.core.task.results import PredictionWriter
 
 CellReading = Literal["classes", "votes", "values"]
-"""How one value is read out of each cell: its class, with class 0 as background; the class that a
+"""The value that is read out of each cell: its class, with class 0 as background; the class that a
 living cell takes the whole image to be; or a number, as ``interpret`` returns it."""
 
 

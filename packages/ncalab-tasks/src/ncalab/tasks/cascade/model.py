@@ -20,7 +20,7 @@ _JITTER = 0.2
 
 
 class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # task is a property here
-    """Run a model at several scales, from coarse to fine, in place of the model itself.
+    """Run a model at several scales, from coarse to fine; a drop-in replacement of the model.
 
     The first scale starts from the downscaled image. Each next one continues from the upscaled
     states of the one before, with the image channels replaced by the image at its own scale
@@ -181,8 +181,11 @@ class CascadeNCA(Delegation, AbstractNCAModel):  # type: ignore[override]  # tas
             seed: Seed of number of steps and fire masks, drawn if None.
             samples: Index of each sample in the fire masks, ``0 ... B - 1`` if None.
             engine: "auto", "reference" or "fused"; see :func:`ncalab.core.rollout.rollout`.
-            checkpoint: What the backward pass keeps of the states at each scale; likewise.
-            goal: Goal of each sample, for a model with ``goal_size``; likewise.
+            checkpoint: What the backward pass keeps of the states at each scale: None for all, a
+                number of steps for every so many, "auto" for a memory that grows with the root of
+                the number of steps. The steps between are then taken again.
+            goal: Goal of each sample, for a model with ``goal_size``: vectors
+                ``(B, goal_size)``, or indices ``(B,)`` with ``num_goals``.
 
         Returns:
             Prediction after the last step, its states at full size.

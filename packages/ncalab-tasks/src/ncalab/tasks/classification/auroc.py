@@ -21,7 +21,7 @@ class ScoreCounts(NamedTuple):
     Attributes:
         scores: Shape ``(n, K)``, in a wider type than predictions have: means are kept apart.
         positives: Number of samples of the class with each score, shape ``(n, K)``, floating point.
-        negatives: Number of all other samples, likewise.
+        negatives: Number of all other samples with each score, shape ``(n, K)``, floating point.
     """
 
     scores: Tensor

@@ -156,7 +156,7 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
         """Return (image ``(C, W, H)``, float32; label ``()``, int64).
 
         Raises:
-            IndexError: If there is no such sample.
+            IndexError: If the index is out of range.
             TypeError: If the transform returns no image.
         """
         if not -len(self) <= idx < len(self):
@@ -179,7 +179,7 @@ class ClassificationDataset(Dataset[tuple[Tensor, Tensor]]):
             transform: Transform of the subset; that of this data set is not passed on.
 
         Raises:
-            ValueError: If there is no such sample, or none is named.
+            ValueError: If a sample does not exist, or none is named.
         """
         indices = _check_indices(files, len(self))
         # A copy, not a new data set: what has been checked and said need not be again.
@@ -327,7 +327,7 @@ class MedMNISTDataset(ClassificationDataset):
         resize: As in :class:`ClassificationDataset`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is broken, lacks an array, or holds volumes or several labels a sample.
     """
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from ncalab.core.checks import check_choice, check_number, check_type
 
 PaddingMode = Literal["zeros", "border", "reflection"]
-"""What lies beyond the border of an image, as in ``torch.nn.functional.grid_sample``."""
+"""Padding beyond the border of an image, as in ``torch.nn.functional.grid_sample``."""
 
 _MOST = {"degrees": 180.0, "scale": 0.9, "shear": 1.0, "shift": 1.0}
 

@@ -73,7 +73,7 @@ def read_class_folders(settings: ClassFolders) -> tuple[FolderDataset, list[str]
         The data set, and the names of the classes.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If the folder does not exist.
         ValueError: If there are less than two classes, one has no images, a file is broken, or
             images differ in size or channels.
     """

@@ -27,7 +27,7 @@ def read_idx(path: PathLike) -> np.ndarray:
         Array of the file's shape and dtype, in the byte order of the machine.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is not an IDX file, or has other than the promised number of values.
     """
     if not Path(path).is_file():

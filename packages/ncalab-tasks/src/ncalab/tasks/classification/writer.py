@@ -1,4 +1,4 @@
-"""How the classes of images are written to a table."""
+"""Write the classes of images to a table."""
 
 import numpy as np
 

@@ -149,7 +149,7 @@ class DepthDataset(FilePairs):
         """Return (image ``(channels, W, H)``, normalised, depth ``(W, H)``), float32.
 
         Raises:
-            IndexError: If there is no such pair.
+            IndexError: If the index is out of range.
             ValueError: If the transform returns something else than an image and depth of one size.
         """
         if not -len(self) <= idx < len(self):

@@ -32,7 +32,7 @@ def read_image(
         bits; float32 as it is for a file of floating point.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If an option is not an integer.
         ValueError: If it cannot be read, with its name and the reason.
     """
@@ -65,7 +65,7 @@ def read_depth(
         infinite.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it cannot be read or is not a depth map, with its name and the reason.
     """
     if path.suffix.lower() in (".npy", ".npz"):

@@ -63,7 +63,7 @@ def decode_mask(description: Mapping[str, Any]) -> Tensor:
     """Return the mask that :func:`encode_mask` described.
 
     Raises:
-        ValueError: If it is no such description.
+        ValueError: If it is not such a description.
 
     >>> decode_mask({"size": [2, 3], "runs": [0, 2, 2, 2]}).tolist()
     [[True, True, False], [False, True, True]]

@@ -1,4 +1,4 @@
-"""How depths are written to files."""
+"""Write depths to files."""
 
 import numpy as np
 

@@ -97,7 +97,7 @@ class GrowingNCADataset(Dataset[tuple[Tensor, Tensor]]):
         """Return (seed ``(num_channels, W, H)``, image ``(image channels, W, H)``), float32.
 
         Raises:
-            IndexError: If there is no such pair.
+            IndexError: If the index is out of range.
         """
         if not -self.batch_size <= idx < self.batch_size:
             raise IndexError(f"idx must be in [0, {self.batch_size}), got {idx}")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.core.alive import ALPHA_CHANNEL
 from ncalab.core.checks import check_int, check_non_negative
 from ncalab.tasks.hidden import add_hidden_penalty
 
@@ -57,6 +58,9 @@ class GrowingNCAModel(AbstractNCAModel):
         hidden_size: Number of hidden neurons of the rule.
         use_alive_mask: Whether cells without a neighbour of opacity above 0.1 are empty.
         lambda_hidden: Weight of the mean square of the hidden channels in the loss, at least 0.
+        lambda_seed: Weight in the loss, at least 0, of how far the opacity of a seed falls below
+            0.5 when it fires first, squared. A seed that dies so has no gradient, and is never
+            learned from. For cells with an alive mask and without a goal.
         **kwargs: Further arguments of :class:`ncalab.core.AbstractNCAModel`.
 
     >>> model = GrowingNCAModel(torch.device("cpu"), num_hidden_channels=4)
@@ -76,12 +80,14 @@ class GrowingNCAModel(AbstractNCAModel):
         hidden_size: int = 128,
         use_alive_mask: bool = False,
         lambda_hidden: float = 0.0,
+        lambda_seed: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Imported here, because torchmetrics imports matplotlib where that is installed.
         from torchmetrics import MeanSquaredError
 
         check_non_negative("lambda_hidden", lambda_hidden)
+        check_non_negative("lambda_seed", lambda_seed)
         kwargs.setdefault("validation_metric", "mse")
         super().__init__(
             device,
@@ -94,7 +100,12 @@ class GrowingNCAModel(AbstractNCAModel):
             immutable_image_channels=False,
             **kwargs,
         )
-        self.lambda_hidden = lambda_hidden
+        if lambda_seed and (self.goal_size or not use_alive_mask):
+            raise ValueError(
+                "lambda_seed must be 0 for cells with a goal, or without an alive mask, "
+                f"got {lambda_seed}"
+            )
+        self.lambda_hidden, self.lambda_seed = lambda_hidden, lambda_seed
         self.metrics["mse"] = MeanSquaredError().to(self.device)
 
     def loss(self, pred: Prediction, label: Tensor) -> dict[str, Tensor]:
@@ -105,15 +116,29 @@ class GrowingNCAModel(AbstractNCAModel):
             label: Target, shape ``(B, image channels, W, H)``, the range of the image channels.
 
         Returns:
-            "mse", "hidden" (mean square of the hidden channels) and
-            "total" = mse + lambda_hidden * hidden, scalars.
+            "mse", "hidden" (mean square of the hidden channels), "seed" (how far a seed is from
+            surviving) and "total" = mse + lambda_hidden * hidden + lambda_seed * seed, scalars;
+            without what has no weight.
 
         Raises:
             ValueError: If the target has another shape than the image channels.
         """
         self._check_label(pred, label)
         mse = F.mse_loss(pred.image_channels, label)
-        return add_hidden_penalty({"total": mse, "mse": mse}, pred, self.lambda_hidden)
+        losses = add_hidden_penalty({"total": mse, "mse": mse}, pred, self.lambda_hidden)
+        if self.lambda_seed == 0:
+            return losses
+        penalty = self._seed_penalty()
+        total = losses["total"] + self.lambda_seed * penalty
+        return {**losses, "total": total, "seed": penalty}
+
+    def _seed_penalty(self) -> Tensor:
+        """Return how far the opacity of a lone seed that fires falls below 0.5, squared."""
+        side = 2 * (self.reach or 1) + 1
+        seed = self.make_seed(*[side] * self.spatial_dims)
+        middle = (0, ALPHA_CHANNEL, *[side // 2] * self.spatial_dims)
+        opacity = seed[middle] + self._update(seed, 0)[middle]
+        return F.relu(0.5 - opacity).square()
 
     def _check_label(self, pred: Prediction, label: Tensor) -> None:
         if label.shape != pred.image_channels.shape:

@@ -49,7 +49,7 @@ def read_picture(request: DataRequest) -> DataParts:
     """Read the picture that a settings file names, and pair it with the seed of the model.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it cannot be read, or the model's cells do not show RGBA images.
     """
     picture = Picture(**request.settings)

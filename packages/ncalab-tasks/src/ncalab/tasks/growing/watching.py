@@ -24,7 +24,7 @@ PREVIEW = "preview.png"
 _SCALE = 4
 # Of the time may go into looking.
 _SHARE = 0.03
-# Seconds between lines where there is no bar.
+# Seconds between lines where no bar is shown.
 _SECONDS_BETWEEN_LINES = 10.0
 
 

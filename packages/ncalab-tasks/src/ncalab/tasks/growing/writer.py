@@ -1,4 +1,4 @@
-"""How a grown image is written to a file."""
+"""Write a grown image to a file."""
 
 import numpy as np
 

@@ -84,7 +84,7 @@ def decode(
         The image, turned as its EXIF data say.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If an option is not an integer.
         ValueError: If the file cannot be read, is too large, has several pages and none is
             chosen, or lacks the one that is.

@@ -22,7 +22,7 @@ def list_images(folder: Path, suffixes: Iterable[str] | None = None) -> list[Pat
         suffixes: Suffixes of what counts, lower case; those that Pillow reads if None.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If the folder does not exist.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"path must hold the folder {folder.name}, got {folder.parent}")

@@ -42,7 +42,7 @@ def read_mask(
         0 and 1, shape ``(W, H)``, uint8.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If an option is not an integer.
         ValueError: If it cannot be read, or is not black and white; with name and reason.
     """
@@ -75,7 +75,7 @@ def read_labels(
         them (JPEG).
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If an option is not an integer.
         ValueError: If it cannot be read, is coloured, holds fractions, has labels under
             transparent pixels, or a palette that shows 0 as white and 1 as black.

@@ -59,7 +59,7 @@ def read_image(
         [0, 1], floating-point values are as they are.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TypeError: If an option is not an integer.
         ValueError: If it cannot be read, has several pages, too many pixels, integers beyond 16
             bits, or values that are not finite.

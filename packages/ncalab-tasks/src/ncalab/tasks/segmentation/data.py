@@ -223,7 +223,7 @@ class SegmentationNCADataset(FilePairs):
             Image ``(C, W, H)``, float32, normalised; and labels ``(W, H)``, int64.
 
         Raises:
-            IndexError: If there is no such pair.
+            IndexError: If the index is out of range.
             TypeError: If the transform returns something else than an image and a mask.
             ValueError: If it returns a mask of another size, or changes labels.
         """

@@ -55,7 +55,7 @@ def find_pairs(
 
     Raises:
         FileNotFoundError: If a folder or file is missing; all missing files are named.
-        ValueError: If there is no image, or a name stands for several files.
+        ValueError: If no image is given, or a name stands for several files.
     """
     image_files, mask_files = FileNames(list_images(images)), FileNames(list_images(masks))
     if isinstance(files, str):

@@ -1,4 +1,4 @@
-"""How masks are written to files."""
+"""Write masks to files."""
 
 import numpy as np
 from torch import Tensor

@@ -89,7 +89,7 @@ class Training(Protocol):
         """State: "running", "finished", "interrupted" (by Ctrl-C) or "failed" (by an error)."""
 
     def averaged_model(self) -> AbstractNCAModel:
-        """Return the model with averaged weights; the model itself if there is no average."""
+        """Return the model with averaged weights, or the trained model if no average is kept."""
 
     def stop(self) -> None:
         """End the training after the current epoch; it is saved."""

@@ -29,7 +29,7 @@ def make_figures(
         nca: Model in training.
         logger: Where figures go.
         visual: Draws a batch; if None, the model's own visual or that of an installed package.
-        estimator: Estimates the model's uncertainty, if that is to be drawn.
+        estimator: Estimates the model's uncertainty, which is drawn; None to draw none.
         val: Validation data.
         guard: Logs the first failure of each figure.
         generators: Generators that the training draws from, beside the global ones.

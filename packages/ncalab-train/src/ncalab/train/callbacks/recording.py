@@ -24,16 +24,18 @@ class HealthWarnings(Callback):
 
     Args:
         validated: Whether there are validation data.
+        warmup: Number of batches in which the learning rate rises, and the loss may stay.
     """
 
-    def __init__(self, *, validated: bool) -> None:
-        self.validated = validated
+    def __init__(self, *, validated: bool, warmup: int) -> None:
+        self.validated, self.warmup = validated, warmup
         self.monitor = HealthMonitor()
 
     def on_epoch_end(self, training: Training, epoch: EpochResult) -> None:
         """Look at the epochs so far."""
         self._warn_if_stuck(training)
-        self.monitor.see_epoch(training.history.loss, epoch.cells)
+        warming = training.iterations < self.warmup
+        self.monitor.see_epoch(training.history.loss, epoch.cells, warming=warming)
 
     def on_end(self, training: Training) -> None:
         """Look at all epochs of a short training."""

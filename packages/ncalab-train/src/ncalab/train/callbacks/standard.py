@@ -55,12 +55,12 @@ class LoopCallbacks:
     """The callbacks of a training.
 
     Attributes:
-        recorders: Called at the end of an epoch while its state is put together, Ctrl-C held back.
+        recorders: Called at the end of an epoch while its state is assembled, Ctrl-C held back.
         observers: Called when the state is whole: they may take long, or fail.
-        early_stop: Stops the training early, if that is wanted.
+        early_stop: Stops the training early; None without early stopping.
         users: Callbacks of the user, which are among the observers.
         checkpointing: Saves the run; among the observers.
-        progress: Shows the progress; among the recorders if it is to be shown.
+        progress: Shows the progress; among the recorders if it is enabled.
         interrupts: Holds Ctrl-C back.
     """
 
@@ -107,10 +107,11 @@ def make_callbacks(
         batches=number_of_batches(train),
         guard=guard,
     )
+    warmup = config.warmup_steps * config.accumulate
     recorders = CallbackList(
         [
             HistoryRecorder(),
-            HealthWarnings(validated=val is not None) if is_main else None,
+            HealthWarnings(validated=val is not None, warmup=warmup) if is_main else None,
             early_stop,
             board,
             progress if progress.enabled else None,

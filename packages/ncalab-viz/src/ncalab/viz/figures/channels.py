@@ -76,7 +76,7 @@ def plot_hidden_channels(prediction: Prediction, sample: int = 0) -> Figure:
         Figure; not registered with pyplot.
 
     Raises:
-        ValueError: If there is no such sample, or there are no hidden channels.
+        ValueError: If the sample does not exist, or the model has no hidden channels.
     """
     batch = len(prediction.output_image)
     if not 0 <= sample < batch:

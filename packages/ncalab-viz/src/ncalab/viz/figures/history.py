@@ -38,7 +38,7 @@ def plot_history(history: Any) -> Figure:
         Figure; not registered with pyplot.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it holds no training curves.
     """
     runs = _runs(history)

@@ -81,7 +81,8 @@ def draw_mistakes(image: Array, predicted: Array, truth: Array) -> Array:
     Args:
         image: Shape ``(C, W, H)``, range [0, 1].
         predicted: Classes, shape ``(W, H)``.
-        truth: Classes, shape ``(W, H)``; NaN for cells that have none and are no mistake.
+        truth: Classes, shape ``(W, H)``; NaN for cells without a label, which count
+            as no errors.
 
     Returns:
         Image, shape ``(W, H, 3)``.

@@ -123,7 +123,7 @@ class WebGPUAutomaton {
   static async create(model) {
     if (!navigator.gpu) throw new Error("the browser has no WebGPU");
     const adapter = await navigator.gpu.requestAdapter();
-    if (!adapter) throw new Error("there is no WebGPU adapter");
+    if (!adapter) throw new Error("no WebGPU adapter was found");
     const device = await adapter.requestDevice();
     device.pushErrorScope("validation");
     const automaton = new WebGPUAutomaton(model, device);

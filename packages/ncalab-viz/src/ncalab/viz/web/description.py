@@ -85,7 +85,7 @@ def _why_not_runnable(automaton: Automaton) -> str | None:
 
 
 def automata_of(model: AbstractNCAModel) -> list[Automaton]:
-    """Return the automaton of each scale of a model, or the model itself if it has one scale."""
+    """Return the automaton of each scale of a model; a model with one scale is its own."""
     return list(model.runner.automata) if isinstance(model.runner, MultiScale) else [model]
 
 

@@ -83,7 +83,7 @@ def export_html(
             complete; missing folders are created.
         image: Image ``(1, image channels, W, H)`` or state ``(1, C, W, H)`` to start from,
             floating point; W runs downwards. None: the state of the model's ``make_seed``.
-        size: Grid (W, H) if there is no image, (96, 96) if None.
+        size: Grid (W, H) if no image is given; (96, 96) if None.
         seed: Decides which cells fire, and the padding noise; in ``[0, 2**63)``.
         title: Heading of the page; the name of the (first) model's class if None.
         speed: Steps a second at the start, at least 1. None: 30, or what it takes to pause after
@@ -155,7 +155,7 @@ def _describe(model: AbstractNCAModel, steps: int, start: Tensor) -> dict[str, A
 
 
 def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
-    """Return models by name, checked; a single one has none."""
+    """Return models by name, checked; a single one has an empty name."""
     models = dict(model) if isinstance(model, Mapping) else {"": model}
     if not models:
         raise ValueError("model must hold at least one model, got none")

@@ -18,7 +18,7 @@ from ncalab.core.perception import (
 
 
 class PerceivedBlocks(NamedTuple):
-    """What a cell perceives, in blocks of one value for each of its C channels.
+    """Perception of a cell, in blocks of one value for each of its C channels.
 
     The first block is its own state; then come determinants of gradients, values of filters, and
     values of filters that are needed on the way only, which the rule does not read.

@@ -1,4 +1,4 @@
-"""What is typed: arguments, options and help of each command. Nothing here imports torch."""
+"""Arguments, options and help of each command. Nothing here imports torch."""
 
 from ncalab.cli.commands.animate import animate
 from ncalab.cli.commands.completion import completion

@@ -48,8 +48,8 @@ def animate(
     """Show the steps of a model as an animation.
 
     WEIGHTS is a weights file, a folder of save_pretrained, or that of a training run (its best
-    weights, else the last). A growing model starts from its seed, or goes on from IMAGE; all
-    others look at IMAGE.
+    weights, else the last). A growing model starts from its seed, or from IMAGE if one is given;
+    all others look at IMAGE.
 
     \b
     Examples:

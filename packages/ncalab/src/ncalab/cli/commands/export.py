@@ -36,7 +36,7 @@ from ncalab.cli.options import (
 @click.option(
     "--fire-rate",
     type=click.FloatRange(0, 1),
-    help="onnx, torch: instead of the model's; with 0 or 1 there is no input for the seed.",
+    help="onnx, torch: instead of the model's; with 0 or 1, the seed is not an input.",
 )
 @click.option("--unroll", is_flag=True, help="onnx, torch: --steps without a loop.")
 @click.option("--image", type=FILE, help="html: picture to start from, for all but growing models.")
@@ -59,7 +59,7 @@ def export(weights: Path, kind: str | None, output: Path, force: bool, **setting
 
     Programs take grids of any size and batches of any length, and compute what predict does: the
     same cells fire for the same seed, which is an input. They take images that are prepared as in
-    training; NAME.preparation.json tells how.
+    training; NAME.preparation.json says how.
 
     \b
     Examples:

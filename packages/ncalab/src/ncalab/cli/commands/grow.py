@@ -100,7 +100,7 @@ def grow(
     cut, but scaled to --size cells.
 
     How long it takes on this machine is said before it begins, and while it runs; preview.png in
-    the run folder shows what is grown at present. At the end, 1,000 steps and two cuts are
+    the run folder shows what is grown at present. At the end, 1,000 steps and eight cuts are
     measured: it "holds for 1,000 steps; heals", or "drifts after about" so many.
 
     The run folder gets the weights with these figures (pretrained/), history.json, a GIF and a web

@@ -24,7 +24,7 @@ _RISE = 0.3
 
 
 def build_model(checked: Checked, device: torch.device) -> AbstractNCAModel:
-    """Make the model, and the cascade around it if there is to be one.
+    """Make the model, and the cascade around it if the settings have one.
 
     Raises:
         TypeError: If an argument has another type.

@@ -35,7 +35,7 @@ def settings_of(target: Callable[..., Any], *, without: Collection[str] = ()) ->
     Args:
         target: Function or class; of one that passes ``**kwargs`` on to its base class, that
             one's arguments, too.
-        without: Names of arguments that are no settings.
+        without: Names of arguments that are not settings.
 
     >>> list(settings_of(divmod)), settings_of(lambda steps=3: 0)["steps"].required
     (['x', 'y'], False)
@@ -123,7 +123,7 @@ def check_value(place: str, value: Any, annotation: Any) -> Any:
     if annotation is Any:
         return value
     try:
-        # As JSON: lists may be tuples there, but text is no number, and true is none either.
+        # As JSON: lists may be tuples there, but text is not a number, and neither is true.
         return TypeAdapter(annotation).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise ValueError(f"{place} must be {name_of(annotation)}, got {value!r:.80}") from None

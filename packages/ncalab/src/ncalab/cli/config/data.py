@@ -14,6 +14,7 @@ from ncalab.cli.config.transforms import transform_of
 from ncalab.core import AbstractNCAModel
 from ncalab.core.task import DataParts, DataRequest, Transform
 from ncalab.tasks.classification.data import stratified_choice
+from ncalab.tasks.recommend import recommended_tasks
 from ncalab.train import SplitDefinition
 
 Optional = DataLoader[Any] | None
@@ -21,7 +22,7 @@ Optional = DataLoader[Any] | None
 
 @dataclass(frozen=True)
 class Parts(DataParts):
-    """What to train, validate and test on."""
+    """Samples to train, validate and test on."""
 
     def shortened(self, samples: int) -> "Parts":
         """Return the first few samples of each part."""
@@ -153,7 +154,7 @@ def _indices(whole: Any, names: Sequence[Any]) -> np.ndarray:
     missing = [name for name, place in zip(names, found, strict=True) if place is None]
     if missing:
         raise ValueError(
-            f"split.file must name samples of the data, but there is no {missing[0]!r}"
+            f"split.file must name samples of the data, got {missing[0]!r}, which is none of them"
         )
     return np.array(found, dtype=int)
 
@@ -172,7 +173,11 @@ def _check_fit(parts: Parts, checked: Checked, request: DataRequest) -> None:
     source, model = checked.data_source, request.model
     sample: Any = parts.train
     channels = sample[0][0].shape[0]
-    if channels != (model.num_channels if source.states else model.num_image_channels):
+    recommended = checked.top.recommend and str(model.task) in recommended_tasks()
+    is_open = recommended and "num_image_channels" not in checked.model
+    if not is_open and channels != (
+        model.num_channels if source.states else model.num_image_channels
+    ):
         raise ValueError(
             f"model.num_image_channels must be {channels}, as the data have, "
             f"got {model.num_image_channels}"

@@ -40,10 +40,10 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     """Split what ``--set`` was given into the place of a setting and its value.
 
     Args:
-        text: ``section.key=value``. The value is read as in TOML; what is no value there is text.
+        text: ``section.key=value``. The value is read as in TOML; anything else is text.
 
     Raises:
-        ValueError: If there is no "=", or no key.
+        ValueError: If "=" or the key is missing.
 
     >>> parse_override("trainer.max_epochs=3"), parse_override("device=cpu")
     ((['trainer', 'max_epochs'], 3), (['device'], 'cpu'))
@@ -66,7 +66,7 @@ def override(config: Mapping[str, Any], changes: Iterable[tuple[list[str], Any]]
         changes: Place and new value of each.
 
     Raises:
-        ValueError: If a place lies within what is no section.
+        ValueError: If a place lies within a setting that is not a section.
 
     >>> override({"model": {"fire_rate": 0.5}}, [(["model", "fire_rate"], 1.0)])
     {'model': {'fire_rate': 1.0}}

@@ -1,4 +1,4 @@
-"""What a settings file may hold: its sections, each against the class that it is for."""
+"""The sections of a settings file, each checked against the class that it is for."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -27,7 +27,7 @@ Section = dict[str, Any]
 
 @dataclass(frozen=True)
 class Changes:
-    """What is done at random to images that are trained on.
+    """Random changes of the images to train on.
 
     Attributes:
         flip: Whether they are mirrored, and labels that are images with them.
@@ -60,7 +60,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Loader:
-    """How batches are made; as in torch's DataLoader."""
+    """Options of the loaders; as in torch's DataLoader."""
 
     batch_size: int = 8
     shuffle: bool = True
@@ -81,7 +81,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class TopLevel:
-    """What stands above all sections; ``recommend`` lets the data decide what they leave open."""
+    """Settings above all sections; ``recommend`` lets the data decide what these leave open."""
 
     seed: int = DEFAULT_RANDOM_SEED
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""What a settings file can do to images at random: mirror them."""
+"""Mirror images at random, as a settings file asks for."""
 
 from typing import Any
 

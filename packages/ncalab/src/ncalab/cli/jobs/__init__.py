@@ -1,1 +1,1 @@
-"""What the commands do; the parts of the library are imported here."""
+"""The work of the commands; the parts of the library are imported here."""

@@ -56,7 +56,7 @@ def start_of(
         max_pixels: Pixels that a picture may have at most; None for the reader's own limit.
 
     Raises:
-        ValueError: If the model has no seed and there is no image, or both are given.
+        ValueError: If the model has no seed and no image is given, or if both are given.
     """
     if image is not None:
         if size is not None:

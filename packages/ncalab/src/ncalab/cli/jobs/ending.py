@@ -1,4 +1,4 @@
-"""What every training of the command line leaves behind, and says at the end."""
+"""Curves, logs and last lines of every training of the command line."""
 
 import math
 import shlex
@@ -23,7 +23,7 @@ SAVED = "the trained model is saved"
 
 
 def shown_value(value: float | None) -> str:
-    """Return a metric as results have it; NaN, and JSON's null for it, is no number.
+    """Return a metric as text; NaN, which JSON writes as null, is undefined.
 
     >>> shown_value(0.25), shown_value(None)
     ('0.25', 'undefined')
@@ -33,7 +33,7 @@ def shown_value(value: float | None) -> str:
 
 @contextmanager
 def tensorboard_log(folder: Path, *, enabled: bool) -> "Iterator[SummaryWriter | None]":
-    """Open a TensorBoard log in a run folder, if there is to be one; none ends a training."""
+    """Open a TensorBoard log in a run folder if it is enabled; an error in it ends no training."""
     guard, writer = Guard(), None
     if enabled:
         # Imported here: it takes seconds.
@@ -59,6 +59,6 @@ def save_curves(history: "TrainingHistory", folder: Path) -> None:
 
 
 def say_how_to_resume(folder: Path, epochs: int, command: Sequence[str]) -> None:
-    """Say what Ctrl-C has left, and the command that goes on."""
+    """Say what is kept after Ctrl-C, and the command that resumes the training."""
     click.echo(f"Stopped after {epochs} whole epochs. What was trained is kept in {folder}.")
-    click.echo(f"To go on: {shlex.join(command)}")
+    click.echo(f"To resume: {shlex.join(command)}")

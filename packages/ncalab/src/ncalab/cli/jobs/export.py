@@ -76,7 +76,7 @@ def export_model(
 
 
 def _beside(model: AbstractNCAModel, output: Path) -> Path | None:
-    """Return the file that tells how to prepare images for a program; None if nothing is known."""
+    """Return the file that says how to prepare images for a program; None if nothing is known."""
     if model.preparation is None or not model.immutable_image_channels:
         return None
     return output.with_name(f"{output.stem}.preparation.json")

@@ -1,4 +1,4 @@
-"""Where results go, and that nothing is lost there."""
+"""Paths of results, and checks that nothing is overwritten by mistake."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from ncalab.core.saving import check_writable_folder
 from ncalab.train.run_folder import RUN_FILES
 
 GROW_FILE = "grow.json"
-"""What a run of ``ncalab grow`` was started with."""
+"""Name of the file with the settings of a run of ``ncalab grow``."""
 
 TRAIN_FILE = "train.json"
 """The settings of a run of ``ncalab train``, as they were used."""
@@ -69,7 +69,7 @@ def check_output_file(path: Path, suffixes: Sequence[str], *, force: bool) -> No
 
 
 def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
-    """Raise a ValueError unless a training may begin, or go on, in a folder.
+    """Raise a ValueError unless a training may begin, or be resumed, in a folder.
 
     Args:
         folder: Run folder.
@@ -77,13 +77,13 @@ def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
         force: Whether ``--force`` was given.
     """
     if resume and force:
-        raise ValueError("--resume and --force exclude each other: go on, or start anew")
+        raise ValueError("--resume and --force exclude each other: resume the run, or replace it")
     there = [name for name in RUN_FILES if (folder / name).exists()]
     if resume and not there:
         raise ValueError(f"--resume needs a run to continue, and there is none in {folder}")
     if there and not (resume or force):
         raise ValueError(
-            f"--output must not hold a run yet, got {folder}; choose another folder, go on with "
-            "--resume, or replace it with --force"
+            f"--output must not hold a run yet, got {folder}; choose another folder, resume "
+            "it with --resume, or replace it with --force"
         )
     check_writable_folder(folder, name="--output")

@@ -59,7 +59,7 @@ class Given:
 
 
 def preparation_of(model: AbstractNCAModel) -> Preparation:
-    """Return the preparation of a model; of one that tells of none, what its task asks for."""
+    """Return the preparation of a model; for one without, that of its task."""
     if model.preparation is not None:
         return model.preparation
     premultiply = spec_of(model).premultiplied and model.num_image_channels == 4
@@ -71,7 +71,7 @@ def say_preparation(model: AbstractNCAModel, weights: Path) -> None:
     preparation = model.preparation
     if preparation is None:
         click.echo(
-            f"{weights}: does not tell how its training prepared images; they are taken as they "
+            f"{weights}: does not say how its training prepared images; they are taken as they "
             "are, in their own size, integers scaled to [0, 1] by their type",
             err=True,
         )
@@ -103,7 +103,7 @@ def read_given(
         max_pixels: Pixels that a picture may have at most; None for any number.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it cannot be read, or its channels are not those of the model.
     """
     preparation = preparation_of(model)

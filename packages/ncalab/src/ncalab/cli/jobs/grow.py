@@ -45,7 +45,7 @@ ANIMATION_LENGTH = 1.5
 PAGE_SIDE = 96
 SAVE_EVERY = 200
 GROWTH_FILE = "growth.json"
-# Where a run may go on for longer or elsewhere than it was started for.
+# A run may be resumed for longer, or elsewhere, than it was started for.
 _FREE = frozenset({"epochs", "device"})
 
 
@@ -79,8 +79,9 @@ class _Run:
     folder: Path
     target: np.ndarray
     settings: GrowSettings
-    # The schedule ends where the run was first meant to end.
+    # The schedule begins and ends as the run was first meant to.
     lr_gamma: float
+    warmup_steps: int
 
     @classmethod
     def new(cls, image: Path, folder: Path, target: np.ndarray, asked: GrowSettings) -> "_Run":
@@ -89,13 +90,13 @@ class _Run:
         longest = asked.max_steps or preset.model["training_timesteps"][1] - 1
         _check_reach(target, longest, "--max-steps")
         settings = replace(asked, epochs=preset.epochs, max_steps=longest)
-        return cls(image, folder, target, settings, preset.trainer["lr_gamma"])
+        return cls(image, folder, target, settings, **_schedule(preset))
 
     def lasting(self, epochs: int, *, done: int) -> "_Run":
         """Return the run with another number of epochs; its schedule too, unless it has begun."""
         settings = replace(self.settings, epochs=epochs)
-        lr_gamma = self.lr_gamma if done else settings.preset.trainer["lr_gamma"]
-        return replace(self, settings=settings, lr_gamma=lr_gamma)
+        schedule = {} if done else _schedule(settings.preset)
+        return replace(self, settings=settings, **schedule)
 
     @property
     def epochs(self) -> int:
@@ -110,9 +111,14 @@ class _Run:
             "digest": _digest(self.target),
             "grid": [height, width],
             "lr_gamma": self.lr_gamma,
+            "warmup_steps": self.warmup_steps,
             "settings": asdict(self.settings),
         }
         atomic_write(self.folder / GROW_FILE, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def _schedule(preset: GrowingPreset) -> dict[str, Any]:
+    return {name: preset.trainer[name] for name in ("lr_gamma", "warmup_steps")}
 
 
 def grow_picture(
@@ -135,7 +141,7 @@ def grow_picture(
         output: Run folder; a new one, called like the picture, if None.
         settings: What was asked for, with defaults.
         given: Names of the settings that were asked for.
-        resume: Whether to go on with the run in the folder.
+        resume: Whether to resume the run in the folder.
         force: Whether to replace that run.
         tensorboard: Whether to write a TensorBoard log.
         minutes: How long to train, in place of a number of epochs.
@@ -180,7 +186,7 @@ def grow_picture(
             overwrite=force,
             on_epoch=watch,
         )
-    # Of a run that goes on, only now: it has been found to be that of these settings.
+    # Of a resumed run, only now: it has been found to be that of these settings.
     run.write()
     nca.save_pretrained(folder / PRETRAINED)
     if history.interrupted:
@@ -241,7 +247,7 @@ def _make_trainer(nca: GrowingNCAModel, run: _Run) -> BasicNCATrainer:
     seeds = min(preset.pool["n_seed"], settings.batch_size)
     damaged = settings.batch_size - seeds if settings.damage else 0
     pool = {"n_seed": seeds, "damage": damaged > 0, "num_damaged": damaged}
-    chosen = {"lr": settings.lr, "lr_gamma": run.lr_gamma}
+    chosen = {"lr": settings.lr, "lr_gamma": run.lr_gamma, "warmup_steps": run.warmup_steps}
     return BasicNCATrainer(
         nca,
         run.folder,
@@ -258,11 +264,15 @@ def _report(nca: GrowingNCAModel, target: Tensor, folder: Path) -> GrowthReport:
     atomic_write(folder / PRETRAINED / GROWTH_FILE, data.encode())
     for step, error in report.errors.items():
         click.echo(f"after {step:,} steps: mean squared error {error:.5f}, {describe_error(error)}")
-    for cut in report.cuts:
-        click.echo(
-            f"cut at {cut.place[0]}, {cut.place[1]}: {cut.before:.5f} before, {cut.after:.5f} "
-            f"after, {cut.healed:.5f} when it has healed for 150 steps"
-        )
+    count, worst = len(report.cuts), max(report.cuts, key=lambda cut: cut.healed)
+    before, after, healed = (
+        sum(errors) / count
+        for errors in zip(*[(c.before, c.after, c.healed) for c in report.cuts], strict=True)
+    )
+    click.echo(
+        f"{count} cuts: {before:.5f} before, {after:.5f} after, {healed:.5f} when they have healed "
+        f"for 150 steps; the worst, at {worst.place[0]}, {worst.place[1]}: {worst.healed:.5f}"
+    )
     click.echo(report.verdict())
     return report
 
@@ -283,12 +293,18 @@ def _continued(
     if not file.is_file():
         raise ValueError(f"--resume needs a run of ncalab grow, got {folder} without {GROW_FILE}")
     stored = read_json(file)
-    rules = {"settings": OBJECT, "digest": TEXT, "lr_gamma": NUMBER_OR_NULL}
+    rules = {
+        "settings": OBJECT,
+        "digest": TEXT,
+        "lr_gamma": NUMBER_OR_NULL,
+        "warmup_steps": NUMBER_OR_NULL,
+    }
     check_fields(file, stored, rules)
     try:
         names = [field.name for field in fields(GrowSettings)]
         settings = GrowSettings(**{name: stored["settings"][name] for name in names})
-        digest, lr_gamma = stored["digest"], float(stored["lr_gamma"])
+        digest = stored["digest"]
+        lr_gamma, warmup_steps = float(stored["lr_gamma"]), int(stored["warmup_steps"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} must hold the settings of a run, but lacks {error}") from None
     for name in sorted(set(given) - _FREE):
@@ -305,7 +321,7 @@ def _continued(
         raise ValueError(
             f"--epochs must be at least the {done} that {folder} has had, got {free['epochs']}"
         )
-    return _Run(image, folder, target, replace(settings, **free), lr_gamma)
+    return _Run(image, folder, target, replace(settings, **free), lr_gamma, warmup_steps)
 
 
 def _epochs_done(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Which files a command reads images from."""
+"""Files that a command reads images from."""
 
 from collections.abc import Iterable
 from pathlib import Path

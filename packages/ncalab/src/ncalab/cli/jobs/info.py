@@ -107,7 +107,7 @@ def _run_folder(weights: Path) -> Path:
 
 
 def _resumption(weights: Path) -> list[str]:
-    """Return the command that goes on with a training that was stopped."""
+    """Return the command that resumes a training that was stopped."""
     history, folder = _history(weights), _run_folder(weights)
     if history is None or not history["interrupted"]:
         return []

@@ -50,7 +50,7 @@ class PredictSettings:
 
 @dataclass(frozen=True)
 class _Input:
-    """What is to be predicted from, and its name."""
+    """An input of a prediction, and its name."""
 
     path: Path
     name: str
@@ -58,12 +58,12 @@ class _Input:
 
     @property
     def image(self) -> Tensor:
-        """What the model takes, shape ``(C, W, H)``."""
+        """Input of the model, shape ``(C, W, H)``."""
         return self.given.image
 
 
 class _Failures:
-    """What could not be done, named as it happens."""
+    """Failures so far, each named as it happens."""
 
     def __init__(self) -> None:
         self.count = 0

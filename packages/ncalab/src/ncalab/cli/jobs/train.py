@@ -41,7 +41,7 @@ def train_model(
         config: Settings file.
         changes: Settings to replace, as :func:`ncalab.cli.config.read.parse_override` takes them.
         texts: Further settings of the top level to replace.
-        resume: Whether to go on with the run in the output folder.
+        resume: Whether to resume the run in the output folder.
         force: Whether to replace that run.
         short: Whether to try it out only, and to keep nothing.
 
@@ -81,7 +81,7 @@ def _train(
         checked: The settings.
         folder: Run folder.
         device: Where to train.
-        resume: Whether to go on with the run in the folder.
+        resume: Whether to resume the run in the folder.
         force: Whether to replace it.
         samples: How many samples of each part to take; all if None.
     """
@@ -108,7 +108,7 @@ def _train(
         resume=resume,
         overwrite=force,
     )
-    # Of a run that goes on, only now: it has been found to be that of these settings.
+    # Of a resumed run, only now: it has been found to be that of these settings.
     _keep_settings(checked, folder)
     return history
 

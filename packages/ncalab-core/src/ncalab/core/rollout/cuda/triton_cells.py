@@ -58,7 +58,7 @@ def opacity_near(
     """Return the largest opacity up to R cells away; beyond the border is none.
 
     Within one cell, a NaN is passed on, as torch's max-pooling does: it makes its neighbours dead.
-    Further away it is not looked at: there is no such pooling, and it must not keep from an update.
+    Further away it is ignored: torch has no such pooling, and it must not prevent an update.
     """
     nothing = tl.full(rows.shape, float("-inf"), opacity.dtype.element_ty)
     largest = nothing

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.rollout.cpu.compiled.geometry import Geometry
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.packed_program import PackedProgram
@@ -95,6 +96,7 @@ class Group:
             bias_of_step=of_step if len(packed.bias) > 1 else 0,
             bias_of_sample=of_sample if packed.bias.shape[1] > 1 else 0,
             spent=None if self._spent is None else self._spent.data_ptr(),
+            alive_threshold=ALIVE_THRESHOLD,
         )
 
     def _first_bias(self) -> int:

@@ -41,6 +41,7 @@ def _rollout(real: Any) -> Fields:
         ("bias_of_step", c_int64),
         ("bias_of_sample", c_int64),
         ("spent", c_void_p),
+        ("alive_threshold", real),
     ]
 
 
