@@ -133,6 +133,14 @@ def test_missing_files_are_named(make_model: MakeModel, tmp_path: Path) -> None:
         TinyModel.from_pretrained(tmp_path)
 
 
+def test_an_error_names_the_models_of_a_run(make_model: MakeModel, tmp_path: Path) -> None:
+    save_weights(make_model(), tmp_path / "best_model.safetensors")
+
+    for given in (tmp_path, tmp_path / "best_model"):
+        with pytest.raises(FileNotFoundError, match=r"; there is .*best_model\.safetensors$"):
+            TinyModel.from_pretrained(given)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -37,3 +37,21 @@ def assert_threads_agree(alone: Sequence[Tensor], shared: Sequence[Sequence[Tens
         assert (one - two).norm() <= 1e-5 * one.norm()
     for first, second in zip(*shared, strict=True):
         assert torch.equal(first, second)
+
+
+def assert_gradients_agree(
+    got: Sequence[Tensor], want: Sequence[Tensor], *, relative: float, rounding: float
+) -> None:
+    """Compare gradients by their norms.
+
+    Args:
+        got: Gradients.
+        want: Those of the reference.
+        relative: How far each may be from its reference, as a part of that.
+        rounding: Part of the largest gradient that is rounding: what is zero in exact arithmetic,
+            such as the gradient of queries whose neighbours are all alike, consists of it.
+    """
+    largest = max(float(slope.norm()) for slope in want)
+    for one, other in zip(got, want, strict=True):
+        distance, norm = float((one - other).norm()), float(other.norm())
+        assert distance <= relative * norm + rounding * largest, (distance, norm, largest)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def _check_tied(
 def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read all tensors and, if the file has one, the configuration."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"path must be a weights file, got {path}")
+        raise FileNotFoundError(f"path must be a weights file, got {path}{_found_near(Path(path))}")
     try:
         tensors, metadata = read_tensors(path)
     except ValueError as error:
@@ -184,6 +185,14 @@ def _read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         raise
     text = metadata.get(_CONFIG_KEY)
     return tensors, None if text is None else parse_json(path, text)
+
+
+def _found_near(path: Path) -> str:
+    """Return how an error ends that names the models that a path may have meant."""
+    named = Path(f"{path}.safetensors")
+    # Not Path.is_file, which raises for a name that is too long.
+    found = [named] if os.path.isfile(named) else sorted(path.glob("*_model.safetensors"))  # noqa: PTH113
+    return f"; there is {' and '.join(map(str, found))}" if found else ""
 
 
 def _is_of_torch(path: PathLike) -> bool:
@@ -220,7 +229,8 @@ def read_config(path: PathLike) -> tuple[dict[str, Any], Path]:
     path = Path(path)
     if path.is_dir():
         if not (path / CONFIG_NAME).is_file():
-            raise FileNotFoundError(f"folder must hold {CONFIG_NAME}, got {path}")
+            found = _found_near(path)
+            raise FileNotFoundError(f"folder must hold {CONFIG_NAME}, got {path}{found}")
         return read_json(path / CONFIG_NAME), path / WEIGHTS_NAME
     _, config = _read(path)
     if config is None:

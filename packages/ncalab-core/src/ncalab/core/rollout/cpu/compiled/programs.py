@@ -21,7 +21,7 @@ from ncalab.core.rollout.cpu.compiled.row_rule import function_of_cells
 from ncalab.core.rollout.cpu.compiled.rows import RowCells
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
 from ncalab.core.rollout.cpu.compiled.trace import fingerprint, tensors_of
-from ncalab.core.rollout.cpu.compiled.translate import translate
+from ncalab.core.rollout.cpu.compiled.translation import translate
 
 # As long as a model computes the same, its program stays.
 _programs: "WeakKeyDictionary[nn.Module, tuple[Any, Program | None]]" = WeakKeyDictionary()
