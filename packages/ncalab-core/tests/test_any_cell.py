@@ -46,7 +46,7 @@ class Drawn(NamedTuple):
 @st.composite
 def drawn(draw: st.DrawFn, rules: dict[str, dict[str, Any]], *, masked: bool) -> Drawn:
     """Draw a kind of cells, a batch of them, goals and a number of steps."""
-    arguments = draw(st.fixed_dictionaries(ARGUMENTS))
+    arguments: dict[str, Any] = draw(st.fixed_dictionaries(ARGUMENTS))
     if not arguments["goal_size"]:
         arguments["num_goals"] = None
     dims = draw(st.integers(1, 3))

@@ -273,8 +273,14 @@ def test_parameters_are_those_of_the_moment() -> None:
 def test_sums_of_gradients_need_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make(rule_type=GatedNCARule)
     x = torch.rand(1, CHANNELS, 4, 4)
-    ran, run = [], Prelude.run
-    monkeypatch.setattr(Prelude, "run", lambda *given: ran.append(given) or run(*given))
+    ran: list[Any] = []
+    run: Any = Prelude.run
+
+    def counted(*given: Any) -> Any:
+        ran.append(given)
+        return run(*given)
+
+    monkeypatch.setattr(Prelude, "run", counted)
 
     loss = rollout(model, x, 2).sum()
     forward = len(ran)

@@ -128,11 +128,13 @@ def test_a_negative_lambda_is_refused() -> None:
 
 def test_a_seed_that_would_die_has_a_gradient_where_the_loss_asks_for_it() -> None:
     model = grown(use_alive_mask=True, lambda_seed=0.5, fire_rate=1.0)
+    network: Any = model.rule.network
+    last = network[-1]
     with torch.no_grad():
         for parameter in model.rule.parameters():
             parameter.mul_(0)
-        model.rule.network[-1].bias = torch.nn.Parameter(torch.zeros(8))
-        model.rule.network[-1].bias[3] = -0.95
+        last.bias = torch.nn.Parameter(torch.zeros(8))
+        last.bias[3] = -0.95
     target = torch.ones(1, 4, 7, 7)
 
     prediction = model(model.make_seed(7, 7), 1)
@@ -142,7 +144,7 @@ def test_a_seed_that_would_die_has_a_gradient_where_the_loss_asks_for_it() -> No
     assert prediction.output_image.abs().max() == 0  # the seed is dead
     assert losses["seed"].item() == pytest.approx(0.45**2)
     assert losses["total"].item() == pytest.approx(1 + 0.5 * 0.45**2)
-    assert model.rule.network[-1].bias.grad[3].item() == pytest.approx(-2 * 0.45 * 0.5)
+    assert last.bias.grad[3].item() == pytest.approx(-2 * 0.45 * 0.5)
 
 
 def test_a_seed_that_lives_costs_nothing() -> None:
