@@ -60,7 +60,8 @@ def trouble_of(cells: CellStatistics) -> str | None:
     if cells.living == 0:
         return (
             "all cells die: no opacity is above 0.1 any more at the end of a rollout; the learning "
-            "rate may be too high, or rollouts too long to begin with (first_steps=0.25)"
+            "rate may be too high, at first (warmup_steps=100) or throughout, or rollouts too long "
+            "to begin with (first_steps=0.25)"
         )
     if cells.largest == 0:
         return (
