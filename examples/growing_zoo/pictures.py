@@ -35,7 +35,7 @@ ZOO = {
     "french_fries": Emoji("U+1F35F", "many edges side by side"),
     "motor_scooter": Emoji("U+1F6F5", "fine lines, and holes between them"),
     "rose": Emoji("U+1F339", "a thin stem, and shades"),
-    "sparkles": Emoji("U+2728", "three pieces that do not touch"),
+    "crown": Emoji("U+1F451", "even areas, and small stones"),
     "dragon": Emoji("U+1F409", "an animal of fine lines, at 64 cells", size=64),
     "peacock": Emoji("U+1F99A", "many eyes and colours, at 64 cells", size=64),
 }
