@@ -140,8 +140,8 @@ def load_target(
     apart = share_apart(torch.from_numpy(pixels[..., 3] > _VISIBLE))
     if apart > _WORTH_A_WORD:
         say(
-            f"{apart:.0%} of {path} lie in pieces more than {_GAP} cells away from the others: life "
-            "may not get there. Move the pieces nearer to each other to grow them all."
+            f"{apart:.0%} of {path} lie in pieces more than {_GAP} cells away from the others: "
+            "life may not get there. Move the pieces nearer to each other to grow them all."
         )
     return pixels
 
