@@ -170,6 +170,20 @@ def test_rollouts_of_several_threads_do_not_wait_for_each_other_forever() -> Non
     assert all(torch.equal(state, want) for state in found)
 
 
+def test_a_library_of_another_version_is_refused_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(libraries, "INTERFACE", libraries.INTERFACE + 1)
+    libraries.library.cache_clear()
+    try:
+        refused = libraries.library(torch.float32)
+    finally:
+        libraries.library.cache_clear()
+
+    assert refused == "the compiled engine is of another version: install ncalab-core again"
+    assert "until then, rollouts run on slower engines" in caplog.text
+
+
 def test_without_the_libraries_the_engine_of_operations_serves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -115,8 +115,13 @@ def library(dtype: torch.dtype) -> Library | str:
     try:
         found = Library(loaded, dtype)
     except AttributeError:
-        return OTHER_VERSION
+        return _other_version()
     structure = Rollout32 if dtype == torch.float32 else Rollout64
     if found.call("interface") != 1000 * INTERFACE + ctypes.sizeof(structure):
-        return OTHER_VERSION
+        return _other_version()
     return found
+
+
+def _other_version() -> str:
+    _logger.warning("%s; until then, rollouts run on slower engines", OTHER_VERSION)
+    return OTHER_VERSION
