@@ -80,6 +80,7 @@ class GrowingNCAModel(AbstractNCAModel):
         hidden_size: int = 128,
         use_alive_mask: bool = False,
         lambda_hidden: float = 0.0,
+        *,
         lambda_seed: float = 0.0,
         **kwargs: Any,
     ) -> None:
