@@ -118,7 +118,7 @@ class GrowthWatch:
         return f", about {duration(seconds)} left"
 
     def _words(self) -> str:
-        return f"error {self.error:.4f} ({describe_error(self.error)})"
+        return f"error {self.error:.5f} ({describe_error(self.error)})"
 
     def _look(self) -> None:
         seed = self.model.make_seed(*self.target.shape[1:])

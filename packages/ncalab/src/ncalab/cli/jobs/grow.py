@@ -263,15 +263,15 @@ def _report(nca: GrowingNCAModel, target: Tensor, folder: Path) -> GrowthReport:
     data = json.dumps(report.to_dict(), indent=2) + "\n"
     atomic_write(folder / PRETRAINED / GROWTH_FILE, data.encode())
     for step, error in report.errors.items():
-        click.echo(f"after {step:,} steps: mean squared error {error:.5f}, {describe_error(error)}")
+        click.echo(f"after {step:,} steps: mean squared error {error:.6f}, {describe_error(error)}")
     count, worst = len(report.cuts), max(report.cuts, key=lambda cut: cut.healed)
     before, after, healed = (
         sum(errors) / count
         for errors in zip(*[(c.before, c.after, c.healed) for c in report.cuts], strict=True)
     )
     click.echo(
-        f"{count} cuts: {before:.5f} before, {after:.5f} after, {healed:.5f} when they have healed "
-        f"for 150 steps; the worst, at {worst.place[0]}, {worst.place[1]}: {worst.healed:.5f}"
+        f"{count} cuts: {before:.6f} before, {after:.6f} after, {healed:.6f} when they have healed "
+        f"for 150 steps; the worst, at {worst.place[0]}, {worst.place[1]}: {worst.healed:.6f}"
     )
     click.echo(report.verdict())
     return report
