@@ -33,7 +33,7 @@ def write_card(name: str, folder: Path, minutes: float, epochs: int) -> None:
     arrival = measure_arrival(nca, target)
     values = {**arrival, **measure_lasting(nca, target)}
     title = f"{name.replace('_', ' ').capitalize()}, grown from a cell"
-    text = Template((HERE / "card.md").read_text(encoding="utf-8")).substitute(
+    text = Template((HERE / "card.template").read_text(encoding="utf-8")).substitute(
         name=name,
         slug=name.replace("_", "-"),
         title=title,
