@@ -147,6 +147,23 @@ def test_a_seed_that_would_die_has_a_gradient_where_the_loss_asks_for_it() -> No
     assert last.bias.grad[3].item() == pytest.approx(-2 * 0.45 * 0.5)
 
 
+def test_where_samples_die_a_seed_must_live_for_longer() -> None:
+    model = grown(use_alive_mask=True, lambda_seed=1.0, fire_rate=1.0)
+    network: Any = model.rule.network
+    with torch.no_grad():
+        for parameter in model.rule.parameters():
+            parameter.mul_(0)
+        network[-1].bias = torch.nn.Parameter(torch.zeros(8))
+        network[-1].bias[3] = -0.25  # 0.75, 0.5, 0.25, 0 at the first four steps
+    target = torch.ones(1, 4, 7, 7)
+
+    alive = model.loss(model(model.make_seed(7, 7), 1), target)
+    dead = model.loss(model(model.make_seed(7, 7), 4), target)
+
+    assert alive["seed"] == 0
+    assert dead["seed"].item() == pytest.approx(0.25**2 + 0.5**2)
+
+
 def test_a_seed_that_lives_costs_nothing() -> None:
     model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=3)
     seed = model.make_seed(5, 5, 5)

@@ -8,9 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core import AbstractNCAModel, Prediction
-from ncalab.core.alive import ALPHA_CHANNEL
+from ncalab.core.alive import ALIVE_THRESHOLD, ALPHA_CHANNEL
 from ncalab.core.checks import check_int, check_non_negative
 from ncalab.tasks.hidden import add_hidden_penalty
+
+# In which a seed must live, where samples die.
+_STEPS_OF_A_SEED = 8
 
 
 def seed_state(num_channels: int, num_image_channels: int, *grid: int) -> Tensor:
@@ -58,9 +61,10 @@ class GrowingNCAModel(AbstractNCAModel):
         hidden_size: Number of hidden neurons of the rule.
         use_alive_mask: Whether cells without a neighbour of opacity above 0.1 are empty.
         lambda_hidden: Weight of the mean square of the hidden channels in the loss, at least 0.
-        lambda_seed: Weight in the loss, at least 0, of how far the opacity of a seed falls below
-            0.5 when it fires first, squared. A seed that dies so has no gradient, and is never
-            learned from. For cells with an alive mask and without a goal.
+        lambda_seed: Weight in the loss, at least 0, of how far the largest opacity of a seed falls
+            below 0.5 when it fires first, squared; and in the first eight steps, where a sample has
+            died. What is dead has no gradient, and is not learned from. For cells with an alive
+            mask and without a goal.
         **kwargs: Further arguments of :class:`ncalab.core.AbstractNCAModel`.
 
     >>> model = GrowingNCAModel(torch.device("cpu"), num_hidden_channels=4)
@@ -129,17 +133,31 @@ class GrowingNCAModel(AbstractNCAModel):
         losses = add_hidden_penalty({"total": mse, "mse": mse}, pred, self.lambda_hidden)
         if self.lambda_seed == 0:
             return losses
-        penalty = self._seed_penalty()
+        penalty = self._seed_penalty(pred)
         total = losses["total"] + self.lambda_seed * penalty
         return {**losses, "total": total, "seed": penalty}
 
-    def _seed_penalty(self) -> Tensor:
-        """Return how far the opacity of a lone seed that fires falls below 0.5, squared."""
-        side = 2 * (self.reach or 1) + 1
-        seed = self.make_seed(*[side] * self.spatial_dims)
-        middle = (0, ALPHA_CHANNEL, *[side // 2] * self.spatial_dims)
-        opacity = seed[middle] + self._update(seed, 0)[middle]
-        return F.relu(0.5 - opacity).square()
+    def _seed_penalty(self, pred: Prediction) -> Tensor:
+        """Return how far the largest opacity of a growing seed falls below 0.5, squared.
+
+        Of its first step, in which it fires; summed over eight steps, until it dies, if a sample
+        has died.
+        """
+        opacity = pred.output_image[:, ALPHA_CHANNEL].detach().flatten(1)
+        died = (opacity.amax(1) <= ALIVE_THRESHOLD).any()
+        # On a GPU, nobody waits for the answer.
+        steps = _STEPS_OF_A_SEED if died.is_cuda or died else 1
+        side = 2 * (steps + (self.reach or 1)) + 1
+        state = self.make_seed(*[side] * self.spatial_dims)
+        fires = torch.ones_like(state[:, :1], dtype=torch.bool)
+        penalty, lives = state.new_zeros(()), state.new_ones(())
+        for step in range(steps):
+            state = state + self._update(state, step) * fires
+            largest = state[:, ALPHA_CHANNEL].amax()
+            penalty = penalty + lives * F.relu(0.5 - largest).square()
+            lives = lives * (largest > ALIVE_THRESHOLD)
+            fires = torch.rand_like(state[:, :1]) < self.fire_rate
+        return penalty
 
     def _check_label(self, pred: Prediction, label: Tensor) -> None:
         if label.shape != pred.image_channels.shape:
