@@ -58,6 +58,7 @@ sys.path += [
         "class_fashion_mnist",
         "segmentation_nuclei",
         "depth_motorcycle",
+        "growing_zoo",
     )
 ]
 LIMIT = 60_000
@@ -103,10 +104,12 @@ def growing() -> None:
 
 def zoo() -> None:
     """Grow the emoji of the zoo."""
+    from pictures import target_of
+
     for folder in sorted(EXAMPLES.glob("growing_zoo/pretrained/*/")):
         nca = pretrained(GrowingNCAModel, f"growing_zoo/pretrained/{folder.name}")
-        side = 72 if folder.name in ("dragon", "peacock") else 48
-        thumbnail(nca, nca.make_seed(side, side), f"zoo_{folder.name}", steps=96)
+        seed = nca.make_seed(*target_of(folder.name, nca).shape[1:])
+        thumbnail(nca, seed, f"zoo_{folder.name}", steps=96)
 
 
 def animate(

@@ -1,5 +1,6 @@
 """The zoo of growing emoji: every model lasts and heals, as its page says, and the scripts run."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
-from ncalab.tasks.growing import cut_circle
-from ncalab.tasks.growing.picture import load_target
+from ncalab.tasks import GrowingNCAModel
+from ncalab.tasks.growing.report import cut_circle, random_places
 
 ZOO = Path(__file__).parent.parent / "examples" / "growing_zoo"
 MODELS = sorted(path.parent for path in ZOO.glob("pretrained/*/config.json"))
@@ -21,11 +21,13 @@ def mse(states: Tensor, target: Tensor) -> list[float]:
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
-def test_a_picture_stays_for_5000_steps_and_heals(folder: Path) -> None:
+def test_a_picture_stays_for_5000_steps_and_heals(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ZOO)
     model = GrowingNCAModel.from_pretrained(folder)
-    side = 72 if folder.name in ("dragon", "peacock") else 48
-    pixels = load_target(ZOO / "pictures" / f"{folder.name}.png", side - 8, 4)
-    target = GrowingNCADataset(pixels, model.num_channels).image
+    target = importlib.import_module("pictures").target_of(folder.name, model)
+    side = target.shape[1]
     grown: list[Tensor] = []
 
     def keep(step: int, state: Tensor) -> bool:
@@ -35,10 +37,8 @@ def test_a_picture_stays_for_5000_steps_and_heals(folder: Path) -> None:
 
     model.predict(model.make_seed(side, side), 5000, seed=1, on_step=keep)
     arrived, stayed = grown
-    draw = torch.Generator().manual_seed(7)
-    cells = (target[3] > 0.5).nonzero()
-    places = cells[torch.randint(len(cells), (8,), generator=draw)].tolist()
-    hurt = torch.cat([cut_circle(stayed, (w, h)) for w, h in places])
+    places = random_places(target, 8, seed=7)
+    hurt = torch.cat([cut_circle(stayed, place) for place in places])
     healed = model.predict(hurt, 150, seed=2).output_image
 
     assert mse(arrived, target)[0] < 0.003

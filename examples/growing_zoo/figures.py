@@ -7,7 +7,7 @@ from pictures import target_of
 from torch import Tensor
 
 from ncalab.tasks import GrowingNCAModel
-from ncalab.tasks.growing.report import HEALING_STEPS, cut_circle
+from ncalab.tasks.growing.report import HEALING_STEPS, cut_circle, random_places
 
 STEPS = (1000, 5000)
 ROLLOUTS = 2
@@ -38,9 +38,7 @@ def cut(state: Tensor, target: Tensor) -> Tensor:
 
     Their centres are visible cells, drawn at random with a fixed seed.
     """
-    cells = (target[3] > 0.5).nonzero()
-    drawn = torch.randint(len(cells), (CUTS,), generator=torch.Generator().manual_seed(0))
-    places = [(int(w), int(h)) for w, h in cells[drawn]]
+    places = random_places(target, CUTS, seed=0)
     return torch.cat([cut_circle(state[:1], place) for place in places])
 
 

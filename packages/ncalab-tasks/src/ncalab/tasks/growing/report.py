@@ -192,8 +192,14 @@ def _middle(target: Tensor) -> tuple[int, int]:
     return target.shape[1] // 2, target.shape[2] // 2
 
 
-def _random_places(target: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
-    """Draw visible cells of the picture."""
+def random_places(target: Tensor, count: int, seed: int) -> list[tuple[int, int]]:
+    """Draw visible cells (W, H) of a picture, to cut circles around; the middle if none is visible.
+
+    Args:
+        target: Premultiplied target, shape ``(4, W, H)``.
+        count: Number of cells.
+        seed: Seed of the draw.
+    """
     cells = (target[3] > 0.5).nonzero()
     if not len(cells):
         return [_middle(target)] * count
@@ -219,7 +225,7 @@ def cut_circle(states: Tensor, place: tuple[int, int]) -> Tensor:
 
 def _cut(model: GrowingNCAModel, states: Tensor, target: Tensor, seed: int) -> tuple[Cut, ...]:
     """Cut circles out of grown pictures, one out of each, and let them heal."""
-    places = [_middle(target), *_random_places(target, CUTS - 1, seed)]
+    places = [_middle(target), *random_places(target, CUTS - 1, seed)]
     whole = states[torch.arange(CUTS) % len(states)]
     hurt = torch.cat([cut_circle(state[None], at) for state, at in zip(whole, places, strict=True)])
     healed = model.predict(hurt, HEALING_STEPS, seed=seed + 1).output_image
