@@ -163,8 +163,12 @@ def oldest(session: nox.Session) -> None:
         "--resolution", "lowest-direct", *paths("tasks"), *TEST_TOOLS, *REFERENCES["tasks"]
     )
     wait_passively(session)
+    # What else they need has no lowest version here.
+    without = [f"--ignore=packages/ncalab-core/tests/test_{name}.py" for name in ("export", "hub")]
     for part in ("core", "tasks"):
-        session.run("pytest", "--pyargs", f"ncalab.{part}", f"packages/ncalab-{part}/tests")
+        session.run(
+            "pytest", "--pyargs", f"ncalab.{part}", f"packages/ncalab-{part}/tests", *without
+        )
 
 
 @nox.session
