@@ -6,24 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from ncalab.core.task import DataParts, DataRequest
 from ncalab.tasks.arguments import check_least
 from ncalab.tasks.growing.data import GrowingNCADataset
+from ncalab.tasks.growing.pieces import GAP, join_pieces
 from ncalab.tasks.images import MAX_PIXELS, read_image, with_channels
 
 logger = logging.getLogger(__name__)
-
-# Opacity above which a cell is alive, of 255.
-_VISIBLE = 25
-# Cells between two pieces that a rule was found to cross.
-_GAP = 2
-# Share of a picture out of reach that is worth a word.
-_WORTH_A_WORD = 0.01
 
 
 @dataclass(frozen=True)
@@ -69,6 +60,7 @@ def read_picture(request: DataRequest) -> DataParts:
         picture.padding,
         page=picture.page,
         max_pixels=picture.max_pixels,
+        join=request.model.use_alive_mask,
         say=request.say,
     )
     pairs = GrowingNCADataset(image, request.model.num_channels, request.batch_size)
@@ -101,6 +93,7 @@ def load_target(
     *,
     page: int | None = None,
     max_pixels: int | None = MAX_PIXELS,
+    join: bool = True,
     say: Callable[[str], None] = logger.warning,
 ) -> np.ndarray:
     """Read a picture, scale it and surround it with empty cells.
@@ -111,8 +104,10 @@ def load_target(
         padding: Number of empty cells on every side.
         page: Page or frame of a file with several, from 0.
         max_pixels: Pixels that the picture may have at most; None for any number.
+        join: Whether pieces that life does not get to are joined
+            (:func:`ncalab.tasks.growing.pieces.join_pieces`), as cells with an alive mask need it.
         say: Called with a line of text if the picture has no transparency, and is therefore grown
-            with its background; and if it has pieces that life may not get to.
+            with its background; and if it has pieces that are joined.
 
     Returns:
         Square RGBA image, shape ``(W, H, 4)``, uint8, W = H = size + 2 padding.
@@ -137,33 +132,12 @@ def load_target(
     canvas = Image.new("RGBA", (side, side))
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     pixels = np.asarray(canvas)
-    apart = share_apart(torch.from_numpy(pixels[..., 3] > _VISIBLE))
-    if apart > _WORTH_A_WORD:
+    if not join:
+        return pixels
+    joined, threads = join_pieces(pixels)
+    if threads:
         say(
-            f"{apart:.0%} of {path} lie in pieces more than {_GAP} cells away from the others: "
-            "life may not get there. Move the pieces nearer to each other to grow them all."
+            f"{path} has pieces more than {GAP} cells apart, which life does not cross: faint "
+            f"white threads join them, {threads} in all."
         )
-    return pixels
-
-
-def share_apart(visible: Tensor) -> float:
-    """Return the share of a picture that is out of reach from the piece nearest to the middle.
-
-    Args:
-        visible: Where the picture is visible, shape ``(W, H)``, bool.
-
-    >>> share_apart(torch.tensor([[1, 0, 0, 1, 1, 0, 0, 0, 1]]).bool())
-    0.25
-    """
-    cells = visible.nonzero()
-    if not len(cells):
-        return 0.0
-    middle = torch.tensor(visible.shape) // 2
-    first = cells[(cells - middle).square().sum(1).argmin()]
-    whole = visible.float()[None, None]
-    reached = torch.zeros_like(whole)
-    reached[0, 0, first[0], first[1]] = 1
-    size, count = 2 * _GAP + 3, 0
-    while count != (count := int(reached.sum())):
-        reached = F.max_pool2d(reached, size, stride=1, padding=size // 2) * whole
-    return 1 - count / len(cells)
+    return joined
