@@ -1,11 +1,11 @@
 """The picture to grow."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ncalab.tasks.images import read_image, to_unit_range, with_channels
+from ncalab.tasks.growing.picture import load_target
 
 
 def load_emoji(path: Path, size: int, padding: int) -> np.ndarray:
@@ -22,14 +22,6 @@ def load_emoji(path: Path, size: int, padding: int) -> np.ndarray:
     if size < 1 or padding < 0:
         raise SystemExit(f"--size must be at least 1 and --padding at least 0: {size}, {padding}")
     try:
-        pixels = with_channels(to_unit_range(read_image(path)), 4)
+        return load_target(path, size, padding, say=lambda line: print(line, file=sys.stderr))
     except (OSError, ValueError) as error:
         raise SystemExit(f"--image must be a picture that can be read: {path} ({error})") from None
-    picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    scale = size / max(picture.size)
-    width, height = (max(1, round(length * scale)) for length in picture.size)
-    picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    side = size + 2 * padding
-    canvas = Image.new("RGBA", (side, side))
-    canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return np.asarray(canvas)

@@ -36,6 +36,7 @@ ZOO = {
     "motor_scooter": Emoji("U+1F6F5", "fine lines, and holes between them"),
     "rose": Emoji("U+1F339", "a thin stem, and shades"),
     "crown": Emoji("U+1F451", "even areas, and small stones"),
+    "sparkles": Emoji("U+2728", "pieces that stand apart"),
     "dragon": Emoji("U+1F409", "an animal of fine lines, at 64 cells", size=64),
     "peacock": Emoji("U+1F99A", "many eyes and colours, at 64 cells", size=64),
 }

@@ -97,7 +97,7 @@ def grow(
 
     IMAGE is a picture in any format that Pillow reads. Transparent pixels stay empty; without
     transparency the whole rectangle is grown, with its background. A picture is not enlarged or
-    cut, but scaled to --size cells.
+    cut, but scaled to --size cells; pieces far apart are joined by faint white threads.
 
     How long it takes on this machine is said before it begins, and while it runs; preview.png in
     the run folder shows what is grown at present. At the end, 1,000 steps and eight cuts are
