@@ -11,7 +11,7 @@ from PIL import Image
 from ncalab.core.task import DataParts, DataRequest
 from ncalab.tasks.arguments import check_least
 from ncalab.tasks.growing.data import GrowingNCADataset
-from ncalab.tasks.growing.pieces import GAP, join_pieces
+from ncalab.tasks.growing.pieces import join_pieces
 from ncalab.tasks.images import MAX_PIXELS, read_image, with_channels
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def load_target(
     joined, threads = join_pieces(pixels)
     if threads:
         say(
-            f"{path} has pieces more than {GAP} cells apart, which life does not cross: faint "
-            f"white threads join them, {threads} in all."
+            f"{path} has pieces that stand apart, where life does not get from one to the next: "
+            f"faint white threads join them, {threads} in all."
         )
     return joined

@@ -5,23 +5,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Opacity above which a cell is alive, of 255.
-_VISIBLE = 25
-GAP = 2
-"""Empty cells between two pieces that life crosses: each cell gives life to its neighbours."""
+# Opacity above which a cell lives for certain, of 255; what is fainter comes and goes.
+_FIRM = 64
+# Other cells between two pieces that life crosses: each cell gives life to its neighbours.
+_GAP = 1
 # Cells of a piece that nobody misses.
 _SPECK = 3
-# White, and faint: not to be seen on white, and alive.
-_THREAD = np.array((255, 255, 255, 51), dtype=np.uint8)
+# Not to be seen on white, and alive.
+_THREAD = np.array((255, 255, 255, 89), dtype=np.uint8)
 
 
 def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Join pieces of a picture by threads, one cell wide, white, of an opacity of 0.2.
+    """Join pieces of a picture by threads, one cell wide, white, of an opacity of 0.35.
 
-    Cells are dead where no neighbour has an opacity above 0.1. Pieces with more than two empty
-    cells between them therefore cannot grow from one seed, nor come back from one another. Starting
-    from the piece nearest to the middle, each is joined to the nearest that has been joined before,
-    but for specks of up to three cells.
+    Cells are dead where no neighbour has an opacity above 0.1. Pieces with more than an empty cell
+    between them therefore hardly grow from one seed, nor come back from one another. Starting from
+    the piece nearest to the middle, each is joined to the nearest that has been joined before, but
+    for specks of up to three cells.
 
     Args:
         pixels: RGBA image, shape ``(W, H, 4)``, uint8; not changed.
@@ -33,19 +33,19 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     >>> row[:, [*range(5), *range(9, 14)]] = 255
     >>> joined, threads = join_pieces(row)
     >>> joined[0, :, 3].tolist(), threads
-    ([255, 255, 255, 255, 255, 51, 51, 51, 51, 255, 255, 255, 255, 255], 1)
+    ([255, 255, 255, 255, 255, 89, 89, 89, 89, 255, 255, 255, 255, 255], 1)
     """
-    visible = torch.from_numpy(pixels[..., 3] > _VISIBLE)
-    cells = visible.nonzero()
+    firm = torch.from_numpy(pixels[..., 3] > _FIRM)
+    cells = firm.nonzero()
     joined, threads = pixels.copy(), 0
     if not len(cells):
         return joined, threads
-    middle = torch.tensor(visible.shape) // 2
-    reached = _piece_of(_nearest(cells, middle), visible)
-    missing = visible & ~reached
+    middle = torch.tensor(firm.shape) // 2
+    reached = _piece_of(_nearest(cells, middle), firm)
+    missing = firm & ~reached
     while missing.any():
         to = _first_met(reached, missing)
-        piece = _piece_of(to, visible)
+        piece = _piece_of(to, firm)
         missing &= ~piece
         if piece.sum() <= _SPECK:
             continue
@@ -66,13 +66,13 @@ def _spread(cells: Tensor, distance: int) -> Tensor:
     return F.max_pool2d(cells[None].float(), size, stride=1, padding=distance)[0].bool()
 
 
-def _piece_of(cell: Tensor, visible: Tensor) -> Tensor:
+def _piece_of(cell: Tensor, firm: Tensor) -> Tensor:
     """Return the mask of the piece that a cell belongs to, across gaps that life crosses."""
-    piece = torch.zeros_like(visible)
+    piece = torch.zeros_like(firm)
     piece[tuple(cell)] = True
     count = 0
     while count != (count := int(piece.sum())):
-        piece = _spread(piece, GAP + 1) & visible
+        piece = _spread(piece, _GAP + 1) & firm
     return piece
 
 
