@@ -76,6 +76,7 @@ class Recipe:
 
 RECIPES = {
     "good": Recipe(),
+    "batch of two": Recipe(batch=2, damaged=1),
     "one branch": Recipe(branches=False),
     "no warm-up": Recipe(warm_up=0),
     "seeds may die": Recipe(seed_weight=0.0),

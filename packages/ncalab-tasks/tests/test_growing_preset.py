@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from ncalab.tasks import GrowingNCAModel
-from ncalab.tasks.growing import GrowthWatch, growing_preset, seconds_per_epoch
+from ncalab.tasks.growing import GrowthWatch, Quality, growing_preset, seconds_per_epoch
 
 TARGET = torch.zeros(4, 12, 12)
 TARGET[1:, 3:9, 3:9] = 1.0
@@ -15,6 +15,13 @@ def test_better_qualities_train_for_longer() -> None:
     epochs = [growing_preset(quality).epochs for quality in ("draft", "good", "best")]
 
     assert epochs == sorted(set(epochs))
+
+
+@pytest.mark.parametrize("quality", ["draft", "good", "best"])
+def test_holes_are_cut_into_all_but_seeds(quality: Quality) -> None:
+    preset = growing_preset(quality)
+
+    assert preset.pool["n_seed"] + preset.pool["num_damaged"] == preset.batch_size
 
 
 def test_steps_follow_from_the_side() -> None:

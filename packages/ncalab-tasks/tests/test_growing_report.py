@@ -114,3 +114,34 @@ def test_measuring_leaves_the_generator_alone() -> None:
     measure_growth(model, TARGET, length=70)
 
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("shown", [0.0, 1.0])
+def test_a_thin_picture_is_not_there_because_an_empty_grid_is_near_to_it(shown: float) -> None:
+    line = torch.zeros(4, 16, 16)
+    line[3, 8, 2:14] = 0.5
+    model = Scripted(lambda _: 0.0)
+
+    def predict(image: Tensor, steps: int, **options: Any) -> Prediction:
+        state = image.clone()
+        state[:, :4] = shown * line
+        for step in range(1, steps + 1):
+            if options.get("on_step") is not None:
+                options["on_step"](step, state)
+        return Prediction(model, steps, state, state[:, :4])
+
+    model.predict = predict  # type: ignore[method-assign,assignment]  # a rollout that is known
+
+    report = measure_growth(model, line)
+
+    assert report.empty == pytest.approx(12 * 0.25 / 4 / 256)
+    if shown:
+        assert report.verdict() == "holds for 1,000 steps; heals"
+    else:
+        assert report.errors[64] == pytest.approx(report.empty) and report.empty < 0.004
+        assert report.verdict() == "not recognisable yet at step 64"
+
+
+def test_a_cut_that_takes_little_away_must_heal_as_well() -> None:
+    assert not Cut((1, 2), before=0.0, after=0.0008, healed=0.0008).heals
+    assert Cut((1, 2), before=0.0, after=0.0008, healed=0.00003).heals

@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ncalab.cli.commands.grow import grow as command
 from ncalab.tasks import GrowingNCAModel
-from ncalab.tasks.growing import growing_preset
+from ncalab.tasks.growing import GrowthWatch, growing_preset, measure_growth
 from ncalab.tasks.growing.picture import load_target
 from ncalab.train import Pool
 
@@ -313,7 +314,90 @@ def test_the_options_of_the_command_default_to_the_recipe() -> None:
     # Help must not import what the recipe is made of, so the command states it again.
     defaults = {option.name: option.default for option in command.params}
     assert defaults["quality"] == preset.quality
-    assert defaults["batch_size"] == preset.batch_size
     assert defaults["lr"] == preset.trainer["lr"]
     assert defaults["hidden"] == preset.model["num_hidden_channels"]
     assert defaults["damage"] == preset.pool["damage"]
+
+
+@pytest.mark.parametrize("name", ["disc.gif", "disc.html", "preview.png", "history.png"])
+def test_no_file_that_is_not_of_a_run_is_replaced(run: Run, picture: Path, name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).write_text("mine")
+
+    result = run("grow", picture, *SMALL, "--epochs", 1, "--output", "mine")
+
+    assert result.exit_code == 2
+    assert f"--output must not hold results yet, got {Path('mine', name)}" in result.stderr
+    assert [path.name for path in Path("mine").iterdir()] == [name]
+    assert Path("mine", name).read_text() == "mine"
+
+
+def test_the_picture_itself_is_never_replaced(run: Run, picture: Path) -> None:
+    grow(run, picture, "--epochs", 1, "--output", "first")
+    before = Path("first/preview.png").read_bytes()
+    for more in ("--output", "first", "--force"), ("--output", "first"):
+        result = run("grow", "first/preview.png", *SMALL, "--epochs", 1, *more)
+        assert result.exit_code == 2
+        assert "where nothing that is read would be replaced, got first" in result.stderr
+    assert Path("first/preview.png").read_bytes() == before
+    # A GIF is both what can be grown, and what is written.
+    Path("film").mkdir()
+    Image.new("RGBA", (8, 8), (255, 0, 0, 255)).save("film/film.gif")
+    before = Path("film/film.gif").read_bytes()
+    for more in (), ("--force",):
+        result = run("grow", "film/film.gif", *SMALL, "--epochs", 1, "--output", "film", *more)
+        assert result.exit_code == 2
+    assert Path("film/film.gif").read_bytes() == before
+
+
+def test_what_was_said_of_other_weights_goes_with_them(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(run, picture, "--epochs", 1, "--output", "run")
+    shown = [Path("run", name) for name in ("disc.gif", "disc.html", "pretrained/growth.json")]
+    assert all(path.exists() for path in shown)
+    other = picture.with_name("other.png")
+    picture.rename(other)
+    with monkeypatch.context() as patch:
+        patch.setattr(GrowthWatch, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+        result = run("grow", other, "--output", "run", "--resume", "--epochs", 5)
+
+    assert result.exit_code == 130, result.output
+    assert Path("run/pretrained/model.safetensors").exists()
+    assert not any(path.exists() for path in shown)
+
+    result = run("grow", other, "--output", "run", "--resume")
+    assert result.exit_code == 0, result.output
+    # It keeps its name, so that nothing of it stays behind.
+    assert all(path.exists() for path in shown) and not Path("run/other.gif").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minutes", "nan"], "nan is not a finite number"),
+        (["--lr", "inf"], "inf is not a finite number"),
+        (["--size", "1", "--padding", "0"], "must be 3 cells at least, got 1 and 0"),
+        (["--batch-size", "1"], "--batch-size must be at least 2, a seed and a grown picture"),
+    ],
+)
+def test_a_wrong_option_is_named_and_leaves_nothing(
+    run: Run, picture: Path, options: list[str], message: str
+) -> None:
+    result = run("grow", picture, *options)
+
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split())
+    assert not Path("runs").exists()
+
+
+def test_long_rollouts_are_measured_for_longer(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ncalab.cli.jobs.grow.measure_growth", measure_growth)
+    small = ["--size", "4", "--padding", "1", "--hidden", "1", "--device", "cpu"]
+
+    result = run("grow", picture, *small, "--max-steps", 600, "--epochs", 1, "--output", "run")
+
+    assert result.exit_code == 0, result.output
+    growth = json.loads(Path("run/pretrained/growth.json").read_text())
+    assert growth["arrival"] == 600 and growth["length"] == 1200

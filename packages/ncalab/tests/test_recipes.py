@@ -1,10 +1,15 @@
 """The recipes of the built-in tasks, and the trainer that takes them."""
 
+import tomllib
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from ncalab.tasks import SegmentationNCAModel
+from ncalab.cli.config.build import build_model
+from ncalab.cli.config.sections import check_config
+from ncalab.cli.tasks import read_template
+from ncalab.tasks import GrowingNCAModel, SegmentationNCAModel
 from ncalab.tasks.growing import growing_preset
 from ncalab.train import RECOMMENDED, BasicNCATrainer, Recipe
 
@@ -26,6 +31,19 @@ def test_growing_is_recommended_what_its_presets_train_with() -> None:
     assert recipe.gradient_clipping == trainer.gradient_clipping
     assert recipe.gradient_normalization == trainer.gradient_normalization
     assert preset["lr_gamma"] ** 7 == pytest.approx(recipe.final_lr)
+
+
+def test_the_settings_file_of_growing_is_what_a_picture_is_grown_by() -> None:
+    preset = growing_preset()
+
+    checked = check_config(tomllib.loads(read_template("growing")))
+
+    model = build_model(checked, torch.device("cpu"))
+    assert model.to_dict() == GrowingNCAModel(torch.device("cpu"), **preset.model).to_dict()
+    assert checked.pool == preset.pool
+    assert checked.loader.batch_size == preset.batch_size
+    assert checked.trainer["max_epochs"] == preset.epochs
+    assert checked.trainer["recipe"] == "recommended"
 
 
 @pytest.mark.parametrize("task", ["classification", "depth", "growing", "segmentation"])

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,20 @@ MAX_PIXELS = 178_956_970  # ncalab.tasks.images.MAX_PIXELS, without importing to
 DEFAULT_SEED = 1337  # ncalab.core.DEFAULT_RANDOM_SEED, without importing torch
 SEEDS = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.IntRange(min=1)
+
+
+class Finite(click.FloatRange):
+    """A number that is neither infinite nor NaN, which pass any comparison with a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, checked."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
+
+
+ABOVE_ZERO = Finite(min=0, min_open=True)
 
 
 class HomePath(click.Path):

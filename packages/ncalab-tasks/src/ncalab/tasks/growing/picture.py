@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ncalab.core.alive import ALIVE_THRESHOLD
 from ncalab.core.task import DataParts, DataRequest
 from ncalab.tasks.arguments import check_least
 from ncalab.tasks.growing.data import GrowingNCADataset
@@ -15,6 +16,9 @@ from ncalab.tasks.growing.pieces import join_pieces
 from ncalab.tasks.images import MAX_PIXELS, read_image, with_channels
 
 logger = logging.getLogger(__name__)
+
+# Largest opacity of a cell that gives no life, of 255.
+_DEAD = int(255 * ALIVE_THRESHOLD)
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,8 @@ def load_target(
         padding: Number of empty cells on every side.
         page: Page or frame of a file with several, from 0.
         max_pixels: Pixels that the picture may have at most; None for any number.
-        join: Whether pieces that life does not get to are joined
-            (:func:`ncalab.tasks.growing.pieces.join_pieces`), as cells with an alive mask need it.
+        join: Whether cells have an alive mask, and pieces that life does not get to are joined
+            (:func:`ncalab.tasks.growing.pieces.join_pieces`).
         say: Called with a line of text if the picture has no transparency, and is therefore grown
             with its background; and if it has pieces that are joined.
 
@@ -113,7 +117,7 @@ def load_target(
         Square RGBA image, shape ``(W, H, 4)``, uint8, W = H = size + 2 padding.
 
     Raises:
-        ValueError: If it cannot be read, or shows nothing at all.
+        ValueError: If it cannot be read, shows nothing at all, or nothing that can live.
     """
     pixels = read_image(path, page=page, max_pixels=max_pixels)
     picture = Image.fromarray(with_channels(_eight_bits(pixels, path), 4))
@@ -134,6 +138,11 @@ def load_target(
     pixels = np.asarray(canvas)
     if not join:
         return pixels
+    if (strongest := pixels[..., 3].max()) <= _DEAD:
+        raise ValueError(
+            f"IMAGE must be more opaque than {ALIVE_THRESHOLD} somewhere, or nothing of it lives, "
+            f"got {strongest / 255:.2f} on {size} cells of {path}; fine lines last on more cells"
+        )
     joined, threads = join_pieces(pixels)
     if threads:
         say(

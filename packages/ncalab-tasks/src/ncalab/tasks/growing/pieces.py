@@ -1,5 +1,7 @@
 """Join the pieces of a picture that are too far apart for life to get from one to the next."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,10 +11,10 @@ from torch import Tensor
 _FIRM = 64
 # Other cells between two pieces that life crosses: each cell gives life to its neighbours.
 _GAP = 1
-# Cells of a piece that nobody misses.
-_SPECK = 3
 # Not to be seen on white, and alive.
 _THREAD = np.array((255, 255, 255, 89), dtype=np.uint8)
+# As many cells are compared with all others at once.
+_CHUNK = 512
 
 
 def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -20,8 +22,7 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
 
     Cells are dead where no neighbour has an opacity above 0.1. Pieces with more than an empty cell
     between them therefore hardly grow from one seed, nor come back from one another. Starting from
-    the piece nearest to the middle, each is joined to the nearest that has been joined before, but
-    for specks of up to three cells.
+    the piece nearest to the middle, each is joined to the nearest that has been joined before.
 
     Args:
         pixels: RGBA image, shape ``(W, H, 4)``, uint8; not changed.
@@ -40,53 +41,44 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     joined, threads = pixels.copy(), 0
     if not len(cells):
         return joined, threads
+    pieces = _label_pieces(firm)[firm]
     middle = torch.tensor(firm.shape) // 2
-    reached = _piece_of(_nearest(cells, middle), firm)
-    missing = firm & ~reached
+    added = pieces == pieces[(cells - middle).square().sum(1).argmin()]
+    missing = ~added
+    distance = torch.full((len(cells),), math.inf)
+    start = torch.zeros_like(cells)
     while missing.any():
-        to = _first_met(reached, missing)
-        piece = _piece_of(to, firm)
-        missing &= ~piece
-        if piece.sum() <= _SPECK:
-            continue
-        _draw_thread(joined, _nearest(reached.nonzero(), to), to)
-        reached |= piece
+        for part in cells[added].split(_CHUNK):
+            nearer, which = torch.cdist(cells.float(), part.float()).min(1)
+            closer = nearer < distance
+            distance[closer], start[closer] = nearer[closer], part[which[closer]]
+        stop = int(distance.where(missing, math.inf).argmin())
+        _draw_thread(joined, start[stop], cells[stop])
+        added = pieces == pieces[stop]
+        missing &= ~added
         threads += 1
     return joined, threads
 
 
-def _nearest(cells: Tensor, place: Tensor) -> Tensor:
-    """Return that of some cells ``(N, 2)`` that is nearest to a place ``(2,)``."""
-    return cells[(cells - place).square().sum(1).argmin()]
+def _label_pieces(firm: Tensor) -> Tensor:
+    """Return a number for each cell ``(W, H)``, the same for those that life gets to; 0 for none.
 
-
-def _spread(cells: Tensor, distance: int) -> Tensor:
-    """Return all cells up to a distance from some, a mask like theirs ``(W, H)``."""
-    size = 2 * distance + 1
-    return F.max_pool2d(cells[None].float(), size, stride=1, padding=distance)[0].bool()
-
-
-def _piece_of(cell: Tensor, firm: Tensor) -> Tensor:
-    """Return the mask of the piece that a cell belongs to, across gaps that life crosses."""
-    piece = torch.zeros_like(firm)
-    piece[tuple(cell)] = True
-    count = 0
-    while count != (count := int(piece.sum())):
-        piece = _spread(piece, _GAP + 1) & firm
-    return piece
-
-
-def _first_met(reached: Tensor, missing: Tensor) -> Tensor:
-    """Return the missing cell ``(2,)`` that is met first when all that is reached is spread."""
-    spread = reached
-    while not (met := spread & missing).any():
-        spread = _spread(spread, 1)
-    return met.nonzero()[0]
+    Args:
+        firm: Where the picture is visible, shape ``(W, H)``, bool.
+    """
+    labels = torch.arange(1, firm.numel() + 1, dtype=torch.float64).reshape(firm.shape) * firm
+    size = 2 * _GAP + 3
+    while True:
+        spread = F.max_pool2d(labels[None], size, stride=1, padding=size // 2)[0] * firm
+        if torch.equal(spread, labels):
+            return labels
+        labels = spread
 
 
 def _draw_thread(pixels: np.ndarray, start: Tensor, stop: Tensor) -> None:
-    """Draw a thread between two cells, both left out."""
+    """Draw a thread between two cells, where the picture is not visible."""
     count = int((stop - start).abs().max())
     for number in range(1, count):
         row, column = (start + (stop - start) * (number / count)).round().long().tolist()
-        pixels[row, column] = _THREAD
+        if pixels[row, column, 3] <= _FIRM:
+            pixels[row, column] = _THREAD

@@ -24,20 +24,32 @@ _WORDS = (
     (0.03, "blurred"),
 )
 RECOGNISABLE = 0.01
-# Below it, no multiple of an error is seen.
-_INVISIBLE = 0.001
+# Of a picture with at least this mean square. In one with less, thin or faint, less is an error:
+# a tenth of it, and what an empty grid would have is far from recognisable.
+_USUAL = 0.1
+# Below it, no multiple of an error is seen; nor of what a cut takes away.
+_INVISIBLE, _INVISIBLE_SHARE = 0.001, 0.05
 
 
-def describe_error(mse: float) -> str:
+def describe_error(mse: float, empty: float = _USUAL) -> str:
     """Say how a picture with a mean squared error looks.
 
     Args:
         mse: Mean squared error over RGBA in [0, 1].
+        empty: The error that an empty grid has, the mean square of the picture. If it is below
+            0.1, the words are those of an error that is larger in proportion.
 
     >>> [describe_error(error) for error in (0.0004, 0.002, 0.008, 0.02, 0.2)]
     ['sharp', 'clear', 'recognisable', 'blurred', 'not recognisable yet']
+    >>> describe_error(0.004, empty=0.004)
+    'not recognisable yet'
     """
-    return next((word for limit, word in _WORDS if mse <= limit), "not recognisable yet")
+    share = _share_of_usual(empty)
+    return next((word for limit, word in _WORDS if mse <= limit * share), "not recognisable yet")
+
+
+def _share_of_usual(empty: float) -> float:
+    return min(1.0, empty / _USUAL)
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,8 @@ class Cut:
     @property
     def heals(self) -> bool:
         """Whether the error is back within twice what it was, or too small to be seen."""
-        return self.healed <= max(2 * self.before, _INVISIBLE)
+        invisible = min(_INVISIBLE, _INVISIBLE_SHARE * self.after)
+        return self.healed <= max(2 * self.before, invisible)
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class GrowthReport:
             arrival.
         drifts_after: The step up to which the picture is kept; None if it is kept to the end.
         cuts: Circles cut out of the settled picture.
+        empty: Mean squared error of an empty grid.
     """
 
     arrival: int
@@ -80,11 +94,12 @@ class GrowthReport:
     errors: dict[int, float]
     drifts_after: int | None
     cuts: tuple[Cut, ...]
+    empty: float = _USUAL
 
     @property
     def reached(self) -> bool:
         """Whether the picture can be recognised at arrival."""
-        return self.errors[self.arrival] <= RECOGNISABLE
+        return self.errors[self.arrival] <= RECOGNISABLE * _share_of_usual(self.empty)
 
     @property
     def heals(self) -> bool:
@@ -99,7 +114,8 @@ class GrowthReport:
     def verdict(self) -> str:
         """Say in a few words what can be expected of the model."""
         if not self.reached:
-            return f"{describe_error(self.errors[self.arrival])} at step {self.arrival}"
+            words = describe_error(self.errors[self.arrival], self.empty)
+            return f"{words} at step {self.arrival}"
         holds = f"holds for {self.length:,} steps"
         if self.drifts_after is not None:
             holds = f"drifts after about {self.drifts_after:,} steps"
@@ -120,13 +136,14 @@ def measure_growth(
     target: Tensor,
     *,
     arrival: int | None = None,
-    length: int = LENGTH,
+    length: int | None = None,
     seed: int = 0,
 ) -> GrowthReport:
     """Grow four pictures from the seed, watch them for 1,000 steps, and cut eight holes.
 
-    A picture is kept as long as its error, the mean of the four, stays below 0.01, or twice what
-    it was at arrival if that is more. Circles with a diameter of a quarter of the grid's width are
+    A picture is kept as long as its error, the mean of the four, stays below 0.01 (in thin or faint
+    pictures, a tenth of that of an empty grid), or twice what it was at arrival if that is more.
+    Circles with a diameter of a quarter of the grid's width are
     cut out of the picture after 200 steps, each out of a picture of its own: one in the middle,
     the others at random places of the picture.
 
@@ -135,7 +152,8 @@ def measure_growth(
         target: Premultiplied target, shape ``(4, W, H)``, range [0, 1].
         arrival: Step by which the picture should be there; 64, or the upper end of the model's
             ``inference_timesteps`` if that is more, if None.
-        length: Number of steps to watch, more than ``arrival``.
+        length: Number of steps to watch, more than ``arrival``; 1,000, or twice the arrival if that
+            is more, if None.
         seed: Decides which cells fire, and where all cuts but the first are.
 
     Raises:
@@ -144,6 +162,7 @@ def measure_growth(
     if target.ndim != 3 or len(target) != 4 or model.num_image_channels != 4:
         raise ValueError(f"target must have shape (4, W, H), got {tuple(target.shape)}")
     arrival = _usual_arrival(model) if arrival is None else check_int("arrival", arrival, minimum=1)
+    length = length if length is not None else max(LENGTH, 2 * arrival)
     check_int("length", length, minimum=arrival + 1)
     target = target.to(model.device, model.dtype)
     cut_at = min(max(_SETTLED, arrival), length)
@@ -156,14 +175,16 @@ def measure_growth(
             settled.append(state.clone())
         return False
 
+    empty = target.square().mean().item()
     seeds = model.make_seed(*target.shape[1:]).repeat(ROLLOUTS, 1, 1, 1)
     model.predict(seeds, length, seed=seed, on_step=look)
     return GrowthReport(
         arrival=arrival,
         length=length,
         errors={step: errors[step - 1] for step in _shown_steps(arrival, length)},
-        drifts_after=_drifts_after(errors, arrival),
+        drifts_after=_drifts_after(errors, arrival, empty),
         cuts=_cut(model, settled[0], target, seed),
+        empty=empty,
     )
 
 
@@ -181,9 +202,9 @@ def _mse(state: Tensor, target: Tensor) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _drifts_after(errors: list[float], arrival: int) -> int | None:
+def _drifts_after(errors: list[float], arrival: int, empty: float) -> int | None:
     """Return the last step before the error first exceeds its limit, None if it never does."""
-    limit = max(RECOGNISABLE, 2 * errors[arrival - 1])
+    limit = max(RECOGNISABLE * _share_of_usual(empty), 2 * errors[arrival - 1])
     late = (step for step, error in enumerate(errors[arrival:], arrival) if error > limit)
     return next(late, None)
 

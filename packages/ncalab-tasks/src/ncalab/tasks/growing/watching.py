@@ -64,6 +64,7 @@ class GrowthWatch:
         done: int = 0,
     ) -> None:
         self.model, self.target = model, target
+        self.empty = target.square().mean().item()
         self.path = None if folder is None else Path(folder) / PREVIEW
         self.epochs, self.done = epochs, done
         self.error = float("nan")
@@ -118,7 +119,7 @@ class GrowthWatch:
         return f", about {duration(seconds)} left"
 
     def _words(self) -> str:
-        return f"error {self.error:.5f} ({describe_error(self.error)})"
+        return f"error {self.error:.5f} ({describe_error(self.error, self.empty)})"
 
     def _look(self) -> None:
         seed = self.model.make_seed(*self.target.shape[1:])

@@ -7,6 +7,7 @@ from click.core import ParameterSource
 
 from ncalab.cli.failure import INTERRUPTED
 from ncalab.cli.options import (
+    ABOVE_ZERO,
     ANY_FOLDER,
     FILE,
     POSITIVE,
@@ -40,10 +41,10 @@ from ncalab.cli.options import (
 @click.option("--epochs", type=POSITIVE, help="Optimiser steps.  [default: by --quality]")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Train for about so long, by a step that is measured, instead of --epochs.",
 )
-@click.option("--batch-size", type=POSITIVE, default=3, show_default=True)
+@click.option("--batch-size", type=POSITIVE, help="[default: 3; of a draft, 2]")
 @click.option(
     "--damage/--no-damage",
     default=True,
@@ -61,7 +62,7 @@ from ncalab.cli.options import (
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     default=0.02,
     show_default=True,
     help="Learning rate of Muon at first; it falls to a tenth.",

@@ -6,6 +6,7 @@ import click
 
 from ncalab.cli.failure import BAD_INPUT
 from ncalab.cli.options import (
+    ABOVE_ZERO,
     ANY_FOLDER,
     EXISTING,
     POSITIVE,
@@ -60,7 +61,7 @@ def _rows(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 )
 @click.option(
     "--depth-unit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     default=0.001,
     show_default=True,
     help="depth: what a count of the PNG stands for.",

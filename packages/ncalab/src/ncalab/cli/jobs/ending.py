@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ncalab.core.run_record import CHECKPOINT_NAME
 from ncalab.train.guard import Guard
 from ncalab.train.history import HISTORY_NAME
 from ncalab.viz import plot_history
@@ -60,5 +61,8 @@ def save_curves(history: "TrainingHistory", folder: Path) -> None:
 
 def say_how_to_resume(folder: Path, epochs: int, command: Sequence[str]) -> None:
     """Say what is kept after Ctrl-C, and the command that resumes the training."""
+    if not (folder / CHECKPOINT_NAME).exists():
+        click.echo("Stopped before anything was saved.")
+        return
     click.echo(f"Stopped after {epochs} whole epochs. What was trained is kept in {folder}.")
     click.echo(f"To resume: {shlex.join(command)}")

@@ -68,14 +68,30 @@ def check_output_file(path: Path, suffixes: Sequence[str], *, force: bool) -> No
     check_writable_folder(path.parent, name="--output")
 
 
-def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
+def check_run_folder(
+    folder: Path,
+    *,
+    resume: bool,
+    force: bool,
+    writes: Iterable[str] = (),
+    source: Path | None = None,
+) -> None:
     """Raise a ValueError unless a training may begin, or be resumed, in a folder.
 
     Args:
         folder: Run folder.
         resume: Whether ``--resume`` was given.
         force: Whether ``--force`` was given.
+        writes: Names of what is written there beside the files of every training.
+        source: File that the training is made from, which must not be replaced by them.
     """
+    writes = list(writes)
+    taken = [name for name in (*RUN_FILES, *writes) if _same(folder / name, source)]
+    if taken:
+        raise ValueError(
+            f"--output must be a folder where nothing that is read would be replaced, got {folder} "
+            f"with {taken[0]}"
+        )
     if resume and force:
         raise ValueError("--resume and --force exclude each other: resume the run, or replace it")
     there = [name for name in RUN_FILES if (folder / name).exists()]
@@ -86,4 +102,12 @@ def check_run_folder(folder: Path, *, resume: bool, force: bool) -> None:
             f"--output must not hold a run yet, got {folder}; choose another folder, resume "
             "it with --resume, or replace it with --force"
         )
+    # What a run that was broken off has left is its own.
+    begun = there or any((folder / name).exists() for name in (GROW_FILE, TRAIN_FILE))
+    if not begun:
+        check_new([folder / name for name in writes], force=force)
     check_writable_folder(folder, name="--output")
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    return other is not None and path.exists() and path.samefile(other)

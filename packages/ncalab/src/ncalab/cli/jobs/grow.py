@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ncalab.cli.jobs.ending import SAVED, save_curves, say_how_to_resume, tensorboard_log
+from ncalab.cli.jobs.ending import CURVES, SAVED, save_curves, say_how_to_resume, tensorboard_log
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, check_run_folder, short_name
 from ncalab.core import fix_random_seed, get_compute_device
 from ncalab.core.json_file import NUMBER_OR_NULL, OBJECT, TEXT, check_fields, read_json
@@ -32,11 +32,16 @@ from ncalab.tasks.growing import (
     seconds_per_epoch,
 )
 from ncalab.tasks.growing.picture import load_target
+from ncalab.tasks.growing.watching import PREVIEW
 from ncalab.tasks.images import MAX_PIXELS
-from ncalab.train import BasicNCATrainer, Pool
+from ncalab.train import BasicNCATrainer, Pool, TrainingHistory
 from ncalab.train.guard import Guard
 from ncalab.train.history import HISTORY_NAME
+from ncalab.train.run_folder import tidied
 from ncalab.viz import Animator, export_html
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 EVAL_ROLLOUTS = 8
 # Of the steps in which a picture is grown: long enough to see whether it lasts.
@@ -45,6 +50,7 @@ ANIMATION_LENGTH = 1.5
 PAGE_SIDE = 96
 SAVE_EVERY = 200
 GROWTH_FILE = "growth.json"
+_FEWEST_CELLS = 3
 # A run may be resumed for longer, or elsewhere, than it was started for.
 _FREE = frozenset({"epochs", "device"})
 
@@ -57,13 +63,18 @@ class GrowSettings:
     padding: int
     quality: Quality
     epochs: int | None
-    batch_size: int
+    batch_size: int | None
     damage: bool
     hidden: int
     lr: float
     max_steps: int | None
     device: str
     seed: int
+
+    @property
+    def samples(self) -> int:
+        """Number of pictures in a batch."""
+        return self.batch_size or self.preset.batch_size
 
     @property
     def preset(self) -> GrowingPreset:
@@ -76,6 +87,8 @@ class _Run:
     """A training that is about to begin."""
 
     image: Path
+    # What its files are called; a run that is resumed keeps the name of its first picture.
+    name: str
     folder: Path
     target: np.ndarray
     settings: GrowSettings
@@ -86,11 +99,21 @@ class _Run:
     @classmethod
     def new(cls, image: Path, folder: Path, target: np.ndarray, asked: GrowSettings) -> "_Run":
         """Return a run with all settings that were left open filled from the recipe."""
+        if asked.size + 2 * asked.padding < _FEWEST_CELLS:
+            raise ValueError(
+                f"--size and twice --padding must be {_FEWEST_CELLS} cells at least, "
+                f"got {asked.size} and {asked.padding}"
+            )
+        if asked.damage and asked.batch_size == 1:
+            raise ValueError(
+                "--batch-size must be at least 2, a seed and a grown picture to cut holes into, "
+                "got 1; give --no-damage for a picture that need not heal"
+            )
         preset = asked.preset
         longest = asked.max_steps or preset.model["training_timesteps"][1] - 1
         _check_reach(target, longest, "--max-steps")
-        settings = replace(asked, epochs=preset.epochs, max_steps=longest)
-        return cls(image, folder, target, settings, **_schedule(preset))
+        settings = replace(asked, epochs=preset.epochs, max_steps=longest, batch_size=asked.samples)
+        return cls(image, name_of(image), folder, target, settings, **_schedule(preset))
 
     def lasting(self, epochs: int, *, done: int) -> "_Run":
         """Return the run with another number of epochs; its schedule too, unless it has begun."""
@@ -103,11 +126,22 @@ class _Run:
         """Number of epochs."""
         return self.settings.preset.epochs
 
+    @property
+    def animation(self) -> Path:
+        """The animation."""
+        return self.folder / f"{self.name}.gif"
+
+    @property
+    def page(self) -> Path:
+        """The web page."""
+        return self.folder / f"{self.name}.html"
+
     def write(self) -> None:
         """Keep in the run folder what it was started with."""
         height, width = self.target.shape[:2]
         data = {
             "image": str(self.image),
+            "name": self.name,
             "digest": _digest(self.target),
             "grid": [height, width],
             "lr_gamma": self.lr_gamma,
@@ -156,39 +190,26 @@ def grow_picture(
     limit = max_pixels or MAX_PIXELS
     say = partial(click.echo, err=True)
     read = partial(load_target, image, page=page, max_pixels=limit, say=say)
-    wanted = Path("runs") / _name_of(image)
+    wanted = Path("runs") / name_of(image)
     # Never one that is there already, unless told so.
     folder = output or (wanted if resume or force else free_folder(wanted))
     device = get_compute_device(settings.device)
-    if resume:
-        check_run_folder(folder, resume=True, force=force)
-        run = _continued(image, read, folder, settings, given)
-    else:
-        target = read(settings.size, settings.padding)
-        run = _Run.new(image, folder, target, settings)
-        check_run_folder(folder, resume=False, force=force)
-    fix_random_seed(run.settings.seed)
-    nca = _make_model(device, run.settings)
-    data = GrowingNCADataset(run.target, nca.num_channels, run.settings.batch_size)
-    done = _epochs_done(folder) if resume else 0
-    run = _timed(run, nca, data.image, minutes, done)
-    trainer = _make_trainer(nca, run)
-    if not resume:
-        run.write()
-    loader = DataLoader(data, run.settings.batch_size)
-    watch = GrowthWatch(nca, data.image, folder, epochs=run.epochs, done=done)
-    with tensorboard_log(folder, enabled=tensorboard) as writer, watch:
-        history = trainer.train(
-            loader,
-            save_every=SAVE_EVERY,
-            summary_writer=writer,
-            resume=resume,
-            overwrite=force,
-            on_epoch=watch,
-        )
-    # Of a resumed run, only now: it has been found to be that of these settings.
-    run.write()
-    nca.save_pretrained(folder / PRETRAINED)
+    check = partial(check_run_folder, folder, writes=_written(image), source=image)
+    with tidied(folder):
+        if resume:
+            check(resume=True, force=force)
+            run = _continued(image, read, folder, settings, given)
+        else:
+            target = read(settings.size, settings.padding)
+            run = _Run.new(image, folder, target, settings)
+            check(resume=False, force=force)
+        fix_random_seed(run.settings.seed)
+        nca = _make_model(device, run.settings)
+        data = GrowingNCADataset(run.target, nca.num_channels, run.settings.samples)
+        done = _epochs_done(folder) if resume else 0
+        run = _timed(run, nca, data.image, minutes, done)
+        with tensorboard_log(folder, enabled=tensorboard) as writer:
+            history = _train(nca, run, data, done, resume=resume, force=force, writer=writer)
     if history.interrupted:
         command = ["ncalab", "grow", str(image), "--output", str(folder), "--resume"]
         command += [] if page is None else ["--page", str(page)]
@@ -203,11 +224,60 @@ def grow_picture(
     return True
 
 
+def _written(image: Path) -> tuple[str, ...]:
+    """Return the names of what a run writes into its folder, beside the files of any training."""
+    name = name_of(image)
+    return GROW_FILE, PRETRAINED, CURVES, PREVIEW, f"{name}.gif", f"{name}.html"
+
+
+def _train(
+    nca: GrowingNCAModel,
+    run: _Run,
+    data: GrowingNCADataset,
+    done: int,
+    *,
+    resume: bool,
+    force: bool,
+    writer: "SummaryWriter | None",
+) -> TrainingHistory:
+    """Train, and save the weights in place of those that were there."""
+    trainer = _make_trainer(nca, run)
+    old = _results_in(run.folder)
+    if not resume:
+        run.write()
+    loader = DataLoader(data, run.settings.samples)
+    with GrowthWatch(nca, data.image, run.folder, epochs=run.epochs, done=done) as watch:
+        history = trainer.train(
+            loader,
+            save_every=SAVE_EVERY,
+            summary_writer=writer,
+            resume=resume,
+            overwrite=force,
+            on_epoch=watch,
+        )
+    # Of a resumed run, only now: it has been found to be that of these settings.
+    run.write()
+    for path in old:
+        path.unlink(missing_ok=True)
+    nca.save_pretrained(run.folder / PRETRAINED)
+    return history
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """Return what was said and shown of the weights in a folder, if there are any."""
+    try:
+        name = str(read_json(folder / GROW_FILE)["name"])
+    except (OSError, ValueError, KeyError):
+        return []
+    shown = [folder / f"{Path(name).name}{ending}" for ending in (".gif", ".html")]
+    return [folder / PRETRAINED / GROWTH_FILE, *shown]
+
+
 def _timed(
     run: _Run, nca: GrowingNCAModel, target: Tensor, minutes: float | None, done: int
 ) -> _Run:
     """Say how long the training takes on this machine, and fit it into the minutes, if given."""
-    seconds = seconds_per_epoch(nca, target, run.settings.batch_size)
+    seconds = seconds_per_epoch(nca, target, run.settings.samples)
     if minutes is not None:
         run = run.lasting(done + max(1, round(60 * minutes / seconds)), done=done)
     height, width = run.target.shape[:2]
@@ -244,8 +314,8 @@ def _make_model(device: Any, settings: GrowSettings) -> GrowingNCAModel:
 
 def _make_trainer(nca: GrowingNCAModel, run: _Run) -> BasicNCATrainer:
     settings, preset = run.settings, run.settings.preset
-    seeds = min(preset.pool["n_seed"], settings.batch_size)
-    damaged = settings.batch_size - seeds if settings.damage else 0
+    seeds = min(preset.pool["n_seed"], settings.samples)
+    damaged = settings.samples - seeds if settings.damage else 0
     pool = {"n_seed": seeds, "damage": damaged > 0, "num_damaged": damaged}
     chosen = {"lr": settings.lr, "lr_gamma": run.lr_gamma, "warmup_steps": run.warmup_steps}
     return BasicNCATrainer(
@@ -263,7 +333,8 @@ def _report(nca: GrowingNCAModel, target: Tensor, folder: Path) -> GrowthReport:
     data = json.dumps(report.to_dict(), indent=2) + "\n"
     atomic_write(folder / PRETRAINED / GROWTH_FILE, data.encode())
     for step, error in report.errors.items():
-        click.echo(f"after {step:,} steps: mean squared error {error:.6f}, {describe_error(error)}")
+        words = describe_error(error, report.empty)
+        click.echo(f"after {step:,} steps: mean squared error {error:.6f}, {words}")
     count, worst = len(report.cuts), max(report.cuts, key=lambda cut: cut.healed)
     before, after, healed = (
         sum(errors) / count
@@ -295,6 +366,7 @@ def _continued(
     stored = read_json(file)
     rules = {
         "settings": OBJECT,
+        "name": TEXT,
         "digest": TEXT,
         "lr_gamma": NUMBER_OR_NULL,
         "warmup_steps": NUMBER_OR_NULL,
@@ -305,6 +377,7 @@ def _continued(
         settings = GrowSettings(**{name: stored["settings"][name] for name in names})
         digest = stored["digest"]
         lr_gamma, warmup_steps = float(stored["lr_gamma"]), int(stored["warmup_steps"])
+        name = str(stored["name"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} must hold the settings of a run, but lacks {error}") from None
     for name in sorted(set(given) - _FREE):
@@ -321,7 +394,8 @@ def _continued(
         raise ValueError(
             f"--epochs must be at least the {done} that {folder} has had, got {free['epochs']}"
         )
-    return _Run(image, folder, target, replace(settings, **free), lr_gamma, warmup_steps)
+    settings = replace(settings, **free)
+    return _Run(image, name, folder, target, settings, lr_gamma, warmup_steps)
 
 
 def _epochs_done(folder: Path) -> int:
@@ -329,7 +403,7 @@ def _epochs_done(folder: Path) -> int:
     return int(read_history_file(history)["current_epoch"]) if history.is_file() else 0
 
 
-def _name_of(image: Path) -> str:
+def name_of(image: Path) -> str:
     """Return what a run and its files are called, short enough for the number of a folder."""
     return short_name(image.stem, len(".html"))
 
@@ -341,18 +415,17 @@ def _digest(target: np.ndarray) -> str:
 def _show(nca: GrowingNCAModel, run: _Run, report: GrowthReport) -> None:
     """Write the animation and the page, and say where everything is."""
     grid = run.target.shape[:2]
-    animation = run.folder / f"{_name_of(run.image)}.gif"
     steps = round(ANIMATION_LENGTH * report.arrival)
     guard = Guard(SAVED)
     with guard("animation"):
-        Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0).save(animation)
-        click.echo(f"animation: {animation}")
-    page = animation.with_suffix(".html")
+        frames = Animator(nca, nca.make_seed(*grid), steps, interval=50, rollout_seed=0)
+        frames.save(run.animation)
+        click.echo(f"animation: {run.animation}")
     with guard("web page"):
         title = f"Growing {run.image.stem}: {report.verdict()}"
         room = [max(side, PAGE_SIDE) for side in grid]
-        export_html(nca, page, size=room, title=title, pause_after=report.pause_after)
-        click.echo(f"web page: {page}")
+        export_html(nca, run.page, size=room, title=title, pause_after=report.pause_after)
+        click.echo(f"web page: {run.page}")
 
 
 def mse_from_seed(nca: GrowingNCAModel, target: Tensor) -> float:

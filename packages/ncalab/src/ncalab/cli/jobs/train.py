@@ -16,7 +16,7 @@ from ncalab.cli.config.build import (
 from ncalab.cli.config.data import Parts, read_parts
 from ncalab.cli.config.read import override, parse_override, read_config
 from ncalab.cli.config.sections import Checked, check_config
-from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, shown_value
+from ncalab.cli.jobs.ending import CURVES, save_curves, say_how_to_resume, shown_value
 from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
@@ -56,7 +56,14 @@ def train_model(
     folder = Path(checked.top.output or Path("runs") / config.stem)
     device = get_compute_device(checked.top.device)
     with tidied(folder):
-        check_run_folder(folder, resume=resume, force=force)
+        # A run is resumed from its own settings.
+        check_run_folder(
+            folder,
+            resume=resume,
+            force=force,
+            writes=(PRETRAINED, CURVES, TRAIN_FILE),
+            source=None if resume else config,
+        )
         history = _train(checked, folder, device=str(device), resume=resume, force=force)
     if history.interrupted:
         command = ["ncalab", "train", str(folder / TRAIN_FILE), "--output", str(folder)]
