@@ -7,7 +7,8 @@ Each training gets the same number of CPU seconds of one thread. Prints, for eac
 optimiser steps it took, the mean squared error of four pictures that were grown from the seed after
 64, 96, 200, 500 and 1,000 steps, and for cuts at two places, 150 steps later, the error as a
 multiple of that before the cut: a circle whose diameter is a quarter of the grid's width is cut out
-at step 96. "good" is ``ncalab.tasks.growing.growing_preset``. Without --recipes, all are compared.
+at step 96; then the means over the seeds. "good" is ``ncalab.tasks.growing.growing_preset``. Without
+--recipes, all are compared.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +36,10 @@ CUT_AT, HEALING = 96, 150
 ROLLOUTS = 4
 FINAL_LR = 0.1
 SIZE, PADDING = 40, 4
+KEY = ("recipe", "picture", "seed", "seconds")
+FIGURES = (*(f"@{step}" for step in STEPS), "cut 1", "cut 2")
+HEAD = "| " + " | ".join(["recipe", "picture", "seed", "steps", *FIGURES]) + " |"
+RULE = "|---" * (4 + len(FIGURES)) + "|"
 GOOD = growing_preset()
 
 
@@ -173,6 +179,30 @@ def measure(nca: GrowingNCAModel, target: Tensor) -> dict[str, float]:
     return values
 
 
+def known_rows(path: Path | None) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return what an earlier run has measured, by recipe, picture, seed and seconds."""
+    if path is None or not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {tuple(row[name] for name in KEY): row for row in rows}
+
+
+def mean_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the means of rows of one recipe and picture."""
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("steps", *FIGURES)}
+    return {**rows[0], **means}
+
+
+def line_of(row: dict[str, Any], seed: str) -> str:
+    """Return a row of the table."""
+    shown = [f"{row[name]:.5f}" if name[0] == "@" else f"{row[name]:.2f}" for name in FIGURES]
+    return (
+        "| "
+        + " | ".join([row["recipe"], row["picture"], seed, f"{row['steps']:.0f}", *shown])
+        + " |"
+    )
+
+
 def main() -> None:
     """Train and measure every recipe on every picture with every seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -180,24 +210,30 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", choices=[*RECIPES], default=[*RECIPES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=120, help="CPU seconds of a training")
-    parser.add_argument("--json", type=Path, help="file to append the figures to")
+    parser.add_argument(
+        "--json", type=Path, help="file to append the figures to; what it holds is not run again"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    columns = ["recipe", "picture", "seed", "steps", *(f"@{step}" for step in STEPS)]
-    print("| " + " | ".join([*columns, "cut 1", "cut 2"]) + " |")
-    print("|---" * (len(columns) + 2) + "|")
-    for name, path, seed in product(arguments.recipes, arguments.pictures, arguments.seeds):
-        target = load_target(path, SIZE, PADDING)
-        nca, count = train(RECIPES[name], target, seed, arguments.seconds)
-        values = measure(nca, GrowingNCADataset(target, nca.num_channels).image)
-        shown = [f"{v:.4f}" if key[0] == "@" else f"{v:.2f}" for key, v in values.items()]
-        print(
-            "| " + " | ".join([name, path.stem, str(seed), str(count), *shown]) + " |", flush=True
-        )
-        if arguments.json:
-            row = {"recipe": name, "picture": path.stem, "seed": seed, "steps": count, **values}
-            with arguments.json.open("a") as file:
-                file.write(json.dumps({**row, "settings": asdict(RECIPES[name])}) + "\n")
+    rows = known_rows(arguments.json)
+    wanted = list(product(arguments.recipes, arguments.pictures, arguments.seeds))
+    print(f"{HEAD}\n{RULE}", flush=True)
+    for name, path, seed in wanted:
+        key = (name, path.stem, seed, arguments.seconds)
+        if key not in rows:
+            target = load_target(path, SIZE, PADDING)
+            nca, count = train(RECIPES[name], target, seed, arguments.seconds)
+            values = measure(nca, GrowingNCADataset(target, nca.num_channels).image)
+            row = dict(zip(KEY, key, strict=True)) | {"steps": count, **values}
+            rows[key] = row | {"settings": asdict(RECIPES[name])}
+            if arguments.json:
+                with arguments.json.open("a") as file:
+                    file.write(json.dumps(rows[key]) + "\n")
+        print(line_of(rows[key], str(seed)), flush=True)
+    print(f"\nMeans over the seeds:\n\n{HEAD}\n{RULE}")
+    for name, path in product(arguments.recipes, arguments.pictures):
+        keys = [(name, path.stem, seed, arguments.seconds) for seed in arguments.seeds]
+        print(line_of(mean_of([rows[key] for key in keys]), f"{len(keys)} seeds"))
 
 
 if __name__ == "__main__":
