@@ -7,8 +7,8 @@ Each training gets the same number of CPU seconds of one thread. Prints, for eac
 optimiser steps it took, the mean squared error of four pictures that were grown from the seed after
 64, 96, 200, 500 and 1,000 steps, and for cuts at two places, 150 steps later, the error as a
 multiple of that before the cut: a circle whose diameter is a quarter of the grid's width is cut out
-at step 96; then the means over the seeds. "good" is ``ncalab.tasks.growing.growing_preset``. Without
---recipes, all are compared.
+at step 96. Then it prints the means over the seeds. "good" is ``growing_preset`` of
+``ncalab.tasks.growing``. Without --recipes, all are compared.
 """
 
 import argparse
