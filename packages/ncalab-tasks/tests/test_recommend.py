@@ -82,7 +82,7 @@ def test_given_classes_are_not_said_to_be_counted(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, "ncalab.tasks.recommend"):
         model = recommended_model("classification", Sorted(1000), num_classes=7)
 
-    assert model.wrapped.num_classes == 7
+    assert isinstance(model, CascadeNCA) and model.to_dict()["wrapped"]["num_classes"] == 7
     assert "counted" not in caplog.text
 
 
@@ -349,10 +349,10 @@ def test_a_few_samples_do_not_weigh_classes() -> None:
     assert any(reason.startswith("class_weights may help") for reason in chosen.reasons)
 
 
-def test_labels_of_one_class_are_spoken_of() -> None:
-    chosen = recommend("segmentation", summary(28, 28, 1.0))
+def test_labels_of_one_class_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    recommended_model("segmentation", masks(9, 9, classes=1))
 
-    assert "there is nothing to learn: all labels are of one class" in chosen.reasons
+    assert "there is nothing to learn: all masks that were read are of one class" in caplog.text
 
 
 def test_what_was_chosen_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -199,6 +199,8 @@ def summarize_data(
         num_classes=known,
         ignore_index=_known_of("ignore_index", ignore_index, data),
     )
+    if sum(count > 0 for count in counts) == 1:
+        logger.warning("there is nothing to learn: all %s that were read are of one class", name)
     return replace(
         summary,
         shares=tuple(count / max(1, sum(counts)) for count in counts),
@@ -283,15 +285,12 @@ def _scales_and_steps(scales: Sequence[int], steps: Sequence[int], why: str) -> 
 
 
 def _reasons_of_classes(summary: DataSummary) -> list[str]:
-    reasons = []
-    if summary.counted is not None and summary.num_classes is None:
-        reasons.append(
-            f"num_classes = {len(summary.shares)}: counted in {summary.counted} of "
-            f"{summary.samples:,} samples; give it if others have further classes"
-        )
-    if sum(share > 0 for share in summary.shares) == 1:
-        reasons.append("there is nothing to learn: all labels are of one class")
-    return reasons
+    if summary.counted is None or summary.num_classes is not None:
+        return []
+    return [
+        f"num_classes = {len(summary.shares)}: counted in {summary.counted} of "
+        f"{summary.samples:,} samples; give it if others have further classes"
+    ]
 
 
 def _choose_patches(summary: DataSummary, coarsest: int, reasons: list[str]) -> int | None:

@@ -61,9 +61,9 @@ def build_recommended(
     if not checked.top.recommend or task not in recommended_tasks():
         return model, checked, ()
     given = {name: value for name, value in checked.model.items() if name != "class"}
+    known = {name: given[name] for name in OF_THE_DATA if name in given}
+    recommended = recommend(task, summarize_data(task, data, **known))
     with placed("model"):
-        known = {name: given[name] for name in OF_THE_DATA if name in given}
-        recommended = recommend(task, summarize_data(task, data, **known))
         chosen = overridden(recommended, **given)
     arguments = {**chosen.model, "class": checked.model["class"]}
     cascade, reasons = checked.cascade, chosen.reasons
