@@ -1,6 +1,5 @@
 """A model for some data: what to begin with when nothing else is known."""
 
-import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,34 +11,29 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import (
-    check_choice,
-    check_device,
-    check_int,
-    check_positive_integers,
-    check_timesteps,
-)
-from ncalab.core.multiscale.grids import share_steps
+from ncalab.core.checks import check_choice, check_device, check_int
 from ncalab.core.task import TaskSpec, all_tasks
 from ncalab.tasks.cascade import CascadeNCA
 from ncalab.tasks.class_counts import count_classes
 from ncalab.tasks.samples import first_samples, labels_in_memory
+from ncalab.tasks.scales import (
+    TIMESTEPS,
+    check_scales,
+    check_steps,
+    choose_scales,
+    choose_steps,
+    describe_scales,
+    share_timesteps,
+)
 
 logger = logging.getLogger(__name__)
 
-_COARSEST = 8
-# Steps from the coarsest of so many scales to the finest, which costs the most by far.
-_STEPS = {2: (12, 6), 3: (12, 6, 4), 4: (12, 8, 6, 4)}
-# Of a single scale: as many as cells from side to side, between these.
-_FEWEST_STEPS, _MOST_STEPS = 4, 16
 # Sides of a patch: pixels at least, and cells at the coarsest scale. Patches of images that are
 # not much larger would take away what lies around, and save little.
 _PATCH, _PATCH_CELLS, _PATCHES = 96, 12, 4
+
 OF_THE_DATA = ("num_classes", "ignore_index", "spatial_dims")
 """Arguments of a model that say how its data are to be read, as :func:`summarize_data` does."""
-
-TIMESTEPS = ("training_timesteps", "inference_timesteps")
-"""Arguments of a model that are numbers of steps; of a cascade, over all scales."""
 
 
 @dataclass(frozen=True)
@@ -217,32 +211,6 @@ def _known_of(name: str, given: int | None, data: Any) -> int | None:
     return known if isinstance(known, int) else None
 
 
-def choose_scales(fewest_cells: int, size: Sequence[int]) -> tuple[int, ...]:
-    """Choose sizes of cells for images of a size.
-
-    Args:
-        fewest_cells: Number of cells along the shorter side at the coarsest scale, at least.
-        size: W and H of the images.
-
-    >>> choose_scales(6, (28, 28)), choose_scales(12, (12, 40))
-    ((4, 2, 1), (1,))
-    """
-    largest = min(_COARSEST, max(1, min(size) // fewest_cells))
-    return tuple(2**power for power in range(int(math.log2(largest)), -1, -1))
-
-
-def choose_steps(size: Sequence[int], scales: Sequence[int]) -> tuple[int, ...]:
-    """Choose the number of steps at each scale for images of a size.
-
-    >>> choose_steps((28, 28), (4, 2, 1)), choose_steps((8, 9), (1,))
-    ((12, 6, 4), (8,))
-    """
-    if len(scales) <= 1:
-        return (max(_FEWEST_STEPS, min(_MOST_STEPS, *size)),) * len(scales)
-    known = _STEPS[min(len(scales), max(_STEPS))]
-    return (*known, *[known[-1]] * (len(scales) - len(known)))
-
-
 def recommend(task: str, summary: DataSummary) -> Recommendation:
     """Choose a model, its scales and its steps.
 
@@ -263,7 +231,7 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
         if len(scales) > 1
         else f"{grid} pixels are few enough to be crossed"
     )
-    reasons = [_scales_and_steps(scales, steps, why)]
+    reasons = [describe_scales(scales, steps, why)]
     arguments: dict[str, Any] = {
         "num_image_channels": summary.channels,
         "num_hidden_channels": 16,
@@ -275,13 +243,6 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
     reasons += [*_reasons_of_classes(summary), *further_reasons]
     patch_size = _choose_patches(summary, max(scales), reasons) if advice.patches else None
     return Recommendation(task, arguments, scales, steps, tuple(reasons), patch_size)
-
-
-def _scales_and_steps(scales: Sequence[int], steps: Sequence[int], why: str) -> str:
-    if len(scales) == 1:
-        return f"one scale, {steps[0]} steps: {why}"
-    cells, numbers = (", ".join(map(str, each)) for each in (scales, steps))
-    return f"cells of {cells} pixels in turn, {numbers} steps: {why}"
 
 
 def _reasons_of_classes(summary: DataSummary) -> list[str]:
@@ -302,35 +263,6 @@ def _choose_patches(summary: DataSummary, coarsest: int, reasons: list[str]) -> 
         "around a pixel of a class that is not the most common one"
     )
     return size
-
-
-def check_scales(scales: Any, size: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Return scales that go from coarse to fine.
-
-    Args:
-        scales: Sizes of a cell in pixels.
-        size: W and H of the images that they are for; None for any.
-
-    Raises:
-        TypeError: If they are not a list of integers.
-        ValueError: If there are none, one is below 1 or larger than the images, or they do not
-            fall.
-
-    >>> check_scales([4, 2, 1], (28, 28))
-    (4, 2, 1)
-    """
-    if not isinstance(scales, Sequence) or isinstance(scales, str | bytes):
-        raise TypeError(f"scales must be a list of sizes of cells, got {scales!r:.80}")
-    if not scales:
-        raise ValueError("scales must hold at least one size of cells, got none")
-    checked = check_positive_integers("scales", scales)
-    if any(fine >= coarse for coarse, fine in itertools.pairwise(checked)):
-        raise ValueError(f"scales must fall from coarse to fine, such as [4, 2, 1], got {checked}")
-    if size is not None and checked[0] > min(size):
-        raise ValueError(
-            f"scales must be at most the shorter side of the images, {min(size)}, got {checked}"
-        )
-    return tuple(checked)
 
 
 def recommended_model(
@@ -414,51 +346,15 @@ def overridden(
     # The first reason is that of scales and steps.
     why, new_steps = "", chosen.steps
     if steps is not None:
-        new_steps = _check_steps(steps, new_scales)
+        new_steps = check_steps(steps, new_scales)
         why = "as many steps as were asked for"
     elif given := {name: arguments[name] for name in TIMESTEPS if arguments.get(name) is not None}:
-        new_scales, new_steps = _shared_out(given, new_scales, can_drop=scales is None)
+        new_scales, new_steps = share_timesteps(given, new_scales, can_drop=scales is None)
         why = f"{sum(new_steps)} steps in all were asked for"
     elif scales is not None:
-        new_steps = choose_steps((_MOST_STEPS,), new_scales)
+        new_steps = choose_steps(None, new_scales)
         why = "these scales were asked for, and the steps go with them"
     if why:
         both = scales is not None and steps is not None
-        reasons[:1] = [] if both else [_scales_and_steps(new_scales, new_steps, why)]
+        reasons[:1] = [] if both else [describe_scales(new_scales, new_steps, why)]
     return replace(chosen, model=model, scales=new_scales, steps=new_steps, reasons=tuple(reasons))
-
-
-def _check_steps(steps: Any, scales: Sequence[int]) -> tuple[int, ...]:
-    checked = check_positive_integers("steps", steps)
-    if len(checked) != len(scales):
-        raise ValueError(
-            f"steps must hold one number for each of the scales {list(scales)}, got {checked}"
-        )
-    return tuple(checked)
-
-
-def _shared_out(
-    timesteps: Mapping[str, Any], scales: tuple[int, ...], *, can_drop: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Share steps out among scales, a step for each at least.
-
-    Args:
-        timesteps: Numbers of steps over all scales, or ranges without their end; by name. That of
-            inference counts before that of training, and of a range the largest number.
-        scales: Scales from coarse to fine.
-        can_drop: Whether scales that would get no step are left out, the coarse ones first.
-    """
-    most = 1
-    for name, value in timesteps.items():
-        checked = check_timesteps(name, value)
-        fewest, most = (
-            (checked, checked) if isinstance(checked, int) else (checked[0], checked[1] - 1)
-        )
-        if can_drop:
-            scales = scales[-fewest:]
-        elif fewest < len(scales):
-            raise ValueError(
-                f"{name} must be at least {len(scales)}, one for each of the scales "
-                f"{list(scales)}, got {value}"
-            )
-    return scales, tuple(share_steps(most, choose_steps((_MOST_STEPS,), scales)))

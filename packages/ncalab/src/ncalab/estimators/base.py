@@ -33,13 +33,8 @@ from ncalab.estimators.images import (
 )
 from ncalab.estimators.training import Training, constructor_arguments, train
 from ncalab.tasks import CascadeNCA
-from ncalab.tasks.recommend import (
-    DataSummary,
-    Recommendation,
-    check_scales,
-    overridden,
-    recommend,
-)
+from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
+from ncalab.tasks.scales import check_scales
 from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
 

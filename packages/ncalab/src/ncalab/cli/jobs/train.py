@@ -20,7 +20,7 @@ from ncalab.cli.jobs.ending import save_curves, say_how_to_resume, shown_value
 from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
-from ncalab.tasks.recommend import TIMESTEPS
+from ncalab.tasks.scales import TIMESTEPS
 from ncalab.train import TrainingHistory
 from ncalab.train.run_folder import tidied
 
