@@ -202,7 +202,7 @@ def test_images_of_a_batch_must_have_one_size(tmp_path: Path) -> None:
         return DataRequest({"path": str(folder), **settings}, model, batch_size, None, print)
 
     folder = folder_of_pairs(tmp_path, "a", "b")
-    part = source.read(request(2)).train
+    part = SegmentationNCADataset(folder, progress=False)
 
     with pytest.raises(ValueError, match=r"data\.resize must be given .* \(2, 4\) and .* \(3, 4\)"):
         source.check(part, request(2))

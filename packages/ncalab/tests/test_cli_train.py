@@ -11,7 +11,7 @@ from cli_models import Run, noise
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ncalab.cli.config.build import build_model, build_trainer
+from ncalab.cli.config.build import build_model, build_recommended, build_trainer
 from ncalab.cli.config.data import read_parts
 from ncalab.cli.config.sections import check_config
 from ncalab.cli.config.transforms import Mirrored
@@ -441,6 +441,11 @@ def test_depth_is_read_in_its_unit_and_trained(run: Run, workplace: Path) -> Non
 
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1].startswith("best_ssim=")
+    for file in Path("data/depths").iterdir():
+        Image.fromarray(np.zeros((6, 8), np.uint16)).save(file)
+    refused = run("train", write(config), "--force")
+    assert refused.exit_code == 2
+    assert "data must hold depth maps with depths that are finite and above 0" in refused.stderr
 
 
 def test_the_printed_growing_file_trains(run: Run, picture: Path) -> None:
@@ -587,6 +592,91 @@ def test_what_settings_say_is_left_alone(run: Run, workplace: Path) -> None:
     assert "pixels in turn" not in result.output and "recipe" not in result.output
     model = AbstractNCAModel.from_pretrained("run/pretrained")
     assert isinstance(model, CascadeNCA) and model.scales == [3, 1]
+
+
+def test_steps_that_settings_ask_for_are_those_of_the_cascade(run: Run, workplace: Path) -> None:
+    segmentation_folder(rows=30)
+    shape = "data.resize=[30, 26]"
+    config = write(recommended())
+
+    for name in ("training_timesteps", "inference_timesteps"):
+        result = run("train", config, "--force", "--set", shape, "--set", f"model.{name}=3")
+
+        assert result.exit_code == 0, result.output
+        wanted = "cells of 2, 1 pixels in turn, 2, 1 steps: 3 steps in all were asked for"
+        assert f"chosen from the data: {wanted}" in result.output
+        model = AbstractNCAModel.from_pretrained("run/pretrained")
+        assert isinstance(model, CascadeNCA) and getattr(model, name) == 3
+
+
+def test_steps_of_a_model_that_its_cascade_does_not_take_are_named(
+    run: Run, workplace: Path
+) -> None:
+    segmentation_folder()
+    config = segmentation(cascade={"scales": [2, 1], "steps": [2, 1], "training_timesteps": 4})
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 0, result.output
+    assert "model.inference_timesteps is not used: the cascade takes its steps" in result.stderr
+    assert "model.training_timesteps" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said", "unsaid"),
+    [
+        ({}, "trained by the recommended recipe: optimizer_method='muon', lr=0.05, ", "as set"),
+        ({"lr": 0.25}, "recipe, but for lr as set: optimizer_method='muon', lr=0.25, ", " lr=0.05"),
+        (
+            {"optimizer_method": "adam"},
+            "recipe, but for optimizer_method as set: optimizer_method='adam', lr=0.0016, ",
+            "muon",
+        ),
+    ],
+)
+def test_the_recipe_that_is_printed_is_the_one_that_trains(
+    workplace: Path, trainer: Config, said: str, unsaid: str
+) -> None:
+    segmentation_folder()
+    config = recommended()
+    config["trainer"] |= trainer
+    checked = check_config(config)
+    model = build_model(checked, CPU)
+    parts = read_parts(checked, model)
+
+    model, filled, reasons = build_recommended(checked, model, parts.train, CPU)
+
+    assert said in reasons[-1] and unsaid not in reasons[-1]
+    used = build_trainer(filled, model, None, batches=3)
+    assert f"lr={used.lr}, " in reasons[-1]
+
+
+def test_masks_without_foreground_are_refused(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    for file in Path("data/masks").iterdir():
+        Image.new("L", (6, 8)).save(file)
+
+    result = run("train", write(segmentation()))
+
+    assert result.exit_code == 2 and not Path("run").exists()
+    assert "data must hold masks of at least 2 classes, got class 0 alone" in result.stderr
+
+
+def test_uneven_folders_of_classes_are_weighted(workplace: Path) -> None:
+    for name, count in (("cat", 20), ("dog", 2)):
+        for number in range(count):
+            noise(Path(f"data/{name}/{number}.png"), 6, 7, seed=number)
+    config = classification(data={"class": "ClassificationDataset", "path": "data"})
+    checked = check_config({**config, "recommend": True})
+    model = build_model(checked, CPU)
+    parts = read_parts(checked, model)
+
+    built, filled, reasons = build_recommended(checked, model, parts.train, CPU)
+
+    assert isinstance(built, ClassificationNCAModel) and built.class_weights is not None
+    assert built.class_weights[1] > 2 * built.class_weights[0]
+    assert filled.model["class_weights"] == built.class_weights
+    assert any(reason.startswith("class_weights = [") for reason in reasons)
 
 
 def test_minutes_take_the_place_of_epochs(run: Run, workplace: Path) -> None:

@@ -493,6 +493,50 @@ def test_scales_may_be_given() -> None:
     assert trained.model_.inference_timesteps == 5
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"steps": 3},
+        {"steps": (2, 4)},
+        {"model_params": {"training_timesteps": 3, "inference_timesteps": 3}},
+        {"model_params": {"inference_timesteps": 3}},
+    ],
+)
+def test_the_recommendation_says_what_the_model_runs(parameters: dict[str, Any]) -> None:
+    trained = NCASegmenter(hidden_size=8, epochs=1, random_state=0, **parameters)
+    trained.fit(*large_masks())
+
+    assert isinstance(trained.model_, CascadeNCA)
+    assert trained.model_.inference_timesteps == 3
+    assert trained.recommendation_.steps == tuple(trained.model_.steps) == (2, 1)
+    assert trained.recommendation_.reasons[0].endswith("3 steps in all were asked for")
+    assert trained.recommendation_.model["hidden_size"] == 8
+
+
+def test_steps_at_a_single_scale_are_those_that_were_asked_for(
+    digits: tuple[Array, Array],
+) -> None:
+    trained = classifier(epochs=1, steps=3).fit(*digits)
+
+    assert trained.recommendation_.steps == (3,)
+    assert trained.recommendation_.reasons[0] == "one scale, 3 steps: 3 steps in all were asked for"
+
+
+def test_weights_of_classes_are_hinted_at_where_none_are_given(
+    digits: tuple[Array, Array],
+) -> None:
+    images, labels = digits
+    kept = np.r_[np.flatnonzero(labels != 0), np.flatnonzero(labels == 0)[:2]]
+
+    plain = classifier(epochs=1).fit(images[kept], labels[kept])
+    weighted = classifier(epochs=1, class_weight="balanced").fit(images[kept], labels[kept])
+
+    assert plain.model_.class_weights is None
+    assert any("class_weight" in reason for reason in plain.recommendation_.reasons)
+    assert weighted.recommendation_.model["class_weights"] == weighted.model_.class_weights
+    assert not any("class_weight" in reason for reason in weighted.recommendation_.reasons)
+
+
 def test_there_are_no_more_scales_than_steps() -> None:
     trained = NCASegmenter(hidden_size=8, steps=1, epochs=1, random_state=0).fit(*large_masks())
 
@@ -538,6 +582,9 @@ def test_the_weights_of_a_recipe_are_averaged(digits: tuple[Array, Array]) -> No
     [
         ({"recipe": "best"}, "recipe must be one of documented, recommended, got 'best'"),
         ({"scales": ()}, "scales must hold at least one size of cells, got none"),
+        ({"scales": (1, 2)}, "scales must fall from coarse to fine"),
+        ({"scales": (31, 1)}, "scales must be at most the shorter side of the images, 30"),
+        ({"scales": (2, 1), "steps": 1}, "steps must be at least 2, one for each of the scales"),
         ({"max_minutes": 0}, "max_minutes must be above 0"),
         ({"patch_size": 0}, "patch_size must be at least 1"),
     ],

@@ -500,7 +500,9 @@ def test_a_batch_may_hold_images_of_one_shown_size(run: Run, workplace: Path) ->
     # Lies on its side.
     Image.new("RGB", (8, 10)).save("data/images/b.png", exif=exif)
     for name in "ab":
-        Image.new("L", (10, 8)).save(f"data/masks/{name}.png")
+        mask = Image.new("L", (10, 8))
+        mask.putpixel((0, 0), 255)
+        mask.save(f"data/masks/{name}.png")
     Path("a.toml").write_text(SETTINGS)
 
     result = run("train", "a.toml", "--short", "--device", "cpu")

@@ -11,22 +11,29 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import check_choice, check_device
+from ncalab.core.checks import check_choice, check_device, check_int
 from ncalab.core.task import TaskSpec, all_tasks
 from ncalab.tasks.cascade import CascadeNCA
+from ncalab.tasks.class_counts import count_classes
+from ncalab.tasks.samples import first_samples, labels_in_memory
+from ncalab.tasks.scales import (
+    TIMESTEPS,
+    check_scales,
+    check_steps,
+    choose_scales,
+    choose_steps,
+    describe_scales,
+    share_timesteps,
+)
 
 logger = logging.getLogger(__name__)
 
-_COARSEST = 8
-# Steps from the coarsest of so many scales to the finest, which costs the most by far.
-_STEPS = {2: (12, 6), 3: (12, 6, 4), 4: (12, 8, 6, 4)}
-# Of a single scale: as many as cells from side to side, between these.
-_FEWEST_STEPS, _MOST_STEPS = 4, 16
-# As many samples say what the others are like.
-_SAMPLES = 64
 # Sides of a patch: pixels at least, and cells at the coarsest scale. Patches of images that are
 # not much larger would take away what lies around, and save little.
 _PATCH, _PATCH_CELLS, _PATCHES = 96, 12, 4
+
+OF_THE_DATA = ("num_classes", "ignore_index", "spatial_dims")
+"""Arguments of a model that say how its data are to be read, as :func:`summarize_data` does."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,16 @@ class DataSummary:
         shares: Share of the cells (or, of a classification, of the images) of each class, from
             class 0; empty where labels are not classes.
         samples: Number of samples.
+        counted: Number of samples whose labels gave the shares; None for all of them.
+        num_classes: Number of classes, if it was given or the data set has it; None otherwise.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, ...]
     channels: int
     shares: tuple[float, ...]
     samples: int
+    counted: int | None = None
+    num_classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,13 @@ class Recommendation:
         """Return the steps of a model that runs at one scale, as its arguments."""
         steps = sum(self.steps)
         return {
-            "training_timesteps": (steps * 3 // 4, steps * 5 // 4 + 1),
+            "training_timesteps": (max(1, steps * 3 // 4), steps * 5 // 4 + 1),
             "inference_timesteps": steps,
         }
+
+    def given_timesteps(self) -> dict[str, Any]:
+        """Return the numbers of steps, over all scales, that were asked for."""
+        return {name: self.model[name] for name in TIMESTEPS if name in self.model}
 
     def build(self, device: torch.device) -> AbstractNCAModel:
         """Create the model: that of the task, or a cascade of it with weights for each scale.
@@ -85,7 +100,8 @@ class Recommendation:
         if self.scales == (1,):
             return create(device, **{**self.timesteps(), **self.model})
         model = create(device, **self.model)
-        return CascadeNCA(model, self.scales, self.steps, single_model=False)
+        timesteps = self.given_timesteps()
+        return CascadeNCA(model, self.scales, self.steps, single_model=False, **timesteps)
 
 
 def no_arguments(summary: DataSummary) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG001 - others look at the data
@@ -101,7 +117,8 @@ class Advice:
         fewest_cells: Number of cells that the coarsest grid of a cascade has along its shorter
             side, at least.
         choose_arguments: Returns arguments of the model for a summary of the data, and the
-            reasons, a sentence each.
+            reasons, a sentence each. One that begins with the name of an argument and "=" is
+            left out where that argument is given.
         has_classes: Whether labels are classes.
         patches: Whether a model for large images is better trained on patches of them.
     """
@@ -134,69 +151,64 @@ def advice_of(task: str) -> Advice:
     return advice
 
 
-def summarize_data(task: str, data: Dataset[Any] | tuple[Tensor, Tensor]) -> DataSummary:
-    """Look at the first samples of some data.
+def summarize_data(
+    task: str,
+    data: Dataset[Any] | tuple[Tensor, Tensor],
+    *,
+    num_classes: int | None = None,
+    ignore_index: int | None = None,
+    spatial_dims: int = 2,
+) -> DataSummary:
+    """Look at up to 64 samples of some data, and at all labels that are in memory.
 
     Args:
         task: What they are for.
         data: Data set of pairs (image ``(C, W, H)``, label), or images ``(N, C, W, H)`` and
-            labels, N of them.
+            labels, N of them. The labels of a data set are in memory if it has them, one for
+            each sample, as ``strata`` or ``labels``, or is a TensorDataset.
+        num_classes: Number of classes, if it is known; None for that of the data set, or to
+            count them.
+        ignore_index: A label that is no class.
+        spatial_dims: Number of spatial axes of the images.
 
     Raises:
-        ValueError: If there are none.
+        TypeError: If the data are something else.
+        ValueError: If there are none, their shapes do not go together, or labels that should be
+            class numbers cannot be.
     """
-    pairs = _first_pairs(data)
-    if not pairs:
-        raise ValueError("data must hold at least one sample, got none")
-    width, height = (min(int(image.shape[axis]) for image, _ in pairs) for axis in (1, 2))
-    shares: tuple[float, ...] = ()
-    if advice_of(task).has_classes:
-        labels = torch.cat(
-            [torch.as_tensor(label).reshape(-1).round().long() for _, label in pairs]
-        )
-        labels = labels[labels >= 0]
-        shares = tuple((torch.bincount(labels).double() / max(1, len(labels))).tolist())
-    count = len(data[0]) if isinstance(data, tuple) else len(data)  # type: ignore[arg-type]  # torch declares no length
-    return DataSummary((width, height), int(pairs[0][0].shape[0]), shares, count)
+    advice = advice_of(task)
+    samples = first_samples(data, check_int("spatial_dims", spatial_dims, minimum=1))
+    pairs = samples.pairs
+    size = tuple(min(each) for each in zip(*(image.shape[1:] for image, _ in pairs), strict=True))
+    summary = DataSummary(size, int(pairs[0][0].shape[0]), (), samples.count)
+    if not advice.has_classes:
+        return summary
+    whole = labels_in_memory(data, samples)
+    labels = [torch.as_tensor(label) for _, label in pairs]
+    name = "labels" if labels[0].numel() == 1 else "masks"
+    known = _known_of("num_classes", num_classes, data)
+    counts = count_classes(
+        name,
+        labels if whole is None else [whole],
+        num_classes=known,
+        ignore_index=_known_of("ignore_index", ignore_index, data),
+    )
+    if sum(count > 0 for count in counts) == 1:
+        logger.warning("there is nothing to learn: all %s that were read are of one class", name)
+    return replace(
+        summary,
+        shares=tuple(count / max(1, sum(counts)) for count in counts),
+        counted=None if whole is not None or len(pairs) == samples.count else len(pairs),
+        num_classes=known,
+    )
 
 
-def _first_pairs(data: Dataset[Any] | tuple[Tensor, Tensor]) -> list[tuple[Tensor, Any]]:
-    """Return samples from all over the data: files may be sorted by class."""
-    if isinstance(data, tuple):
-        places = _places(len(data[0]))
-        return [(data[0][place], data[1][place]) for place in places]
-    sized: Any = data
-    return [(sample[0], sample[1]) for sample in (data[place] for place in _places(len(sized)))]
-
-
-def _places(count: int) -> list[int]:
-    return [place * count // min(count, _SAMPLES) for place in range(min(count, _SAMPLES))]
-
-
-def choose_scales(fewest_cells: int, size: Sequence[int]) -> tuple[int, ...]:
-    """Choose sizes of cells for images of a size.
-
-    Args:
-        fewest_cells: Number of cells along the shorter side at the coarsest scale, at least.
-        size: W and H of the images.
-
-    >>> choose_scales(6, (28, 28)), choose_scales(12, (12, 40))
-    ((4, 2, 1), (1,))
-    """
-    largest = min(_COARSEST, max(1, min(size) // fewest_cells))
-    return tuple(2**power for power in range(int(math.log2(largest)), -1, -1))
-
-
-def choose_steps(size: Sequence[int], scales: Sequence[int]) -> tuple[int, ...]:
-    """Choose the number of steps at each scale for images of a size.
-
-    >>> choose_steps((28, 28), (4, 2, 1)), choose_steps((8, 9), (1,))
-    ((12, 6, 4), (8,))
-    """
-    if len(scales) <= 1:
-        return (max(_FEWEST_STEPS, min(_MOST_STEPS, *size)),) * len(scales)
-    known = _STEPS[min(len(scales), max(_STEPS))]
-    return (*known, *[known[-1]] * (len(scales) - len(known)))
+def _known_of(name: str, given: int | None, data: Any) -> int | None:
+    """Return a number that was given, or that of the data set, such as its number of classes."""
+    if given is not None:
+        return check_int(name, given, minimum=1 if name == "num_classes" else -(2**63))
+    known = getattr(data, name, None)
+    return known if isinstance(known, int) else None
 
 
 def recommend(task: str, summary: DataSummary) -> Recommendation:
@@ -213,14 +225,13 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
     advice = advice_of(task)
     scales = choose_scales(advice.fewest_cells, summary.size)
     steps = choose_steps(summary.size, scales)
-    width, height = summary.size
-    grid = f"{width} x {height}"
-    reasons = [
-        f"cells of {', '.join(map(str, scales))} pixels in turn, {', '.join(map(str, steps))} "
-        f"steps: on {grid} pixels the coarse ones carry what is far away in few and cheap steps"
+    grid = " x ".join(map(str, summary.size))
+    why = (
+        f"on {grid} pixels the coarse ones carry what is far away in few and cheap steps"
         if len(scales) > 1
-        else f"one scale, {steps[0]} steps: {grid} pixels are few enough to be crossed"
-    ]
+        else f"{grid} pixels are few enough to be crossed"
+    )
+    reasons = [describe_scales(scales, steps, why)]
     arguments: dict[str, Any] = {
         "num_image_channels": summary.channels,
         "num_hidden_channels": 16,
@@ -229,9 +240,18 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
     }
     of_the_task, further_reasons = advice.choose_arguments(summary)
     arguments |= of_the_task
-    reasons += further_reasons
+    reasons += [*_reasons_of_classes(summary), *further_reasons]
     patch_size = _choose_patches(summary, max(scales), reasons) if advice.patches else None
     return Recommendation(task, arguments, scales, steps, tuple(reasons), patch_size)
+
+
+def _reasons_of_classes(summary: DataSummary) -> list[str]:
+    if summary.counted is None or summary.num_classes is not None:
+        return []
+    return [
+        f"num_classes = {len(summary.shares)}: counted in {summary.counted} of "
+        f"{summary.samples:,} samples; give it if others have further classes"
+    ]
 
 
 def _choose_patches(summary: DataSummary, coarsest: int, reasons: list[str]) -> int | None:
@@ -259,30 +279,42 @@ def recommended_model(
     What was chosen and why is logged (level INFO, logger ``ncalab.tasks.recommend``). Train it
     with ``BasicNCATrainer(model, ..., recipe="recommended")``.
 
+    Classes are counted in all labels that are in memory, those of tensors and of data sets with
+    ``strata`` or ``labels``, and in up to 64 samples of other data sets: these need
+    ``num_classes`` if others have further classes.
+
     Args:
         task: "classification", "depth", "segmentation", or the task of another package that
             has an :class:`Advice`.
         data: Training data: a data set of pairs (image ``(C, W, H)``, label), or a tensor of
-            images ``(N, C, W, H)`` and one of labels. Size, channels and classes are read from
-            up to 64 samples.
+            images ``(N, C, W, H)`` and one of labels. Labels of classes are numbers from 0 on,
+            and negative ones count for none. Size and channels are read from up to 64 samples.
         device: Where to create parameters.
         scales: Sizes of a cell in pixels, from coarse to fine, instead of the recommended ones.
         steps: Number of steps at each scale, instead of the recommended ones.
         **arguments: Arguments of the task's model, instead of the recommended ones.
+            ``training_timesteps`` and ``inference_timesteps`` count the steps at all scales;
+            where they are fewer than the recommended scales, the coarse scales go first.
 
     Returns:
         The task's model, or a cascade of it.
 
     Raises:
-        ValueError: If the task offers no advice, the data are empty, or an argument is wrong.
+        TypeError: If the data or an argument are of another type.
+        ValueError: If the task offers no advice, the data are empty, their labels cannot be
+            classes, or an argument is wrong.
 
-    >>> images, masks = torch.rand(4, 1, 64, 48), torch.zeros(4, 64, 48)
+    >>> images = torch.rand(4, 1, 64, 48)
+    >>> masks = images[:, 0] > 0.8
     >>> model = recommended_model("segmentation", (images, masks), hidden_size=32)
     >>> model.scales, model.hidden_size
     ([4, 2, 1], 32)
     """
-    chosen = recommend(task, summarize_data(task, data))
-    chosen = overridden(chosen, scales=scales, steps=steps, **arguments)
+    known = {name: arguments[name] for name in OF_THE_DATA if name in arguments}
+    summary = summarize_data(task, data, **known)
+    if scales is not None:
+        scales = check_scales(scales, summary.size)
+    chosen = overridden(recommend(task, summary), scales=scales, steps=steps, **arguments)
     for reason in chosen.reasons:
         logger.info("%s: %s", task, reason)
     return chosen.build(check_device("device", device))
@@ -300,21 +332,29 @@ def overridden(
     Args:
         chosen: The recommendation.
         scales: Other scales.
-        steps: Other steps, one for each scale; None for those that go with their number.
+        steps: Other steps, one for each scale; None for those that go with their number, or with
+            ``training_timesteps`` and ``inference_timesteps``, which are shared out.
         **arguments: Other arguments of the model.
 
     Raises:
-        ValueError: If there are not as many steps as scales.
+        TypeError: If scales or steps are of another type.
+        ValueError: If they are out of range, or there are not as many steps as scales.
     """
-    new_scales = chosen.scales if scales is None else tuple(scales)
-    new_steps = chosen.steps if scales is None else choose_steps((_MOST_STEPS,), new_scales)
-    new_steps = new_steps if steps is None else tuple(steps)
-    if not new_scales or len(new_steps) != len(new_scales):
-        raise ValueError(
-            f"steps must hold one number for each of the scales {list(new_scales)}, "
-            f"got {list(new_steps)}"
-        )
-    # The first reason is that of scales and steps.
-    reasons = chosen.reasons if scales is None and steps is None else chosen.reasons[1:]
+    new_scales = chosen.scales if scales is None else check_scales(scales)
     model = {**chosen.model, **arguments}
-    return replace(chosen, model=model, scales=new_scales, steps=new_steps, reasons=reasons)
+    reasons = [reason for reason in chosen.reasons if reason.split(" =")[0] not in arguments]
+    # The first reason is that of scales and steps.
+    why, new_steps = "", chosen.steps
+    if steps is not None:
+        new_steps = check_steps(steps, new_scales)
+        why = "as many steps as were asked for"
+    elif given := {name: arguments[name] for name in TIMESTEPS if arguments.get(name) is not None}:
+        new_scales, new_steps = share_timesteps(given, new_scales, can_drop=scales is None)
+        why = f"{sum(new_steps)} steps in all were asked for"
+    elif scales is not None:
+        new_steps = choose_steps(None, new_scales)
+        why = "these scales were asked for, and the steps go with them"
+    if why:
+        both = scales is not None and steps is not None
+        reasons[:1] = [] if both else [describe_scales(new_scales, new_steps, why)]
+    return replace(chosen, model=model, scales=new_scales, steps=new_steps, reasons=tuple(reasons))

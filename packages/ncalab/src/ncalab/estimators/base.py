@@ -3,8 +3,9 @@
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,6 +34,7 @@ from ncalab.estimators.images import (
 from ncalab.estimators.training import Training, constructor_arguments, train
 from ncalab.tasks import CascadeNCA
 from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
+from ncalab.tasks.scales import check_scales
 from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
 
@@ -60,10 +62,14 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     """Class of the model that is fitted."""
 
     @abstractmethod
-    def _make_model(
+    def _task_arguments(
         self, shape: ImageShape, classes: NDArray[Any], labels: NDArray[Any]
-    ) -> AbstractNCAModel:
-        """Create the model for images of a shape; ``labels`` are indices of ``classes``."""
+    ) -> dict[str, Any]:
+        """Return arguments of the task's model alone; ``labels`` are indices of ``classes``."""
+
+    def _hints(self, recommended: Recommendation, used: Recommendation) -> tuple[str, ...]:  # noqa: ARG002 - a classifier compares them
+        """Return what was recommended and not taken, and may help; a sentence each."""
+        return ()
 
     @abstractmethod
     def _check_labels(self, y: Any, images: NDArray[Any]) -> NDArray[Any]:
@@ -174,8 +180,9 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             preparation, statistics = learn_preparation(
                 images, self.normalize, standardize=self.standardize
             )
-            self.recommendation_ = self._recommend(shape, labels)
-            model = self._in_scales(self._make_model(shape, classes, labels))
+            arguments = self._model_arguments(shape, classes, labels)
+            self.recommendation_ = self._recommend(shape, labels, arguments)
+            model = self._make_model(shape, arguments)
             model.preparation = preparation
         else:
             statistics = Standardization(self.mean_, self.scale_)
@@ -228,7 +235,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         if not _is_auto(self.steps):
             check_timesteps("steps", self.steps)
         if not _is_auto(self.scales):
-            check_scales(self.scales)
+            self._check_scales()
         find_recipe(self.recipe, self._model_class.task)
         check_choice("normalize", self.normalize, ARRAY_NORMALIZATIONS)
         for name in ("max_minutes", "learning_rate"):
@@ -242,6 +249,17 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         if not isinstance(self.verbose, bool | np.bool_):
             check_int("verbose", self.verbose, minimum=0)
         self._check_model_params()
+
+    def _check_scales(self) -> None:
+        scales = check_scales(self.scales)
+        if _is_auto(self.steps):
+            return
+        steps = check_timesteps("steps", self.steps)
+        if (steps if isinstance(steps, int) else steps[0]) < len(scales):
+            raise ValueError(
+                f"steps must be at least {len(scales)}, one for each of the scales "
+                f"{list(scales)}, got {self.steps}"
+            )
 
     def _check_model_params(self) -> None:
         check_mapping("model_params", self.model_params, optional=True)
@@ -267,46 +285,32 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             ) from error
         return int(generator.randint(2**31 - 1))
 
-    def _recommend(self, shape: ImageShape, labels: NDArray[Any]) -> Recommendation:
-        """Choose scales and steps for the training images, as far as they are left open."""
+    def _recommend(
+        self, shape: ImageShape, labels: NDArray[Any], arguments: dict[str, Any]
+    ) -> Recommendation:
+        """Choose scales and steps for the training images, as far as they are left open.
+
+        Args:
+            shape: Shape of the images.
+            labels: Indices of classes.
+            arguments: Arguments of the model, of which there is a choice no more.
+        """
         counts = np.bincount(labels.reshape(-1))
         shares = tuple((counts / counts.sum()).tolist())
         size = (shape.width, shape.height)
         summary = DataSummary(size, shape.channels, shares, len(labels))
-        chosen = recommend(self._model_class.task, summary)
-        if not _is_auto(self.scales):
-            chosen = overridden(chosen, scales=self.scales)
-        elif not _is_auto(self.steps):
-            # A step for each scale at least; the coarse scales go first.
-            fewest = self.steps if isinstance(self.steps, int) else self.steps[0]
-            chosen = overridden(chosen, scales=chosen.scales[-fewest:])
+        recommended = recommend(self._model_class.task, summary)
+        scales = None if _is_auto(self.scales) else check_scales(self.scales, size)
+        chosen = overridden(recommended, scales=scales, **arguments)
+        chosen = replace(chosen, reasons=(*chosen.reasons, *self._hints(recommended, chosen)))
         for reason in chosen.reasons:
             logger.info("%s: %s", type(self).__name__, reason)
         return chosen
 
-    def _steps(self) -> int | tuple[int, int]:
-        """Return the number of steps of a rollout, or their range."""
-        if _is_auto(self.steps):
-            return sum(self.recommendation_.steps)
-        return check_timesteps("steps", self.steps)
-
-    def _in_scales(self, model: AbstractNCAModel) -> AbstractNCAModel:
-        """Return a model that runs at all scales."""
-        chosen = self.recommendation_
-        if chosen.scales == (1,):
-            return model
-        return CascadeNCA(
-            model,
-            chosen.scales,
-            chosen.steps,
-            single_model=False,
-            training_timesteps=None if _is_auto(self.steps) else model.training_timesteps,
-            inference_timesteps=None if _is_auto(self.steps) else model.inference_timesteps,
-        )
-
-    def _model_arguments(self) -> dict[str, Any]:
-        """Return the model's arguments that all tasks share."""
-        steps = self._steps()
+    def _model_arguments(
+        self, shape: ImageShape, classes: NDArray[Any], labels: NDArray[Any]
+    ) -> dict[str, Any]:
+        """Return the model's arguments, without the numbers of steps that are left open."""
         return {
             "num_hidden_channels": self.num_hidden_channels,
             "fire_rate": self.fire_rate,
@@ -314,11 +318,34 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             "num_learned_filters": self.num_learned_filters,
             "kernel_size": self.kernel_size,
             "filter_padding": self.filter_padding,
+            **self._task_arguments(shape, classes, labels),
+            **self._timesteps(),
+            **(self.model_params or {}),
+        }
+
+    def _timesteps(self) -> dict[str, Any]:
+        if _is_auto(self.steps):
+            return {}
+        steps = check_timesteps("steps", self.steps)
+        return {
             "training_timesteps": steps,
             # The longest rollout that it was trained for.
             "inference_timesteps": steps if isinstance(steps, int) else steps[1] - 1,
-            **(self.model_params or {}),
         }
+
+    def _make_model(self, shape: ImageShape, arguments: dict[str, Any]) -> AbstractNCAModel:
+        """Create the model that runs at all of the recommended scales."""
+        chosen = self.recommendation_
+        steps = sum(chosen.steps)
+        model = self._model_class(
+            get_compute_device(self.device),
+            shape.channels,
+            **{"training_timesteps": steps, "inference_timesteps": steps, **arguments},
+        )
+        if chosen.scales == (1,):
+            return model
+        timesteps = chosen.given_timesteps()
+        return CascadeNCA(model, chosen.scales, chosen.steps, single_model=False, **timesteps)
 
     # Prediction
 
@@ -393,18 +420,3 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 def _is_auto(value: Any) -> bool:
     """Return whether a parameter is left open; others may be arrays, which compare item by item."""
     return isinstance(value, str) and value == "auto"
-
-
-def check_scales(scales: Any) -> None:
-    """Raise unless scales are sizes of cells in pixels, one at least.
-
-    Raises:
-        TypeError: If they are not a sequence of integers.
-        ValueError: If there are none, or one is below 1.
-    """
-    if not isinstance(scales, Sequence) or isinstance(scales, str | bytes):
-        raise TypeError(f"scales must be 'auto' or sizes of cells, got {scales!r:.80}")
-    if not scales:
-        raise ValueError("scales must hold at least one size of cells, got none")
-    for size in scales:
-        check_int("scales", size, minimum=1)

@@ -10,13 +10,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from ncalab.core import get_compute_device
 from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
 from ncalab.estimators.images import ImageShape
 from ncalab.tasks import ClassificationNCAModel
+from ncalab.tasks.recommend import Recommendation
 from ncalab.train import Recipe
 from ncalab.train.recipe import RecipeName
 
@@ -170,20 +170,20 @@ class NCAClassifier(ClassifierMixin, NCAEstimator):  # type: ignore[misc]  # no 
     def _strata(self, labels: NDArray[Any]) -> NDArray[Any]:
         return labels
 
-    def _make_model(
+    def _task_arguments(
         self, shape: ImageShape, classes: NDArray[Any], labels: NDArray[Any]
-    ) -> ClassificationNCAModel:
-        return ClassificationNCAModel(
-            get_compute_device(self.device),
-            shape.channels,
-            num_classes=len(classes),
-            **{
-                "avg_pool_size": min(self.avg_pool_size, shape.width, shape.height),
-                "class_names": [str(name) for name in classes],
-                "class_weights": self._class_weights(classes, labels),
-                **self._model_arguments(),
-            },
-        )
+    ) -> dict[str, Any]:
+        return {
+            "num_classes": len(classes),
+            "avg_pool_size": min(self.avg_pool_size, shape.width, shape.height),
+            "class_names": [str(name) for name in classes],
+            "class_weights": self._class_weights(classes, labels),
+        }
+
+    def _hints(self, recommended: Recommendation, used: Recommendation) -> tuple[str, ...]:
+        if "class_weights" not in recommended.model or used.model["class_weights"] is not None:
+            return ()
+        return ('class_weight may help: "balanced", for classes as uneven as these',)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
         """Return the most probable class of each image.

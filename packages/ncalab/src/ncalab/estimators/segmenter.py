@@ -10,7 +10,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length
 from torch import Tensor
 
-from ncalab.core import get_compute_device
 from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.core.perception import FilterPadding
@@ -167,18 +166,13 @@ class NCASegmenter(NCAEstimator):
     def _patch_size(self) -> int | None:
         return self.recommendation_.patch_size if self.patch_size == "auto" else self.patch_size
 
-    def _make_model(
+    def _task_arguments(
         self,
-        shape: ImageShape,
+        shape: ImageShape,  # noqa: ARG002 - a classifier pools to it
         classes: NDArray[Any],
         labels: NDArray[Any],  # noqa: ARG002 - a classifier weighs its classes by them
-    ) -> SegmentationNCAModel:
-        return SegmentationNCAModel(
-            get_compute_device(self.device),
-            shape.channels,
-            num_classes=1 if len(classes) == 2 else len(classes),
-            **self._model_arguments(),
-        )
+    ) -> dict[str, Any]:
+        return {"num_classes": 1 if len(classes) == 2 else len(classes)}
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's name
         """Return the most probable class of each cell.

@@ -15,6 +15,7 @@ from ncalab.core.checks import check_int
 from ncalab.core.intensities import Normalization
 from ncalab.tasks.arguments import check_data_arguments
 from ncalab.tasks.depth.files import DEPTH_SUFFIXES, read_depth
+from ncalab.tasks.depth.valid import valid_depth
 from ncalab.tasks.file_pairs import FilePairs
 from ncalab.tasks.images import (
     MAX_PIXELS,
@@ -123,7 +124,12 @@ class DepthDataset(FilePairs):
             (image, _partner(image, depths, self.path / depth_folder)) for image in chosen
         ]
         preparation = Preparation(channels=num_image_channels, normalize=normalize, resize=resize)
-        used: list[Used] = [used_range(self._read(number)[0]) for number in range(len(self.pairs))]
+        used: list[Used] = []
+        self._knows_depth = False
+        for number in range(len(self.pairs)):
+            image, depth = self._read(number)
+            used.append(used_range(image))
+            self._knows_depth |= bool(valid_depth(torch.from_numpy(depth)).any())
         self._preparation = settled(preparation, used)
         warn_of_range(f"images of {self.path / image_folder}", self._preparation, used)
 
@@ -131,6 +137,11 @@ class DepthDataset(FilePairs):
     def preparation(self) -> Preparation:
         """Preparation of the images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
+
+    @property
+    def knows_depth(self) -> bool:
+        """Whether any depth map that was read has a known depth; that of a subset's whole, too."""
+        return self._knows_depth
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Read image ``(W, H, channels)`` and depth ``(W, H)``; check that they fit."""

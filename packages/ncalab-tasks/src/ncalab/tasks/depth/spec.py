@@ -9,9 +9,18 @@ from ncalab.tasks.recommend import Advice
 
 
 def read_pairs(request: DataRequest) -> DataParts:
-    """Read images and depth maps."""
+    """Read images and depth maps.
+
+    Raises:
+        ValueError: If no depth is known.
+    """
     channels = request.model.num_image_channels
-    return DataParts(DepthDataset(num_image_channels=channels, **request.settings))
+    pairs = DepthDataset(num_image_channels=channels, **request.settings)
+    if not pairs.knows_depth:
+        raise ValueError(
+            "data must hold depth maps with depths that are finite and above 0, got none"
+        )
+    return DataParts(pairs)
 
 
 SPEC = TaskSpec(

@@ -132,6 +132,7 @@ class SegmentationNCADataset(FilePairs):
         self.page, self.max_pixels = page, max_pixels
         folders = self.path / images, self.path / masks
         self.pairs = find_pairs(*folders, files=files, mask_suffix=mask_suffix)
+        self._label_values: set[int] = set()
         channels, used = self._check_files(progress=progress)
         self._preparation = settled(replace(preparation, channels=channels), used)
         warn_of_range(f"images of {folders[0]}", self._preparation, used)
@@ -140,6 +141,14 @@ class SegmentationNCADataset(FilePairs):
     def preparation(self) -> Preparation:
         """Preparation of the images; a training puts it into its model."""
         return replace(self._preparation, transform=transform_name(self.transform))
+
+    @property
+    def label_values(self) -> frozenset[int]:
+        """The smallest and the largest label of each mask that was read, without what is ignored.
+
+        A subset has those of the whole data set.
+        """
+        return frozenset(self._label_values)
 
     def _check_files(self, *, progress: bool) -> tuple[int, list[Used]]:
         """Read every file once, and raise an error that names all that are not as they must be.
@@ -166,6 +175,7 @@ class SegmentationNCADataset(FilePairs):
                 else:
                     channels.setdefault(result[0], image_file)
                     used.append(result[1])
+                    self._label_values |= result[2]
         if len(channels) > 1:
             named = ", ".join(f"{file} has {count}" for count, file in channels.items())
             text = f"images must have the same number of channels: {named}"
@@ -173,11 +183,13 @@ class SegmentationNCADataset(FilePairs):
         raise_for_all(problems, self.path)
         return next(iter(channels)), used
 
-    def _try(self, idx: int) -> tuple[int, Used] | ValueError:
-        """Return channels and values of an image, or what is wrong with it or its mask."""
+    def _try(self, idx: int) -> tuple[int, Used, set[int]] | ValueError:
+        """Return channels and values of an image, and labels; or what is wrong with either."""
         try:
-            image, _ = self._read(idx)
-            return image.shape[2], used_range(image)
+            image, labels = self._read(idx)
+            counted = labels if self.ignore_index is None else labels[labels != self.ignore_index]
+            ends = {int(counted.min()), int(counted.max())} if counted.size else set()
+            return image.shape[2], used_range(image), ends
         except ValueError as error:
             return error
 

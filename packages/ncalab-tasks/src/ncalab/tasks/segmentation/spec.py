@@ -13,10 +13,17 @@ _RARE = 0.05
 
 
 def read_pairs(request: DataRequest) -> DataParts:
-    """Read images and masks; the model has the number of classes."""
+    """Read images and masks; the model has the number of classes.
+
+    Raises:
+        ValueError: If all pixels are of one class.
+    """
     classes: Any = getattr(request.model, "num_classes", 1)
     ignored: Any = getattr(request.model, "ignore_index", None)
     pairs = SegmentationNCADataset(num_classes=classes, ignore_index=ignored, **request.settings)
+    if len(pairs.label_values) < 2:
+        found = ", ".join(map(str, pairs.label_values)) or "none"
+        raise ValueError(f"data must hold masks of at least 2 classes, got class {found} alone")
     return DataParts(pairs)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,14 @@ from ncalab.cli.config.check import placed
 from ncalab.cli.config.sections import FILLED, Checked
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
-from ncalab.tasks.recommend import recommend, recommended_tasks, summarize_data
-from ncalab.train import BasicNCATrainer, EarlyStopping, Pool
-from ncalab.train.recipe import find_recipe
+from ncalab.tasks.recommend import (
+    OF_THE_DATA,
+    overridden,
+    recommend,
+    recommended_tasks,
+    summarize_data,
+)
+from ncalab.train import BasicNCATrainer, EarlyStopping, Pool, Recipe
 
 # Share of a one-cycle schedule's steps in which the rate rises, unless a setting says so.
 _RISE = 0.3
@@ -55,22 +60,47 @@ def build_recommended(
     task = str(model.task)
     if not checked.top.recommend or task not in recommended_tasks():
         return model, checked, ()
-    chosen = recommend(task, summarize_data(task, data))
-    arguments = {**chosen.model, **checked.model}
+    given = {name: value for name, value in checked.model.items() if name != "class"}
+    known = {name: given[name] for name in OF_THE_DATA if name in given}
+    recommended = recommend(task, summarize_data(task, data, **known))
+    with placed("model"):
+        chosen = overridden(recommended, **given)
+    arguments = {**chosen.model, "class": checked.model["class"]}
     cascade, reasons = checked.cascade, chosen.reasons
-    if cascade is not None or "training_timesteps" in checked.model:
+    if cascade is not None:
         reasons = reasons[1:]  # scales and steps are given
     elif len(chosen.scales) > 1:
-        cascade = {"scales": chosen.scales, "steps": chosen.steps, "single_model": False}
+        scales = {"scales": chosen.scales, "steps": chosen.steps, "single_model": False}
+        cascade = {**scales, **chosen.given_timesteps()}
     else:
         arguments = {**chosen.timesteps(), **arguments}
     filled = replace(checked, model=arguments, cascade=cascade)
     if "recipe" not in checked.trainer:
         filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
-        recipe = find_recipe("recommended", task)
-        reasons = (*reasons, f"trained by the recommended recipe: {recipe}")
     with placed("recommend"):
-        return build_model(filled, device), filled, reasons
+        built = build_model(filled, device)
+    if "recipe" not in checked.trainer:
+        reasons = (*reasons, _describe_recipe(filled, built))
+    return built, filled, reasons
+
+
+def _describe_recipe(checked: Checked, model: AbstractNCAModel) -> str:
+    """Describe the options that the recommended recipe and the settings make together."""
+    names = {field.name for field in fields(Recipe)}
+    with placed("trainer"):
+        trainer = BasicNCATrainer(model, None, **checked.trainer)
+    if checked.scheduler is not None:
+        names -= {"decay", "final_lr"}
+    if trainer.optimizer_method != "muon":
+        names -= {"adam_lr"}
+    options = [
+        f"{field.name}={getattr(trainer, field.name)!r}"
+        for field in fields(Recipe)
+        if field.name in names
+    ]
+    as_set = sorted(names & checked.trainer.keys())
+    besides = f", but for {', '.join(as_set)} as set" if as_set else ""
+    return f"trained by the recommended recipe{besides}: {', '.join(options)}"
 
 
 def build_trainer(

@@ -6,7 +6,7 @@ import json
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -112,21 +112,31 @@ def check_settings(
 
 
 def check_value(place: str, value: Any, annotation: Any) -> Any:
-    """Return a value as its annotation has it.
+    """Return a value as its annotation has it; a table becomes the dataclass that it may be.
 
     Raises:
-        ValueError: If it is of another type.
+        ValueError: If it is of another type, or the dataclass refuses it.
 
     >>> check_value("model.training_timesteps", [64, 96], int | tuple[int, int])
     (64, 96)
     """
     if annotation is Any:
         return value
+    if isinstance(value, Mapping) and (kind := _dataclass_in(annotation)) is not None:
+        settings = check_settings(place, value, settings_of(kind), kind.__name__)
+        with placed(place):
+            return kind(**settings)
     try:
         # As JSON: lists may be tuples there, but text is not a number, and neither is true.
         return TypeAdapter(annotation).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise ValueError(f"{place} must be {name_of(annotation)}, got {value!r:.80}") from None
+
+
+def _dataclass_in(annotation: Any) -> type | None:
+    """Return the dataclass that an annotation is, or that is one of its choices; None if none."""
+    choices = (annotation, *get_args(annotation))
+    return next((each for each in choices if isinstance(each, type) and is_dataclass(each)), None)
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

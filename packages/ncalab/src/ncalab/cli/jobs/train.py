@@ -20,6 +20,7 @@ from ncalab.cli.jobs.ending import CURVES, save_curves, say_how_to_resume, shown
 from ncalab.cli.jobs.files import PRETRAINED, TRAIN_FILE, check_run_folder
 from ncalab.core import AbstractNCAModel, fix_random_seed, get_compute_device
 from ncalab.core.saving import atomic_write
+from ncalab.tasks.scales import TIMESTEPS
 from ncalab.train import TrainingHistory
 from ncalab.train.run_folder import tidied
 
@@ -95,7 +96,9 @@ def _train(
     fix_random_seed(checked.top.seed)
     model = build_model(checked, get_compute_device(device))
     parts = read_parts(checked, model)
+    given = checked
     model, checked, reasons = build_recommended(checked, model, parts.train, model.device)
+    _say_what_is_unused(given)
     for reason in reasons:
         click.echo(f"chosen from the data: {reason}")
     _say_what_trains(model, parts)
@@ -123,6 +126,15 @@ def _train(
 def _keep_settings(checked: Checked, folder: Path) -> None:
     text = json.dumps(checked.source, indent=2, default=str) + "\n"
     atomic_write(folder / TRAIN_FILE, text.encode())
+
+
+def _say_what_is_unused(checked: Checked) -> None:
+    for name in TIMESTEPS:
+        if checked.cascade is not None and name in checked.model and name not in checked.cascade:
+            click.echo(
+                f"model.{name} is not used: the cascade takes its steps; set cascade.{name}",
+                err=True,
+            )
 
 
 def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
