@@ -113,7 +113,7 @@ class _Run:
         longest = asked.max_steps or preset.model["training_timesteps"][1] - 1
         _check_reach(target, longest, "--max-steps")
         settings = replace(asked, epochs=preset.epochs, max_steps=longest, batch_size=asked.samples)
-        return cls(image, name_of(image), folder, target, settings, **_schedule(preset))
+        return cls(image, _name_of(image), folder, target, settings, **_schedule(preset))
 
     def lasting(self, epochs: int, *, done: int) -> "_Run":
         """Return the run with another number of epochs; its schedule too, unless it has begun."""
@@ -190,7 +190,7 @@ def grow_picture(
     limit = max_pixels or MAX_PIXELS
     say = partial(click.echo, err=True)
     read = partial(load_target, image, page=page, max_pixels=limit, say=say)
-    wanted = Path("runs") / name_of(image)
+    wanted = Path("runs") / _name_of(image)
     # Never one that is there already, unless told so.
     folder = output or (wanted if resume or force else free_folder(wanted))
     device = get_compute_device(settings.device)
@@ -226,7 +226,7 @@ def grow_picture(
 
 def _written(image: Path) -> tuple[str, ...]:
     """Return the names of what a run writes into its folder, beside the files of any training."""
-    name = name_of(image)
+    name = _name_of(image)
     return GROW_FILE, PRETRAINED, CURVES, PREVIEW, f"{name}.gif", f"{name}.html"
 
 
@@ -403,7 +403,7 @@ def _epochs_done(folder: Path) -> int:
     return int(read_history_file(history)["current_epoch"]) if history.is_file() else 0
 
 
-def name_of(image: Path) -> str:
+def _name_of(image: Path) -> str:
     """Return what a run and its files are called, short enough for the number of a folder."""
     return short_name(image.stem, len(".html"))
 
