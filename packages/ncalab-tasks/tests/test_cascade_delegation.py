@@ -355,7 +355,6 @@ FROM_THE_BASE = {
     "_define_rule",
     "_define_perception",
     "_apply_rule",
-    "encode_goal",
     "_split_fixed",
     "_fire_mask",
     "start",
