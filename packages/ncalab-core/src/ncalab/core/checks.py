@@ -9,6 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_WEIGHTS = 2**28
+"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
+
+
+def check_weights_of_layer(names: str, weights: int) -> None:
+    """Raise a ValueError if sizes ask for so many weights in a layer that they must be a slip.
+
+    >>> check_weights_of_layer("goal_size", 10**12)
+    Traceback (most recent call last):
+    ValueError: goal_size must need at most 268435456 weights in a layer, got 1000000000000
+    """
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"{names} must need at most {MOST_WEIGHTS} weights in a layer, got {weights}"
+        )
+
 
 def check_int(name: str, value: Any, *, minimum: int) -> int:
     """Return ``value`` as an int of at least ``minimum`` that 64 bits hold.

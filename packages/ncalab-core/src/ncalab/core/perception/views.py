@@ -1,12 +1,13 @@
 """Views of the neighbourhood: filters, and what a cell makes of them."""
 
 from abc import ABC
+from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
 from ncalab.core.perception.filters import filter_cells, laplace_filter, sobel_filters
@@ -146,6 +147,7 @@ class LearnedView(View):
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         self.dilation = check_int("dilation", dilation, minimum=1)
         size = (num_filters, channels, *[kernel_size] * spatial_dims)
+        check_weights_of_layer("num_filters and kernel_size", prod(size))
         # The scale of torch's own depthwise convolutions.
         scale = kernel_size ** (spatial_dims / 2)
         self.filters = nn.Parameter(torch.empty(size).uniform_(-1, 1) / scale)
