@@ -164,11 +164,25 @@ def test_where_samples_die_a_seed_must_live_for_longer() -> None:
     assert dead["seed"].item() == pytest.approx(0.25**2 + 0.5**2)
 
 
-def test_a_seed_that_lives_costs_nothing() -> None:
-    model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=3)
-    seed = model.make_seed(5, 5, 5)
+def test_a_line_of_cells_grows_from_a_seed() -> None:
+    model = grown(spatial_dims=1)
 
-    losses = model.loss(model(seed, 2), torch.zeros(1, 4, 5, 5, 5))
+    seed = model.make_seed(9)
+
+    assert seed.shape == (1, model.num_channels, 9)
+    assert seed[0, 3].tolist() == [0] * 4 + [1] + [0] * 4
+    assert [image.shape for image in model.grow(seed, 2)] == [(9, 4)] * 2
+    with pytest.raises(ValueError, match=r"must be given the sizes of 1 axes, got \(9, 1\)"):
+        model.make_seed(9, 1)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_seed_that_lives_costs_nothing(dims: int) -> None:
+    model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=dims)
+    grid = [5] * dims
+    seed = model.make_seed(*grid)
+
+    losses = model.loss(model(seed, 2), torch.zeros(1, 4, *grid))
 
     assert losses["seed"] == 0 and losses["total"] == losses["mse"]
     assert model.to_dict()["lambda_seed"] == 1.0

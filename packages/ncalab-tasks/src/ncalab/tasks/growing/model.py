@@ -171,21 +171,22 @@ class GrowingNCAModel(AbstractNCAModel):
         for metric in self.named_metrics().values():
             metric.update(prediction.image_channels.contiguous(), label)
 
-    def make_seed(self, width: int, height: int, *others: int) -> Tensor:
+    def make_seed(self, width: int, height: int | None = None, *others: int) -> Tensor:
         """Return a state with one living cell in the middle.
 
         Args:
             width: Grid width W, at least 1.
-            height: Grid height H, at least 1.
+            height: Grid height H, at least 1; left out for a line of cells (``spatial_dims=1``).
             *others: Depth D of a volume (``spatial_dims=3``), at least 1.
 
         Returns:
             State, shape ``(1, C, width, height, *others)``, on the model's device.
 
         Raises:
+            TypeError: If a size is not an integer.
             ValueError: If a size is below 1, or the grid has another number of axes.
         """
-        grid = (width, height, *others)
+        grid = (width,) if height is None else (width, height, *others)
         if len(grid) != self.spatial_dims:
             raise ValueError(
                 f"make_seed must be given the sizes of {self.spatial_dims} axes, got {grid}"
