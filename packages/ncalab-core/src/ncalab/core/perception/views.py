@@ -11,7 +11,7 @@ from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
 from ncalab.core.perception.filters import filter_cells, laplace_filter, sobel_filters
-from ncalab.core.tracing import stands_for_module
+from ncalab.core.registering import register_class
 
 
 class View(nn.Module, ABC):
@@ -36,8 +36,7 @@ class View(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
-            View.registry[cls.__name__] = cls
+        register_class(View.registry, cls, kind="view")
 
     def __init__(self, channels: int, spatial_dims: int) -> None:
         super().__init__()
