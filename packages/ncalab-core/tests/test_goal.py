@@ -132,6 +132,13 @@ def test_validation_takes_the_goals_that_a_loader_yields() -> None:
     assert torch.equal(seen[0], model.goal_embedding(GOALS))
 
 
+def test_validation_without_goals_names_the_loader() -> None:
+    with pytest.raises(
+        ValueError, match=r"dataloader must yield triples \(images, labels, goals\)"
+    ):
+        make().validate([(states(4, 4)[:, :4], torch.zeros(3))])  # type: ignore[arg-type]  # as a loader yields
+
+
 @pytest.mark.parametrize(
     ("arguments", "goal", "message"),
     [
