@@ -194,3 +194,17 @@ def test_a_seed_that_lives_costs_nothing(dims: int) -> None:
 def test_what_keeps_a_seed_alive_needs_cells_that_can_die(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="lambda_seed must be 0 for cells with a goal, or without"):
         grown(lambda_seed=1.0, **arguments)
+
+
+def test_a_seed_grows_into_its_goal() -> None:
+    model = grown(goal_size=2, num_goals=3)
+    awaken(model, 1.0)
+    seed = model.make_seed(5, 5)
+
+    first, second = (
+        model.grow(seed, 3, rollout_seed=1, goal=torch.tensor([goal])) for goal in (0, 2)
+    )
+
+    assert len(first) == 3 and not np.array_equal(first[-1], second[-1])
+    want = model.predict(seed, 3, seed=1, goal=torch.tensor([2])).image_channels[0].clamp(0, 1)
+    np.testing.assert_array_equal(second[-1], want.movedim(0, -1).numpy())

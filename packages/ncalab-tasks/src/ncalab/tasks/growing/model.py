@@ -195,7 +195,12 @@ class GrowingNCAModel(AbstractNCAModel):
         return state[None].to(self.device, self.dtype)
 
     def grow(
-        self, seed: Tensor, steps: int = 100, *, rollout_seed: int | None = None
+        self,
+        seed: Tensor,
+        steps: int = 100,
+        *,
+        rollout_seed: int | None = None,
+        goal: Tensor | None = None,
     ) -> list[np.ndarray]:
         """Run the growth process and return what it looks like after each step.
 
@@ -204,6 +209,8 @@ class GrowingNCAModel(AbstractNCAModel):
                 ``(1, image channels, W, H)``.
             steps: Number of steps, at least 1.
             rollout_seed: Decides which cells fire; drawn if None.
+            goal: What to grow, for a model with ``goal_size``: a batch of one, as in
+                :meth:`forward`.
 
         Returns:
             Images, ``steps`` of them, shape ``(W, H, image channels)``, clipped to [0, 1].
@@ -220,5 +227,5 @@ class GrowingNCAModel(AbstractNCAModel):
             images.append(image.movedim(0, -1).cpu().numpy())
             return False
 
-        self.predict(seed, steps, seed=rollout_seed, on_step=keep)
+        self.predict(seed, steps, seed=rollout_seed, on_step=keep, goal=goal)
         return images
