@@ -62,12 +62,13 @@ def test_batches_without_goals_are_named() -> None:
 def test_a_loader_without_goals_is_named_before_a_training(name: str) -> None:
     pairs = DataLoader(TensorDataset(torch.rand(4, 1, 5, 5), torch.rand(4, 1, 5, 5)), 2)
     names = ("train", "val", "test")
-    loaders = [pairs if each == name else loader() for each in names]
+    loaders: list[DataLoader[Any]] = [pairs if each == name else loader() for each in names]
+    train, val, test = loaders
     model = GoalModel()
     trainer = BasicNCATrainer(model, None, max_epochs=1, progress=False)
 
     with pytest.raises(ValueError, match=rf"dataloader_{name}: batches must be triples \(images"):
-        trainer.train(*loaders)
+        trainer.train(train, val, test)
 
     assert not model.seen
 

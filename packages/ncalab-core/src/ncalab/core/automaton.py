@@ -18,7 +18,9 @@ from ncalab.core.checks import (
     check_int,
     check_type,
     check_weights_of_layer,
+    read_attribute,
 )
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.options import RunsSteps
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
@@ -138,11 +140,16 @@ class Automaton(nn.Module):
         # Follows .to(), also for an automaton that has no parameters.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
         self.perception = self._define_perception()
-        self.input_vector_size = self.perception.output_size
+        self.input_vector_size = check_int(
+            f"output_size of {type(self.perception).__name__}",
+            read_attribute(self.perception, "output_size"),
+            minimum=1,
+        )
         check_weights_of_layer(
             "hidden_size and what cells perceive", self.input_vector_size * self.hidden_size
         )
         self.rule = self._define_rule()
+        self._check_axes_of_rule()
         self.goal_embedding: nn.Embedding | None = None
         if num_goals is not None:
             self.goal_embedding = nn.Embedding(num_goals, goal_size)
@@ -207,6 +214,27 @@ class Automaton(nn.Module):
             name = self.rule_type.__name__
             raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
         return self.rule_type(*arguments, **(self.rule_args or {}))
+
+    def _check_axes_of_rule(self) -> None:
+        """Raise for a rule whose convolutions are for another grid, by a try on a small one."""
+        convolutions = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+        others = tuple(kind for dims, kind in convolutions.items() if dims != self.spatial_dims)
+        is_flat = self.rule.pointwise and self.spatial_dims != 2
+        if is_flat or not any(isinstance(part, others) for part in self.rule.modules()):
+            return
+        dtype = next((parameter.dtype for parameter in self.rule.parameters()), None)
+        size = (1, self.input_vector_size, *[8] * self.spatial_dims)
+        seen = torch.zeros(size, device=self.rule.device, dtype=dtype)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.rule):
+                self.rule(seen)
+        except RuntimeError as error:
+            raise ValueError(
+                f"rule_type must be a rule for a grid of {self.spatial_dims} axes, got "
+                f"{type(self.rule).__name__}, whose convolutions are for another one: declare "
+                "pointwise = True if it treats each cell by itself, or use "
+                f"{convolutions[self.spatial_dims].__name__}"
+            ) from error
 
     @property
     def fire_rate(self) -> float:

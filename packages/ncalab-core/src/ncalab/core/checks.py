@@ -1,5 +1,6 @@
 """Checks of arguments at the public edge: each names the argument, the rule and the value."""
 
+import inspect
 import math
 from collections.abc import Collection, Sequence
 from numbers import Integral, Real
@@ -62,6 +63,30 @@ def check_positive_integers(name: str, values: Any) -> list[int]:
     if not values:
         raise ValueError(f"{name} must hold at least one number, got {values!r}")
     return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
+
+
+def read_attribute(owner: Any, name: str) -> Any:
+    """Return an attribute of a part of a model.
+
+    Raises:
+        TypeError: If there is none, or what computes it asks for an attribute that there is not,
+            which modules of torch would report as the former.
+
+    >>> read_attribute(torch.nn.Identity(), "filters")
+    Traceback (most recent call last):
+    TypeError: Identity must have filters, got none ('Identity' object has no attribute 'filters')
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        reason = error
+        computed = inspect.getattr_static(type(owner), name, None)
+        if isinstance(computed, property) and computed.fget is not None:
+            try:
+                computed.fget(owner)
+            except AttributeError as hidden:
+                reason = hidden
+        raise TypeError(f"{type(owner).__name__} must have {name}, got none ({reason})") from reason
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -43,7 +43,18 @@ class View(nn.Module, ABC):
         self.channels, self.spatial_dims = channels, spatial_dims
 
     def set_filters(self, filters: Tensor) -> None:
-        """Use the same fixed filters, shape ``(n, k, ...)``, for every channel."""
+        """Use the same fixed filters, shape ``(n, k, ...)``, k odd, for every channel.
+
+        Raises:
+            ValueError: If they have another shape.
+        """
+        kernel = filters.shape[1:]
+        if len(kernel) != self.spatial_dims or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
+            wanted = ", ".join(["n", *["k"] * self.spatial_dims])
+            raise ValueError(
+                f"filters of {type(self).__name__} must have shape ({wanted}), k odd, "
+                f"got {tuple(filters.shape)}"
+            )
         of_each = filters.to(torch.get_default_dtype())[:, None]
         repeated = of_each.repeat(1, self.channels, *[1] * self.spatial_dims)
         # Rebuilt from the configuration, so not part of a weights file.
