@@ -41,12 +41,14 @@ def test_a_class_cannot_take_the_name_of_one_of_the_library(
 
 
 def test_a_view_cannot_take_the_name_of_one_of_another_module() -> None:
-    first = define(View, "OwnView", "one.project")
+    first = define(View, "ProjectView", "one.project")
 
-    with pytest.raises(ValueError, match="name of a class must be its own, got view OwnView of"):
-        define(View, "OwnView", "another.project")
+    with pytest.raises(
+        ValueError, match="name of a class must be its own, got view ProjectView of"
+    ):
+        define(View, "ProjectView", "another.project")
 
-    assert View.registry["OwnView"] is first
+    assert View.registry["ProjectView"] is first
 
 
 @pytest.mark.parametrize(
