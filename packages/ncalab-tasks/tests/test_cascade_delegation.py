@@ -351,6 +351,7 @@ def test_a_heads_own_optimizer_stays_one() -> None:
 
 # They work on any model by what they call, or build and check one.
 FROM_THE_BASE = {
+    "_check_axes_of_rule",
     "_check_combinations",
     "_define_rule",
     "_define_perception",
