@@ -132,6 +132,13 @@ def test_validation_takes_the_goals_that_a_loader_yields() -> None:
     assert torch.equal(seen[0], model.goal_embedding(GOALS))
 
 
+def test_validation_without_goals_names_the_loader() -> None:
+    with pytest.raises(
+        ValueError, match=r"dataloader must yield triples \(images, labels, goals\)"
+    ):
+        make().validate([(states(4, 4)[:, :4], torch.zeros(3))])  # type: ignore[arg-type]  # as a loader yields
+
+
 @pytest.mark.parametrize(
     ("arguments", "goal", "message"),
     [
@@ -140,12 +147,32 @@ def test_validation_takes_the_goals_that_a_loader_yields() -> None:
         ({}, torch.zeros(3, 4), r"goal must have shape \(3, 5\), got \(3, 4\)"),
         ({}, torch.zeros(3, 5, dtype=torch.int64), "goal must be floating point, got torch.int64"),
         ({"num_goals": 3}, torch.zeros(3), "goal must be indices, got torch.float32"),
+        ({"num_goals": 3}, GOALS > 0, "goal must be indices, got torch.bool"),
+        ({"num_goals": 3}, GOALS + 0j, "goal must be indices, got torch.complex64"),
+        ({}, torch.zeros(3, 5) + 0j, "goal must be floating point, got torch.complex64"),
         ({"num_goals": 3}, GOALS + 1, r"goal must be in \[0, 3\), got \[3, 1, 2\]"),
     ],
 )
 def test_bad_goals_are_named(arguments: dict[str, Any], goal: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         rollout(make(**arguments), states(4, 4), 1, goal=goal)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "uint16", "int32", "uint64"])
+def test_goals_are_indices_of_any_integer_type(kind: str) -> None:
+    model = make(num_goals=3)
+    goal = GOALS.to(getattr(torch, kind))
+
+    got = rollout(model, states(4, 4), 2, seed=1, goal=goal)
+
+    assert torch.equal(got, rollout(model, states(4, 4), 2, seed=1, goal=GOALS))
+    got.square().sum().backward()
+
+
+@pytest.mark.parametrize("sizes", [{"goal_size": 10**12}, {"num_goals": 10**12}])
+def test_goals_that_no_memory_holds_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"goal_size.* must need at most 268435456 weights"):
+        make(**sizes)
 
 
 def test_a_learned_goal_needs_a_size() -> None:

@@ -372,3 +372,26 @@ def test_the_repr_names_channels_steps_and_parameters(make_model: MakeModel) -> 
     assert "  steps: (8, 12) in training, 9 else; fire_rate=0.25\n" in text
     assert f"  {sum(p.numel() for p in model.parameters()):,} parameters on cpu\n" in text
     assert "BasicNCAPerception(2 Sobel filters, padding='reflect')" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dt", 0, "dt must be above 0 and finite, got 0"),
+        ("dt", -1, "dt must be above 0 and finite, got -1"),
+        ("dt", True, "dt must be a number, got True"),
+        ("dt", "a", "dt must be a number, got 'a'"),
+        ("fire_rate", 2, r"fire_rate must be in \[0, 1\], got 2"),
+        ("fire_rate", float("nan"), r"fire_rate must be in \[0, 1\], got nan"),
+        ("fire_rate", True, "fire_rate must be a number, got True"),
+    ],
+)
+def test_what_may_be_set_later_is_checked_when_it_is_set(
+    make_model: MakeModel, name: str, value: Any, message: str
+) -> None:
+    model = make_model(dt=0.5, fire_rate=0.25)
+
+    with pytest.raises((TypeError, ValueError), match=message):
+        setattr(model, name, value)
+
+    assert (model.dt, model.fire_rate) == (0.5, 0.25)

@@ -45,6 +45,13 @@ def test_a_nonlinearity_that_is_no_class_is_refused() -> None:
         MLPNCARule(CPU, 6, 5, 3, nonlinearity=nn.ReLU())  # type: ignore[arg-type]  # the fault under test
 
 
+@pytest.mark.parametrize("sizes", [(5, 10**9), (10**6, 2)])
+def test_more_layers_than_memory_holds_are_refused(sizes: tuple[int, int]) -> None:
+    hidden_size, hidden_layers = sizes
+    with pytest.raises(ValueError, match="hidden_size and hidden_layers must need at most 2684354"):
+        MLPNCARule(CPU, 6, hidden_size, 3, hidden_layers=hidden_layers)
+
+
 @pytest.mark.parametrize("normalization", [None, "layer", "rms"])
 def test_a_deep_rule_normalises_the_neurons_of_each_cell(normalization: Any) -> None:
     rule = MLPNCARule(CPU, 6, 5, 3, nn.Tanh, hidden_layers=2, normalization=normalization)

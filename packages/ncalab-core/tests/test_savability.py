@@ -12,7 +12,8 @@ from core_models import MakeModel, TinyModel
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
-from ncalab.core import AbstractNCAHead, AbstractNCAModel
+from ncalab.core import AbstractNCAHead, AbstractNCAModel, MLPNCARule
+from ncalab.core.perception import LearnedView, SobelView, View, ViewsNCAPerception
 from ncalab.core.rollout import rollout
 from ncalab.core.saving import check_savable, save_weights
 
@@ -244,6 +245,101 @@ def test_what_cannot_be_saved_is_named_before_it_is_trained(
 
     with pytest.raises(error, match=message):
         check_savable(model)
+
+
+class NoiseView(View):
+    """A view whose filters nothing saves."""
+
+    def __init__(self, channels: int, spatial_dims: int, plain: bool = False) -> None:
+        super().__init__(channels, spatial_dims)
+        noise = torch.randn(2, *[3] * spatial_dims)
+        if plain:
+            self.filters = noise[:, None].repeat(1, channels, 1, 1)
+        else:
+            self.set_filters(noise)
+
+
+class SeededView(View):
+    """A view whose filters are drawn, and are always the same."""
+
+    def __init__(self, channels: int, spatial_dims: int, seed: int = 0) -> None:
+        super().__init__(channels, spatial_dims)
+        noise = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(seed))
+        self.set_filters(noise)
+
+
+class KeptView(View):
+    """A view whose filters are drawn and saved."""
+
+    def __init__(self, channels: int, spatial_dims: int) -> None:
+        super().__init__(channels, spatial_dims)
+        self.register_buffer("filters", torch.randn(2, channels, 3, 3))
+
+
+class NoiseRule(MLPNCARule):
+    """A rule with a tensor that nothing saves."""
+
+    def __init__(self, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self.mix = torch.randn(3)
+
+
+def seeing(*views: Any) -> dict[str, Any]:
+    return {"perception_type": ViewsNCAPerception, "perception_args": {"views": [*views]}}
+
+
+def overwrite_filters(model: TinyModel) -> None:
+    model.perception.filters.mul_(2)
+
+
+FORGETFUL: dict[str, Any] = {
+    "filters of NoiseView": (seeing(SobelView, NoiseView), None),
+    "filters of NoiseView, plain": (seeing((NoiseView, {"plain": True})), None),
+    "mix of NoiseRule": ({"rule_type": NoiseRule}, None),
+    "filters of BasicNCAPerception": ({}, overwrite_filters),
+}
+
+
+@pytest.mark.parametrize("kind", FORGETFUL)
+def test_tensors_that_a_loaded_model_would_not_have_are_named(
+    make_model: MakeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    arguments, change = FORGETFUL[kind]
+    model = make_model(**arguments)
+    if change is not None:
+        change(model)
+    message = f"{kind.partition(',')[0]} must be saved, or be the same whenever it is made"
+
+    with pytest.raises(ValueError, match=message):
+        check_savable(model)
+
+    model.save(tmp_path / "w")
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "arguments",
+    [seeing((SeededView, {"seed": 3}), KeptView, LearnedView), {"use_laplace": True}],
+    ids=["views", "basic"],
+)
+def test_tensors_that_are_made_anew_need_not_be_saved(
+    make_model: MakeModel,
+    image: Tensor,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    arguments: dict[str, Any],
+    dtype: torch.dtype,
+) -> None:
+    model = make_model(**arguments).to(dtype).float()
+
+    check_savable(model)
+    model.save(tmp_path / "w")
+
+    assert not caplog.text
+    twin = TinyModel.from_pretrained(tmp_path / "w").to(dtype).float()
+    want = model.predict(image, 3, seed=2).output_image
+    assert torch.equal(twin.predict(image, 3, seed=2).output_image, want)
 
 
 def test_to_check_a_model_changes_nothing(make_model: MakeModel) -> None:

@@ -122,3 +122,11 @@ def test_awaken_gives_any_rule_an_effect() -> None:
     awaken(model)
 
     assert not torch.equal(model.predict(IMAGE, 2, seed=0).logits, torch.zeros(2, 1, 6, 5))
+
+
+@pytest.mark.parametrize("num_goals", [None, 3])
+def test_a_model_with_a_goal_is_checked_with_goals(num_goals: int | None) -> None:
+    model = TinyModel(CPU, 3, 4, 1, hidden_size=8, goal_size=2, num_goals=num_goals)
+    goal = torch.rand(2, 2) if num_goals is None else torch.tensor([2, 0])
+
+    check_model(model, IMAGE, LABEL, goal=goal)

@@ -32,6 +32,8 @@ from ncalab.core.rollout.cpu.compiled.library import library
 CPU = torch.device("cpu")
 CHANNELS = 11
 
+TOO_MANY = "must need at most 268435456 weights in a layer"
+
 GRIDS = {1: (7,), 2: (5, 6), 3: (3, 4, 5)}
 
 
@@ -293,8 +295,14 @@ def test_tiles_cut_grids_of_any_number_of_axes(dims: int) -> None:
         ([(SobelView, {"size": 3})], 2, "views must have arguments of SobelView: "),
         ([(LearnedView, {"kernel_size": 4})], 2, "kernel_size must be odd, got 4"),
         ([(LearnedView, {"dilation": 0})], 2, "dilation must be at least 1, got 0"),
-        ([(IsotropicView, {"determinants": 12})], 2, "determinants must be at most 11, and 0 on"),
-        ([(IsotropicView, {"determinants": 2})], 1, "determinants must be at most 11, and 0 on"),
+        ([(IsotropicView, {"determinants": 12})], 2, r"determinants must be 0, or in \[2, 11\]: "),
+        ([(IsotropicView, {"determinants": 1})], 2, r"determinants must be 0, or in \[2, 11\]: "),
+        ([(IsotropicView, {"determinants": 2})], 3, r"determinants must be 0, or in \[3, 11\]: "),
+        ([(IsotropicView, {"determinants": 2})], 1, "determinants must be 0 on a grid of one axis"),
+        ([(LearnedView, {"num_filters": 10**9})], 2, f"num_filters and kernel_size {TOO_MANY}"),
+        ([(LearnedView, {"kernel_size": 100001})], 2, f"num_filters and kernel_size {TOO_MANY}"),
+        ([(AttentionView, {"head_size": 10**9})], 2, f"heads and head_size {TOO_MANY}"),
+        ([(AttentionView, {"heads": 10**9})], 2, f"heads and head_size {TOO_MANY}"),
         ([SteerableView], 3, "spatial_dims must be 2 to turn gradients, got 3"),
         ([(SteerableView, {"angle_channel": 11})], 2, "angle_channel must be below 11, got 11"),
         ([(AttentionView, {"heads": 0})], 2, "heads must be at least 1, got 0"),

@@ -351,11 +351,11 @@ def test_a_heads_own_optimizer_stays_one() -> None:
 
 # They work on any model by what they call, or build and check one.
 FROM_THE_BASE = {
+    "_check_axes_of_rule",
     "_check_combinations",
     "_define_rule",
     "_define_perception",
     "_apply_rule",
-    "encode_goal",
     "_split_fixed",
     "_fire_mask",
     "start",

@@ -408,3 +408,12 @@ def test_importing_the_tasks_imports_neither_torchmetrics_nor_matplotlib() -> No
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_images_are_classified_towards_a_goal() -> None:
+    model, x, goal = classifier(goal_size=2, num_goals=3), images(2), torch.tensor([2, 0])
+
+    got = model.classify(x, 4, seed=1, goal=goal)
+
+    assert torch.equal(got, model.class_probabilities(model.predict(x, 4, seed=1, goal=goal)))
+    assert not torch.equal(got, model.classify(x, 4, seed=1, goal=goal.flip(0)))

@@ -164,11 +164,25 @@ def test_where_samples_die_a_seed_must_live_for_longer() -> None:
     assert dead["seed"].item() == pytest.approx(0.25**2 + 0.5**2)
 
 
-def test_a_seed_that_lives_costs_nothing() -> None:
-    model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=3)
-    seed = model.make_seed(5, 5, 5)
+def test_a_line_of_cells_grows_from_a_seed() -> None:
+    model = grown(spatial_dims=1)
 
-    losses = model.loss(model(seed, 2), torch.zeros(1, 4, 5, 5, 5))
+    seed = model.make_seed(9)
+
+    assert seed.shape == (1, model.num_channels, 9)
+    assert seed[0, 3].tolist() == [0] * 4 + [1] + [0] * 4
+    assert [image.shape for image in model.grow(seed, 2)] == [(9, 4)] * 2
+    with pytest.raises(ValueError, match=r"must be given the sizes of 1 axes, got \(9, 1\)"):
+        model.make_seed(9, 1)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_seed_that_lives_costs_nothing(dims: int) -> None:
+    model = grown(use_alive_mask=True, lambda_seed=1.0, spatial_dims=dims)
+    grid = [5] * dims
+    seed = model.make_seed(*grid)
+
+    losses = model.loss(model(seed, 2), torch.zeros(1, 4, *grid))
 
     assert losses["seed"] == 0 and losses["total"] == losses["mse"]
     assert model.to_dict()["lambda_seed"] == 1.0
@@ -180,3 +194,17 @@ def test_a_seed_that_lives_costs_nothing() -> None:
 def test_what_keeps_a_seed_alive_needs_cells_that_can_die(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="lambda_seed must be 0 for cells with a goal, or without"):
         grown(lambda_seed=1.0, **arguments)
+
+
+def test_a_seed_grows_into_its_goal() -> None:
+    model = grown(goal_size=2, num_goals=3)
+    awaken(model, 1.0)
+    seed = model.make_seed(5, 5)
+
+    first, second = (
+        model.grow(seed, 3, rollout_seed=1, goal=torch.tensor([goal])) for goal in (0, 2)
+    )
+
+    assert len(first) == 3 and not np.array_equal(first[-1], second[-1])
+    want = model.predict(seed, 3, seed=1, goal=torch.tensor([2])).image_channels[0].clamp(0, 1)
+    np.testing.assert_array_equal(second[-1], want.movedim(0, -1).numpy())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncalab.core import AbstractNCAModel
+from ncalab.core import AbstractNCAModel, export_program
 from ncalab.tasks import (
     CascadeNCA,
     ClassificationNCAModel,
@@ -95,6 +95,25 @@ def test_a_cascade_has_a_goal_at_every_scale() -> None:
     torch.testing.assert_close(cascade.predict(x, seed=1, goal=goal, tile=8).logits, want.logits)
     with pytest.raises(TypeError, match="goal must be a tensor for this model"):
         cascade.predict(x, seed=1)
+
+
+@pytest.mark.parametrize("single_model", [True, False])
+def test_an_exported_cascade_gives_every_scale_its_goal(single_model: bool) -> None:
+    model = SegmentationNCAModel(
+        CPU, num_image_channels=1, num_classes=1, goal_size=2, num_goals=3, **SMALL
+    )
+    torch.nn.init.normal_(model.rule.get_parameter("network.2.weight"), std=0.1)
+    cascade = CascadeNCA(model, [2, 1], [2, 2], single_model=single_model)
+    if not single_model:
+        # As after a training: the scales name the goals by vectors of their own.
+        torch.nn.init.normal_(cascade.models[0].get_parameter("goal_embedding.weight"), std=3.0)
+    x, goal = torch.rand(2, 1, 16, 18), torch.tensor([2, 0])
+
+    program = export_program(cascade).module()
+
+    got = program(image=x, steps=torch.tensor(4), seed=torch.tensor(7), goal=goal)
+    want = cascade.predict(x, 4, seed=7, goal=goal)
+    torch.testing.assert_close(got["logits"], want.logits, atol=1e-5, rtol=0)
 
 
 def test_depth_is_that_of_a_picture() -> None:

@@ -1,15 +1,19 @@
 """Training of models whose cells perceive a goal."""
 
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from train_models import EchoModel
 
 from ncalab.core import Prediction
 from ncalab.train import BasicNCATrainer, Pool
+from ncalab.train.callbacks import figures
+from ncalab.train.preflight import check_goals
 
 
 class GoalModel(EchoModel):
@@ -52,6 +56,52 @@ def test_batches_without_goals_are_named() -> None:
 
     with pytest.raises(ValueError, match=r"batches must be triples \(images, labels, goals\)"):
         trainer.train(pairs)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_loader_without_goals_is_named_before_a_training(name: str) -> None:
+    pairs = DataLoader(TensorDataset(torch.rand(4, 1, 5, 5), torch.rand(4, 1, 5, 5)), 2)
+    names = ("train", "val", "test")
+    loaders: list[DataLoader[Any]] = [pairs if each == name else loader() for each in names]
+    train, val, test = loaders
+    model = GoalModel()
+    trainer = BasicNCATrainer(model, None, max_epochs=1, progress=False)
+
+    with pytest.raises(ValueError, match=rf"dataloader_{name}: batches must be triples \(images"):
+        trainer.train(train, val, test)
+
+    assert not model.seen
+
+
+def test_heat_maps_are_of_predictions_towards_the_goals(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator, made = Mock(), Mock(save_due=True)
+    estimator.estimate.return_value = torch.zeros(4, 1, 5, 5), [None], None
+    monkeypatch.setattr(figures, "find_plot", lambda _: Mock())
+    batches = DataLoader(loader().dataset, 4)
+    figure = figures.UncertaintyFigure(Mock(), estimator, batches, Mock(return_value=nullcontext()))
+
+    figure.on_epoch_end(Mock(nca=GoalModel()), made)
+
+    assert torch.equal(estimator.estimate.call_args.kwargs["goal"], next(iter(batches))[2])
+
+
+class AugmentedDataset(Dataset[tuple[Tensor, ...]]):
+    """Draws what it yields, with a goal."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, place: int) -> tuple[Tensor, ...]:
+        return torch.rand(1, 4, 4), torch.rand(1, 4, 4), torch.rand(1)
+
+
+def test_to_look_at_a_loader_draws_nothing() -> None:
+    model = GoalModel()
+    before = torch.get_rng_state()
+
+    check_goals(model, {"train": DataLoader(AugmentedDataset()), "val": None})
+
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def labels_of(goals: Tensor) -> Tensor:

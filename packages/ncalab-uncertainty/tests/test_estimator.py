@@ -1,11 +1,20 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from uncertainty_models import images, make
 
-from ncalab.core import Prediction
-from ncalab.uncertainty import MCMC, NQM, UncertaintyEstimator, reduce_heatmap
+from ncalab.core import AbstractNCAModel, Prediction
+from ncalab.uncertainty import (
+    MCMC,
+    NQM,
+    Perturbation,
+    TestTimeAugmentation,
+    UncertaintyEstimator,
+    reduce_heatmap,
+)
 
 
 class Constant(UncertaintyEstimator):
@@ -101,3 +110,31 @@ def test_the_mode_is_restored_after_an_error() -> None:
         NQM(model).estimate(torch.rand(1, 9, 7, 5))
 
     assert model.training
+
+
+ESTIMATORS: list[Callable[[AbstractNCAModel], UncertaintyEstimator]] = [
+    lambda model: MCMC(model, 3),
+    lambda model: NQM(model, N=3),
+    lambda model: Perturbation(model, N=3, recovery=2),
+    lambda model: TestTimeAugmentation(model, transforms="flips"),
+]
+
+
+@pytest.mark.parametrize("build", ESTIMATORS)
+def test_an_estimate_is_of_predictions_towards_the_goal(
+    build: Callable[[AbstractNCAModel], UncertaintyEstimator],
+) -> None:
+    model = make("values", goal_size=3, num_goals=4)
+    x, goal = images(model), torch.tensor([2, 0])
+    estimator = build(model)
+
+    heatmap, predictions, _ = estimator.estimate(x, seed=4, goal=goal)
+
+    other = estimator.estimate(x, seed=4, goal=torch.tensor([2, 1]))
+    torch.testing.assert_close(other[0][:1], heatmap[:1])
+    assert not torch.allclose(other[0][1:], heatmap[1:])
+    if isinstance(estimator, MCMC):
+        want = model.predict(x, seed=4, goal=goal)
+        assert torch.equal(predictions[-1].logits, want.logits)
+    with pytest.raises(TypeError, match="goal must be a tensor for this model, got NoneType"):
+        estimator.estimate(x)

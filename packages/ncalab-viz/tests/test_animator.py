@@ -389,3 +389,23 @@ def test_many_cells_share_pixels_and_a_lonely_one_is_seen(tmp_path: Path) -> Non
     assert picture.shape == (13_334, 3)
     assert picture[2].min() > 20 and picture[3].max() < 8  # a ninth of white
     assert animator.frames[0].shape == (3, 40_000, 3)
+
+
+def test_an_animation_shows_the_goal_of_its_sample() -> None:
+    model = make_fading(3, goal_size=2, num_goals=3)
+    goals, state = torch.tensor([2, 0]), torch.zeros(1, model.num_channels, 4, 4)
+    seen: list[torch.Tensor] = []
+
+    def predict(*_: Any, goal: torch.Tensor, on_step: Any, **__: Any) -> None:
+        seen.append(goal)
+        on_step(1, state)
+
+    model.predict = predict  # type: ignore[method-assign,assignment]  # what it is called with
+
+    Animator(model, torch.zeros(2, 3, 4, 4), sample=1, goal=goals)
+
+    assert seen[0].tolist() == [0]
+    with pytest.raises(TypeError, match="goal must be a tensor for this model, got NoneType"):
+        Animator(model, torch.zeros(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"goal must have shape \(2,\), got \(1,\)"):
+        Animator(model, torch.zeros(2, 3, 4, 4), goal=goals[:1])

@@ -73,3 +73,14 @@ def test_the_rollout_is_that_of_the_animation() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plot_rollout(make_fading(), **{"seed": torch.zeros(1, 4, 5, 6), **arguments})
+
+
+def test_a_strip_shows_each_sample_with_its_goal() -> None:
+    model = make(SegmentationModel, 1, 3, 3, goal_size=2, num_goals=3)
+    images, goals = random_images(10, 1), torch.arange(10) % 3
+
+    figure = plot_rollout(model, images, count=2, goal=goals)
+
+    assert len(figure.axes) == 8 * 2
+    with pytest.raises(ValueError, match=r"goal must have shape \(10,\), got \(8,\)"):
+        plot_rollout(model, images, goal=goals[:8])

@@ -406,6 +406,45 @@ def unsupported() -> dict[str, tuple[AbstractNCAModel, str]]:
     }
 
 
+@pytest.mark.parametrize("num_goals", [None, 3])
+def test_a_goal_of_the_page_is_a_bias_of_the_rule(tmp_path: Path, num_goals: int | None) -> None:
+    model = make_plain(goal_size=2, num_goals=num_goals, use_temporal_encoding=True)
+    goal = torch.tensor([[0.5, -2.0]]) if num_goals is None else torch.tensor([2])
+    vectors, rule = model.encode_goal(goal, 1), model.rule
+    assert vectors is not None
+    weight, bias = (rule.get_parameter(f"network.0.{name}") for name in ("weight", "bias"))
+
+    weights = first_model(export(model, tmp_path, goal=goal))["automata"][0]["weights"]
+
+    want = bias + (weight[:, -2:, 0, 0] * vectors).sum(dim=1)
+    np.testing.assert_allclose(floats(weights["bias"]), want.detach().numpy(), atol=1e-6)
+    np.testing.assert_array_equal(floats(weights["time"]), weight[:, -3, 0, 0].detach().numpy())
+
+
+def test_one_model_is_shown_with_several_goals(tmp_path: Path) -> None:
+    model = make_plain(goal_size=2, num_goals=3)
+    goals = {"one": torch.tensor([0]), "two": torch.tensor([2])}
+
+    page = export_all(dict.fromkeys(goals, model), tmp_path, goal=goals)
+
+    one, two = (each["automata"][0]["weights"] for each in description(page)["models"])
+    assert one["bias"] != two["bias"] and one["first"] == two["first"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        (None, "web page can run, but cells perceive a goal; give one"),
+        (torch.tensor([3]), r"goal must be in \[0, 3\), got \[3\]"),
+        (torch.tensor([1, 2]), r"goal must have shape \(1,\), got \(2,\)"),
+        ({"other": torch.tensor([1])}, "goal must name models of the page, got 'other'"),
+    ],
+)
+def test_a_bad_goal_of_a_page_is_named(tmp_path: Path, goal: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export(make_plain(goal_size=2, num_goals=3), tmp_path, goal=goal)
+
+
 @pytest.mark.parametrize("name", unsupported())
 def test_a_model_that_cannot_be_exported_is_told_why(tmp_path: Path, name: str) -> None:
     model, reason = unsupported()[name]

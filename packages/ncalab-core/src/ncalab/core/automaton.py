@@ -17,7 +17,10 @@ from ncalab.core.checks import (
     check_fraction,
     check_int,
     check_type,
+    check_weights_of_layer,
+    read_attribute,
 )
+from ncalab.core.evaluation import evaluating
 from ncalab.core.fire import FireClock, current_clock, draw_seed
 from ncalab.core.options import RunsSteps
 from ncalab.core.padding import FILTER_PADDINGS, FilterPadding
@@ -25,9 +28,6 @@ from ncalab.core.perception import AbstractNCAPerception, BasicNCAPerception
 from ncalab.core.rule import AbstractNCARule, MLPNCARule
 from ncalab.core.step import change
 from ncalab.core.tracing import is_tracing
-
-MOST_WEIGHTS = 2**28
-"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
 
 
 class Automaton(nn.Module):
@@ -108,7 +108,6 @@ class Automaton(nn.Module):
         self.num_hidden_channels = check_int("num_hidden_channels", num_hidden_channels, minimum=0)
         self.num_output_channels = check_int("num_output_channels", num_output_channels, minimum=0)
         self.num_channels = self.channels.total
-        check_fraction("fire_rate", fire_rate)
         self.fire_rate = fire_rate
         self.hidden_size = check_int("hidden_size", hidden_size, minimum=1)
         self.use_alive_mask = check_flag("use_alive_mask", use_alive_mask)
@@ -125,7 +124,7 @@ class Automaton(nn.Module):
         check_type("rule_args", rule_args, Mapping, optional=True)
         self.rule_args = rule_args
         self._time_scale = check_int("time_scale", time_scale, minimum=1)
-        self.dt = check_positive("dt", dt)
+        self.dt = dt
         self.spatial_dims = check_int("spatial_dims", spatial_dims, minimum=1)
         self.goal_size = check_int("goal_size", goal_size, minimum=0)
         self.num_goals = num_goals
@@ -141,8 +140,16 @@ class Automaton(nn.Module):
         # Follows .to(), also for an automaton that has no parameters.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
         self.perception = self._define_perception()
-        self.input_vector_size = self.perception.output_size
+        self.input_vector_size = check_int(
+            f"output_size of {type(self.perception).__name__}",
+            read_attribute(self.perception, "output_size"),
+            minimum=1,
+        )
+        check_weights_of_layer(
+            "hidden_size and what cells perceive", self.input_vector_size * self.hidden_size
+        )
         self.rule = self._define_rule()
+        self._check_axes_of_rule()
         self.goal_embedding: nn.Embedding | None = None
         if num_goals is not None:
             self.goal_embedding = nn.Embedding(num_goals, goal_size)
@@ -169,14 +176,14 @@ class Automaton(nn.Module):
                 "use_alive_mask must be False without an opacity in image channel 3, "
                 f"got True with num_image_channels = {self.num_image_channels}"
             )
-        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2))
+        perceived = self.num_channels * (1 + max(self.num_learned_filters, 2)) + self.goal_size
         filters = self.num_channels * self.num_learned_filters
         filters *= self.kernel_size**self.spatial_dims
-        if (weights := max(perceived * self.hidden_size, filters)) > MOST_WEIGHTS:
-            raise ValueError(
-                "hidden_size, channels and filters must need at most "
-                f"{MOST_WEIGHTS} weights in a layer, got {weights}"
-            )
+        check_weights_of_layer(
+            "hidden_size, channels, filters and goal_size",
+            max(perceived * self.hidden_size, filters),
+        )
+        check_weights_of_layer("goal_size and num_goals", self.goal_size * (self.num_goals or 1))
         if not (isinstance(self.rule_type, type) and issubclass(self.rule_type, AbstractNCARule)):
             raise TypeError(f"rule_type must be a class of rules, got {self.rule_type!r}")
         kind = self.perception_type
@@ -207,6 +214,46 @@ class Automaton(nn.Module):
             name = self.rule_type.__name__
             raise TypeError(f"rule_args must be further arguments of {name}: {error}") from error
         return self.rule_type(*arguments, **(self.rule_args or {}))
+
+    def _check_axes_of_rule(self) -> None:
+        """Raise for a rule whose convolutions are for another grid, by a try on a small one."""
+        convolutions = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+        others = tuple(kind for dims, kind in convolutions.items() if dims != self.spatial_dims)
+        is_flat = self.rule.pointwise and self.spatial_dims != 2
+        if is_flat or not any(isinstance(part, others) for part in self.rule.modules()):
+            return
+        dtype = next((parameter.dtype for parameter in self.rule.parameters()), None)
+        size = (1, self.input_vector_size, *[8] * self.spatial_dims)
+        seen = torch.zeros(size, device=self.rule.device, dtype=dtype)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self.rule):
+                self.rule(seen)
+        except RuntimeError as error:
+            raise ValueError(
+                f"rule_type must be a rule for a grid of {self.spatial_dims} axes, got "
+                f"{type(self.rule).__name__}, whose convolutions are for another one: declare "
+                "pointwise = True if it treats each cell by itself, or use "
+                f"{convolutions[self.spatial_dims].__name__}"
+            ) from error
+
+    @property
+    def fire_rate(self) -> float:
+        """Probability that a cell is updated at a step, in [0, 1]."""
+        return self._fire_rate
+
+    @fire_rate.setter
+    def fire_rate(self, value: float) -> None:
+        check_fraction("fire_rate", value)
+        self._fire_rate = value
+
+    @property
+    def dt(self) -> float:
+        """Size of a step, above 0: what the rule computes is multiplied by it."""
+        return self._dt
+
+    @dt.setter
+    def dt(self, value: float) -> None:
+        self._dt = check_positive("dt", value)
 
     @property
     def device(self) -> torch.device:
@@ -264,7 +311,8 @@ class Automaton(nn.Module):
 
         Args:
             goal: Goals as vectors, shape ``(B, goal_size)``, floating point; or, with
-                ``num_goals``, as indices, shape ``(B,)``, int64. None for cells without a goal.
+                ``num_goals``, as indices, shape ``(B,)``, integers of any type. None for cells
+                without a goal.
             batch: Number of samples B.
 
         Returns:
@@ -288,12 +336,12 @@ class Automaton(nn.Module):
             if not goal.is_floating_point():
                 raise TypeError(f"goal must be floating point, got {goal.dtype}")
             return goal.to(self.device, self.dtype)
-        if goal.is_floating_point() or goal.dtype == torch.bool:
+        if goal.is_floating_point() or goal.is_complex() or goal.dtype == torch.bool:
             raise TypeError(f"goal must be indices, got {goal.dtype}")
         known = self.goal_embedding.num_embeddings
         if not is_tracing() and not all(0 <= index < known for index in goal.tolist()):
             raise ValueError(f"goal must be in [0, {known}), got {goal.tolist()}")
-        vectors: Tensor = self.goal_embedding(goal.to(self.device))
+        vectors: Tensor = self.goal_embedding(goal.to(self.device, torch.int64))
         return vectors
 
     def _apply_rule(self, seen: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Checks of arguments at the public edge: each names the argument, the rule and the value."""
 
+import inspect
 import math
 from collections.abc import Collection, Sequence
 from numbers import Integral, Real
@@ -8,6 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+MOST_WEIGHTS = 2**28
+"""Weights of a layer beyond which a size is taken for a slip, before it takes all memory."""
+
+
+def check_weights_of_layer(names: str, weights: int) -> None:
+    """Raise a ValueError if sizes ask for so many weights in a layer that they must be a slip.
+
+    >>> check_weights_of_layer("goal_size", 10**12)
+    Traceback (most recent call last):
+    ValueError: goal_size must need at most 268435456 weights in a layer, got 1000000000000
+    """
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"{names} must need at most {MOST_WEIGHTS} weights in a layer, got {weights}"
+        )
 
 
 def check_int(name: str, value: Any, *, minimum: int) -> int:
@@ -46,6 +63,30 @@ def check_positive_integers(name: str, values: Any) -> list[int]:
     if not values:
         raise ValueError(f"{name} must hold at least one number, got {values!r}")
     return [check_int(f"{name}[{place}]", value, minimum=1) for place, value in enumerate(values)]
+
+
+def read_attribute(owner: Any, name: str) -> Any:
+    """Return an attribute of a part of a model.
+
+    Raises:
+        TypeError: If there is none, or what computes it asks for an attribute that there is not,
+            which modules of torch would report as the former.
+
+    >>> read_attribute(torch.nn.Identity(), "filters")
+    Traceback (most recent call last):
+    TypeError: Identity must have filters, got none ('Identity' object has no attribute 'filters')
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        reason = error
+        computed = inspect.getattr_static(type(owner), name, None)
+        if isinstance(computed, property) and computed.fget is not None:
+            try:
+                computed.fget(owner)
+            except AttributeError as hidden:
+                reason = hidden
+        raise TypeError(f"{type(owner).__name__} must have {name}, got none ({reason})") from reason
 
 
 def check_flag(name: str, value: Any) -> bool:

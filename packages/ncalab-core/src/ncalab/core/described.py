@@ -11,10 +11,18 @@ from ncalab.core.checks import check_type
 from ncalab.core.config import decode_config, encode_config
 from ncalab.core.preparation import PREPARATION_KEY, Preparation, read_preparation
 from ncalab.core.recomputed import detach_recomputed
-from ncalab.core.tracing import stands_for_module
+from ncalab.core.registering import register_class
 
 # Where a model runs and how it is drawn does not belong to its configuration.
 _NOT_SAVED = frozenset({"device", "plot_function"})
+
+
+def _is_ones_own(cls: type) -> bool:
+    """Return whether a class is no model of the library, but for those that tests are made with.
+
+    Two models of one's own may share a name, as in tests: each class reads its own files.
+    """
+    return not cls.__module__.startswith("ncalab.") or "testing" in cls.__module__
 
 
 class DescribedModel(nn.Module):
@@ -34,8 +42,9 @@ class DescribedModel(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not (stands_for_module(cls) or "stands_for" in vars(cls)):
-            DescribedModel.registry[cls.__name__] = cls
+        if "stands_for" in vars(cls):
+            return
+        register_class(DescribedModel.registry, cls, kind="model", replaces=_is_ones_own)
 
     @property
     def preparation(self) -> Preparation | None:

@@ -573,7 +573,8 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
 
         Raises:
             TypeError: If one of ``metrics`` is not a metric, or computes anything but numbers.
-            ValueError: If the loader is empty, or there are fewer seeds than batches.
+            ValueError: If the loader is empty, yields no goals for a model that has them, or there
+                are fewer seeds than batches.
         """
         metrics = self.named_metrics()
         _check_metrics(metrics)
@@ -606,7 +607,12 @@ class AbstractNCAModel(SavableModel, PredictingAutomaton, ABC):
                 seed = next(of_each)
             except StopIteration:
                 raise ValueError(f"seeds must be one for every batch, got {batches - 1}") from None
-            goal = others[0] if self.goal_size and others else None
+            if self.goal_size and not others:
+                raise ValueError(
+                    "dataloader must yield triples (images, labels, goals) for a model whose "
+                    "cells perceive a goal, got pairs"
+                )
+            goal = others[0] if self.goal_size else None
             prediction = self.predict(image, steps, seed=seed, goal=goal)
             self._update_metrics(prediction, label.to(self.device))
             if keep_predictions:

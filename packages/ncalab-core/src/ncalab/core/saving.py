@@ -16,6 +16,7 @@ from ncalab.core.json_file import parse_json, read_json
 from ncalab.core.preparation import Preparation, read_preparation
 from ncalab.core.recomputed import find_recomputed, from_stored, to_stored
 from ncalab.core.tensor_file import encode_tensors, read_tensors
+from ncalab.core.unsaved import why_not_made_anew
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -53,7 +54,8 @@ def save_weights(
     """Write parameters and configuration of a model to one safetensors file.
 
     Weights that are computed from others, as where a layer is pruned or normalised, are stored as
-    they are, beside what they are computed from. Tied weights are stored one by one.
+    they are, beside what they are computed from. Tied weights are stored one by one. Filters that a
+    model built from the file would not have are named in the log.
 
     Args:
         model: Model to save.
@@ -66,6 +68,9 @@ def save_weights(
         ValueError: If a tensor is none that a file can hold; the message names it.
     """
     atomic_write(path, _encode_weights(model, weights))
+    # What is to be kept of a training is, even so.
+    if (fault := why_not_made_anew(model)) is not None:
+        logger.warning("%s: a model that is loaded from it will differ: %s", path, fault)
 
 
 def _encode_weights(model: DescribedModel, weights: Mapping[str, Tensor] | None = None) -> bytes:
@@ -81,10 +86,12 @@ def check_savable(model: DescribedModel) -> None:
 
     Raises:
         TypeError: If the configuration is not data; the message names the argument.
-        ValueError: If a tensor is none that a file can hold, or has values that are not finite;
-            the message names it.
+        ValueError: If a tensor is none that a file can hold, has values that are not finite, or
+            would be another one in the model that is loaded; the message names it.
     """
     _encode_weights(model)
+    if (fault := why_not_made_anew(model)) is not None:
+        raise ValueError(fault)
     check_weights(model, from_stored(model, to_stored(model)), type(model).__name__)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from ncalab.core import AbstractNCAModel
 from ncalab.core.checks import check_flag, check_int, check_type
 from ncalab.core.recomputed import from_stored, to_stored
 from ncalab.core.saving import check_savable, check_weights
+from ncalab.train.random_state import unchanged_random_state
 from ncalab.train.visuals import Estimator, Visual, find_plot
 
 if TYPE_CHECKING:
@@ -46,6 +47,33 @@ def check_loaders(loaders: Mapping[str, DataLoader[Any] | None]) -> None:
             raise ValueError(
                 f"dataloader_{name} must yield at least one batch, got none "
                 f"({len(samples)} samples, drop_last={loader.drop_last})"
+            )
+
+
+def check_goals(nca: AbstractNCAModel, loaders: Mapping[str, DataLoader[Any] | None]) -> None:
+    """Raise unless loaders yield the goals that the cells of a model perceive.
+
+    Looked at is the first sample of a data set whose samples are put together as torch does it.
+    Others are found out by their first batch.
+
+    Args:
+        nca: Model to train.
+        loaders: Loaders by name; some may be None.
+    """
+    if not nca.goal_size:
+        return
+    for name, loader in loaders.items():
+        if loader is None or loader.collate_fn is not default_collate:
+            continue
+        with unchanged_random_state():
+            try:
+                sample = loader.dataset[0]
+            except Exception:  # a data set of another kind; its own errors are for the first batch
+                continue
+        if isinstance(sample, tuple | list) and len(sample) < 3:
+            raise ValueError(
+                f"dataloader_{name}: batches must be triples (images, labels, goals) for a model "
+                f"whose cells perceive a goal, got samples of {len(sample)}"
             )
 
 

@@ -47,6 +47,7 @@ from ncalab.train.optimizers import (
 from ncalab.train.pool import Pool
 from ncalab.train.preflight import (
     check_folder_options,
+    check_goals,
     check_loaders,
     check_model,
     check_observers,
@@ -425,7 +426,9 @@ class BasicNCATrainer:
             OSError: If the run can no longer be saved; what was saved before is whole.
         """
         check_folder_options(self.model_path, overwrite=overwrite, resume=resume)
-        check_loaders({"train": dataloader_train, "val": dataloader_val, "test": dataloader_test})
+        loaders = {"train": dataloader_train, "val": dataloader_val, "test": dataloader_test}
+        check_loaders(loaders)
+        check_goals(self.nca, loaders)
         if dataloader_val is not None:
             check_metric(self.nca)
         check_observers(

@@ -114,7 +114,7 @@ class TestTimeAugmentation(SamplingEstimator):
         check_batch("image", run.image)
         for n, symmetry in enumerate(symmetries):
             image = transform(run.image, symmetry)
-            yield start_pass(self.nca, image, n, run.steps, run.seed, run.samples)
+            yield start_pass(self.nca, image, n, run.steps, run.seed, run.samples, run.goal)
 
 
 def _turn_back(prediction: Prediction, symmetry: Symmetry) -> Prediction:

@@ -65,8 +65,9 @@ class UncertaintyEstimator(ABC):
 
         Args:
             image: As in :meth:`estimate`.
-            **options: Those of ``steps``, ``seed`` and ``samples`` that :meth:`estimate` was
-                given. An estimator that knows none of them need not accept any.
+            **options: Those of ``steps``, ``seed``, ``samples`` and ``goal`` that
+                :meth:`estimate` was given. An estimator that knows none of them need not accept
+                any.
 
         Returns:
             Heat map, shape ``(B, K, *grid)``, and the predictions it was made from.
@@ -89,6 +90,7 @@ class UncertaintyEstimator(ABC):
         steps: int | tuple[int, int] | None = None,
         seed: int | None = None,
         samples: Sequence[int] | None = None,
+        goal: Tensor | None = None,
     ) -> tuple[Tensor, list[Prediction], Tensor]:
         """Estimate how unsure the model is of what it predicts.
 
@@ -104,6 +106,8 @@ class UncertaintyEstimator(ABC):
                 disturbances. Drawn from torch's default CPU generator if None.
             samples: Index of each image in the fire masks, ``0 ... B - 1`` if None: an image of
                 the same index fires the same cells in any batch.
+            goal: Goal of each image, for a model with ``goal_size``: vectors ``(B, goal_size)``, or
+                indices ``(B,)`` with ``num_goals``.
 
         Returns:
             Heat map, shape ``(B, K, *grid)``, floating point, K the channels of
@@ -116,7 +120,7 @@ class UncertaintyEstimator(ABC):
             ValueError: If ``reduce``, or the shape of ``image``, is not as described.
         """
         check_choice("reduce", reduce, get_args(Reduce))
-        options = {"steps": steps, "seed": seed, "samples": samples}
+        options = {"steps": steps, "seed": seed, "samples": samples, "goal": goal}
         given = {name: value for name, value in options.items() if value is not None}
         with torch.no_grad():
             heatmap, predictions = self._estimate(image, **given)

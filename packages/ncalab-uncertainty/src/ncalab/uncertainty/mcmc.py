@@ -84,5 +84,11 @@ class MCMC(SamplingEstimator):
                 if step > count - self.N_last:
                     visit(self.nca.post_prediction(self.nca.read_out(state, step)))
 
-            nca, image = self.nca, run.image
-            nca.predict(image, steps, seed=run.seed, samples=run.samples, on_step=watch)
+            self.nca.predict(
+                run.image,
+                steps,
+                seed=run.seed,
+                samples=run.samples,
+                on_step=watch,
+                goal=run.goal,
+            )

@@ -59,7 +59,7 @@ class NQM(SamplingEstimator):
         self.memory = check_int("memory", memory, minimum=1)
 
     def _visit_predictions(self, run: Run, visit: Visit) -> None:
-        arguments = (run.steps, run.seed, run.samples)
+        arguments = (run.steps, run.seed, run.samples, run.goal)
         starts = (start_pass(self.nca, run.image, n, *arguments) for n in range(self.N))
         with self._bar(self.N, "pass") as bar:
             for prediction in run_passes(self.nca, starts, run.seed, self.memory):

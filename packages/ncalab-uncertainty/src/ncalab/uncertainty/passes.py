@@ -28,12 +28,14 @@ class Start(NamedTuple):
         steps: Number of steps to take.
         samples: Index of each image in the fire masks.
         taken: Number of steps that led to the states.
+        goal: Goal of each image, for a model that has goals.
     """
 
     state: Tensor
     steps: int
     samples: Sequence[int]
     taken: int = 0
+    goal: Tensor | None = None
 
     def goes_with(self, other: "Start") -> bool:
         """Say whether both can run in one batch."""
@@ -72,12 +74,13 @@ def start_pass(
     steps: int | tuple[int, int] | None,
     seed: int,
     samples: Sequence[int] | None,
+    goal: Tensor | None = None,
 ) -> Start:
-    """Return where a pass starts; pass 0 is ``nca.predict(image, steps, seed=seed)``."""
+    """Return where a pass starts; pass 0 is ``nca.predict(image, steps, seed=seed, goal=goal)``."""
     state, count, _ = nca.start(image, steps, pass_seed(seed, index))
     if isinstance(count, list):
         raise TypeError(f"steps must be an integer or a tuple (min, max), got {steps!r}")
-    return Start(state, count, pass_samples(samples, len(state), index))
+    return Start(state, count, pass_samples(samples, len(state), index), goal=goal)
 
 
 def run_passes(
@@ -120,9 +123,13 @@ def _run_batch(nca: AbstractNCAModel, group: list[Start], seed: int) -> Iterator
     state = torch.cat([start.state for start in group])
     samples = [sample for start in group for sample in start.samples]
     steps, taken = group[0].steps, group[0].taken
+    goals = [start.goal for start in group if start.goal is not None]
+    goal = torch.cat(goals) if goals else None
     if taken:
-        state = nca.continue_rollout(state, steps, start=taken, seed=seed, samples=samples)
+        state = nca.continue_rollout(
+            state, steps, start=taken, seed=seed, samples=samples, goal=goal
+        )
     else:
-        state = rollout(nca, state, steps, seed=seed, samples=samples)
+        state = rollout(nca, state, steps, seed=seed, samples=samples, goal=goal)
     for part in state.split([len(start.state) for start in group]):
         yield nca.post_prediction(nca.read_out(part, taken + steps))

@@ -82,9 +82,11 @@ class Perturbation(SamplingEstimator):
         self.memory = check_int("memory", memory, minimum=1)
 
     def _visit_predictions(self, run: Run, visit: Visit) -> Tensor:
-        first = start_pass(self.nca, run.image, 0, run.steps, run.seed, run.samples)
+        first = start_pass(self.nca, run.image, 0, run.steps, run.seed, run.samples, run.goal)
         (converged,) = run_passes(self.nca, [first], run.seed, self.memory)
-        rest = Start(converged.output_image, self.recovery, first.samples, converged.steps)
+        rest = Start(
+            converged.output_image, self.recovery, first.samples, converged.steps, first.goal
+        )
         (undisturbed,) = run_passes(self.nca, [rest], run.seed, self.memory)
         disturbed = self._disturbances(rest, run.seed)
         with self._bar(self.N, "pass") as bar:

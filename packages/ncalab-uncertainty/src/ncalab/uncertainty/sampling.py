@@ -29,12 +29,14 @@ class Run(NamedTuple):
         steps: Number of steps, a range of it, or None.
         seed: Seed of all that is random.
         samples: Index of each image in the fire masks, or None.
+        goal: Goal of each image, or None.
     """
 
     image: Tensor
     steps: int | tuple[int, int] | None
     seed: int
     samples: Sequence[int] | None
+    goal: Tensor | None
 
 
 class SamplingEstimator(UncertaintyEstimator):
@@ -101,6 +103,7 @@ class SamplingEstimator(UncertaintyEstimator):
         steps: int | tuple[int, int] | None = None,
         seed: int | None = None,
         samples: Sequence[int] | None = None,
+        goal: Tensor | None = None,
     ) -> Spread:
         """Measure all that :meth:`estimate` chooses from: mean, deviation, entropies.
 
@@ -109,13 +112,14 @@ class SamplingEstimator(UncertaintyEstimator):
             steps: As in :meth:`estimate`.
             seed: As in :meth:`estimate`.
             samples: As in :meth:`estimate`.
+            goal: As in :meth:`estimate`.
 
         Returns:
             Mean, deviation and entropies of the predictions, and the predictions.
         """
         seed = draw_seed() if seed is None else check_seed(seed)
         with torch.no_grad(), evaluating(self.nca):
-            return self._spread(Run(image, steps, seed, samples))
+            return self._spread(Run(image, steps, seed, samples, goal))
 
     def _spread(self, run: Run) -> Spread:
         gathering = Gathering(self.nca, self.keep_predictions)

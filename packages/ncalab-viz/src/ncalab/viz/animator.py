@@ -91,6 +91,8 @@ class Animator:
         picture: Image to show in place of the image channels, which must be immutable; shape
             ``(image channels, W', H')`` of any size, range [0, 1]. Cells are shown in its size. It
             is for images that a model sees resized or normalised.
+        goal: Goal of each sample of the batch, for a model with ``goal_size``: vectors
+            ``(B, goal_size)``, or indices ``(B,)`` with ``num_goals``.
 
     Attributes:
         animation_fig: The animation, as matplotlib's ``FuncAnimation``.
@@ -120,6 +122,7 @@ class Animator:
         sample: int = 0,
         rollout_seed: int | None = None,
         picture: Array | Tensor | None = None,
+        goal: Tensor | None = None,
     ) -> None:
         check_type("nca", nca, AbstractNCAModel)
         check_planar("nca", nca)
@@ -138,7 +141,9 @@ class Animator:
         self.steps: list[int] = []
         self._verdicts: list[str] = []
         rollout_seed = draw_seed() if rollout_seed is None else _check_seed(rollout_seed)
+        nca.encode_goal(goal, len(seed))
         seed = seed[sample : sample + 1]
+        goal = None if goal is None else goal[sample : sample + 1]
         start = first_state(nca, seed, steps, rollout_seed)
         self._painter = Painter(
             nca,
@@ -151,7 +156,7 @@ class Animator:
         )
         self._reel = Reel(self._painter.shape)
         self.frames: Sequence[Array] = _Frames(self._painter, self._reel)
-        self._run(seed, start, steps, check_int("every", every, minimum=1), rollout_seed)
+        self._run(seed, start, steps, check_int("every", every, minimum=1), rollout_seed, goal)
         self._stage = self._make_stage()
         self.animation_fig = _Animation(
             self._stage.figure,
@@ -164,7 +169,13 @@ class Animator:
         )
 
     def _run(
-        self, seed: Tensor, start: Tensor, steps: int | None, every: int, rollout_seed: int
+        self,
+        seed: Tensor,
+        start: Tensor,
+        steps: int | None,
+        every: int,
+        rollout_seed: int,
+        goal: Tensor | None,
     ) -> None:
         """Roll out once and keep what is shown of every frame's state."""
         self._keep(0, start)
@@ -176,7 +187,7 @@ class Animator:
                 self._keep(step, state)
             return False
 
-        self.nca.predict(seed, steps, seed=rollout_seed, on_step=keep)
+        self.nca.predict(seed, steps, seed=rollout_seed, on_step=keep, goal=goal)
         if last[0][0] != self.steps[-1]:
             self._keep(*last[0])
         self._painter.fit(self._reel[-1])

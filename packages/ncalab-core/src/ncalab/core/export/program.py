@@ -28,7 +28,7 @@ def export_program(
     """Record :meth:`predict` of a model as a program of torch.export.
 
     The program takes grids of any width and height and batches of any length. Run it with
-    ``program.module()(image, steps=..., seed=...)``; write it with ``torch.export.save``.
+    ``program.module()(image=..., steps=..., seed=...)``; write it with ``torch.export.save``.
 
     Args:
         model: Model; not changed. The program has weights of its own.
@@ -43,8 +43,9 @@ def export_program(
             ask for the number of the step by Python's ``if``. The program gets as long as it runs.
 
     Returns:
-        Program with the inputs "image" and, as said above, "steps" and "seed", and a dictionary
-        of outputs: "logits", "state" (all channels) and what the model's task adds.
+        Program with the inputs "image" and, as said above, "steps" and "seed", "goal" for a
+        model with ``goal_size``, and a dictionary of outputs: "logits", "state" (all
+        channels) and what the model's task adds.
 
     Raises:
         TypeError: If ``model`` is not a model of this library or ``steps`` not an integer.

@@ -84,8 +84,7 @@ class ExportedRollout(nn.Module):
         """
         with tracing():
             x = self.model.start_state(image)
-            vectors = self.model.encode_goal(goal, x.shape[0])
-            state = self.plan.leave(self._run(x, steps, seed, vectors), x)
+            state = self.plan.leave(self._run(x, steps, seed, goal), x)
             prediction = self.model.read_out(state, sum(self.counts or [0]))
             prediction = self.model.post_prediction(prediction)
             outputs = {"logits": prediction.logits, "state": prediction.output_image}
@@ -101,7 +100,9 @@ class ExportedRollout(nn.Module):
         for place, count in enumerate(counts):
             state = self.plan.enter(place, state, x)
             run = self._loop if self.recorded else self._unroll
-            state = run(place, state, taken, taken + count, seed, goal)
+            # Each model has vectors of its own for the goals that are named by an index.
+            vectors = self.places[place].model.encode_goal(goal, x.shape[0])
+            state = run(place, state, taken, taken + count, seed, vectors)
             taken = taken + count
         return state
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.perception.views import View
 
 
@@ -38,6 +38,7 @@ class AttentionView(View):
         # One filter for every place: the state of the neighbour there.
         self.set_filters(torch.eye(self.places).view(-1, *[3] * spatial_dims))
         width = heads * head_size
+        check_weights_of_layer("heads and head_size", 2 * channels * width)
         self.query = nn.Conv2d(channels, width, 1, bias=False)
         self.key_and_value = nn.Conv2d(channels, 2 * width, 1, bias=False)
         self.place_bias = nn.Parameter(torch.zeros(heads, self.places))

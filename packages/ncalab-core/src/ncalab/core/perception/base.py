@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ncalab.core.checks import check_model
 from ncalab.core.fire import current_clock
 from ncalab.core.padding import FilterPadding
-from ncalab.core.tracing import stands_for_module
+from ncalab.core.registering import register_class
 
 
 class PerceivingCells(Protocol):
@@ -65,8 +65,7 @@ class AbstractNCAPerception(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
-            AbstractNCAPerception.registry[cls.__name__] = cls
+        register_class(AbstractNCAPerception.registry, cls, kind="perception")
 
     def __init__(self, nca: PerceivingCells) -> None:
         super().__init__()

@@ -1,11 +1,12 @@
 """Views that know no direction, or one that the cell chooses."""
 
 from itertools import combinations
+from math import comb
 
 import torch
 from torch import Tensor
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.perception.filters import fixed_filters, sobel_filters
 from ncalab.core.perception.views import View
 
@@ -25,7 +26,8 @@ class IsotropicView(View):
     Args:
         channels: Number of channels C of a cell.
         spatial_dims: Number of axes of the grid, 2 or 3 with determinants.
-        determinants: From how many of the first channels determinants are taken; 0 for none.
+        determinants: From how many of the first channels determinants are taken, one of every pair
+            of them (of every three in a volume); 0 for none.
 
     Raises:
         TypeError: If ``determinants`` is not an integer.
@@ -35,11 +37,14 @@ class IsotropicView(View):
     def __init__(self, channels: int, spatial_dims: int, determinants: int = 0) -> None:
         super().__init__(channels, spatial_dims)
         check_int("determinants", determinants, minimum=0)
-        if determinants > channels or (determinants and spatial_dims == 1):
+        if determinants and spatial_dims == 1:
+            raise ValueError(f"determinants must be 0 on a grid of one axis, got {determinants}")
+        if determinants and not spatial_dims <= determinants <= channels:
             raise ValueError(
-                f"determinants must be at most {channels}, and 0 on a grid of one axis, "
-                f"got {determinants}"
+                f"determinants must be 0, or in [{spatial_dims}, {channels}]: on this grid, one is "
+                f"of the gradients of {spatial_dims} channels; got {determinants}"
             )
+        check_weights_of_layer("determinants", comb(determinants, spatial_dims))
         self.determinants = determinants
         self._groups = list(combinations(range(determinants), spatial_dims))
         self.set_filters(fixed_filters(use_laplace=True, spatial_dims=spatial_dims))

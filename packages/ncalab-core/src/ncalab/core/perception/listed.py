@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ncalab.core.perception.base import AbstractNCAPerception, FilterBank, PerceivingCells
+from ncalab.core.perception.view_checks import check_view
 from ncalab.core.perception.views import View
 
 ViewSpec = type[View] | tuple[type[View], Mapping[str, Any]]
@@ -24,7 +25,9 @@ class ViewsNCAPerception(AbstractNCAPerception):
         views: Classes of views, or pairs (class, its further arguments).
 
     Raises:
-        TypeError: If ``views`` is not such a list, or a view does not take its arguments.
+        TypeError: If ``views`` is not such a list, a view does not take its arguments, or has no
+            filters.
+        ValueError: If filters have another shape than documented, or the output size is not theirs.
     """
 
     def __init__(self, nca: PerceivingCells, views: Sequence[ViewSpec]) -> None:
@@ -71,4 +74,6 @@ def _build(spec: Any, nca: PerceivingCells) -> View:
         inspect.signature(kind).bind(*own, **arguments)
     except TypeError as error:
         raise TypeError(f"views must have arguments of {kind.__name__}: {error}") from error
-    return kind(*own, **arguments)
+    view = kind(*own, **arguments)
+    check_view(view)
+    return view

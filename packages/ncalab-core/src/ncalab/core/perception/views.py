@@ -1,16 +1,17 @@
 """Views of the neighbourhood: filters, and what a cell makes of them."""
 
 from abc import ABC
+from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.checks import check_int
+from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
 from ncalab.core.perception.filters import filter_cells, laplace_filter, sobel_filters
-from ncalab.core.tracing import stands_for_module
+from ncalab.core.registering import register_class
 
 
 class View(nn.Module, ABC):
@@ -35,15 +36,25 @@ class View(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
-            View.registry[cls.__name__] = cls
+        register_class(View.registry, cls, kind="view")
 
     def __init__(self, channels: int, spatial_dims: int) -> None:
         super().__init__()
         self.channels, self.spatial_dims = channels, spatial_dims
 
     def set_filters(self, filters: Tensor) -> None:
-        """Use the same fixed filters, shape ``(n, k, ...)``, for every channel."""
+        """Use the same fixed filters, shape ``(n, k, ...)``, k odd, for every channel.
+
+        Raises:
+            ValueError: If they have another shape.
+        """
+        kernel = filters.shape[1:]
+        if len(kernel) != self.spatial_dims or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
+            wanted = ", ".join(["n", *["k"] * self.spatial_dims])
+            raise ValueError(
+                f"filters of {type(self).__name__} must have shape ({wanted}), k odd, "
+                f"got {tuple(filters.shape)}"
+            )
         of_each = filters.to(torch.get_default_dtype())[:, None]
         repeated = of_each.repeat(1, self.channels, *[1] * self.spatial_dims)
         # Rebuilt from the configuration, so not part of a weights file.
@@ -146,6 +157,7 @@ class LearnedView(View):
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         self.dilation = check_int("dilation", dilation, minimum=1)
         size = (num_filters, channels, *[kernel_size] * spatial_dims)
+        check_weights_of_layer("num_filters and kernel_size", prod(size))
         # The scale of torch's own depthwise convolutions.
         scale = kernel_size ** (spatial_dims / 2)
         self.filters = nn.Parameter(torch.empty(size).uniform_(-1, 1) / scale)

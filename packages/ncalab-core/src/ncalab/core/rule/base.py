@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ncalab.core.checks import check_device, check_int
-from ncalab.core.tracing import stands_for_module
+from ncalab.core.registering import register_class
 
 
 class AbstractNCARule(nn.Module, ABC):
@@ -39,8 +39,7 @@ class AbstractNCARule(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not stands_for_module(cls):
-            AbstractNCARule.registry[cls.__name__] = cls
+        register_class(AbstractNCARule.registry, cls, kind="rule")
 
     def __init__(
         self, device: torch.device, input_size: int, hidden_size: int, output_size: int

@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.checks import check_choice, check_int
+from ncalab.core.checks import check_choice, check_int, check_weights_of_layer
 from ncalab.core.rule.base import AbstractNCARule
 from ncalab.core.rule.cell_layers import NORMALIZATIONS, CellNorm, Normalization
 
@@ -65,6 +65,10 @@ class MLPNCARule(AbstractNCARule):
         if normalization is not None:
             check_choice("normalization", normalization, NORMALIZATIONS)
         self.normalization = normalization
+        between = self.hidden_layers * self.hidden_size if self.hidden_layers > 1 else 0
+        check_weights_of_layer(
+            "hidden_size and hidden_layers", self.hidden_size * max(self.input_size, between)
+        )
         self.network = self._build_network().to(device)
         self._initialize_network()
 

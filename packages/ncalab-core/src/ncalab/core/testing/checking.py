@@ -4,6 +4,7 @@ import copy
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,13 @@ _SEED = 7
 
 
 def check_model(
-    model: AbstractNCAModel, image: Tensor, label: Tensor, *, steps: int = 4, atol: float = 1e-5
+    model: AbstractNCAModel,
+    image: Tensor,
+    label: Tensor,
+    *,
+    steps: int = 4,
+    atol: float = 1e-5,
+    goal: Tensor | None = None,
 ) -> None:
     """Test a model of one's own, as whoever trains, saves and exports it will use it.
 
@@ -31,6 +38,8 @@ def check_model(
         label: Labels of these images, as the loss takes them, batch first.
         steps: Number of steps of a rollout.
         atol: Tolerance between ways to compute the same.
+        goal: Goal of each image, for a model with ``goal_size``: vectors ``(B, goal_size)``, or
+            indices ``(B,)`` with ``num_goals``.
 
     Raises:
         AssertionError: If the model fails; the message says in what.
@@ -45,11 +54,11 @@ def check_model(
         model = copy.deepcopy(model).eval()
         if model.runner is None:
             awaken(model)
-        _check_prediction(model, image, steps)
-        _check_samples(model, image, steps, atol)
-        _check_loss(model, image, label, steps, atol)
-        _check_metrics(model, image, label, steps)
-        _check_files(model, image, steps)
+        _check_prediction(model, image, goal, steps)
+        _check_samples(model, image, goal, steps, atol)
+        _check_loss(model, image, label, goal, steps, atol)
+        _check_metrics(model, image, label, goal, steps)
+        _check_files(model, image, goal, steps)
     finally:
         torch.set_rng_state(before)
 
@@ -59,17 +68,24 @@ def _require(holds: bool, what: str) -> None:
         raise AssertionError(f"the model must {what}")
 
 
-def _check_prediction(model: AbstractNCAModel, image: Tensor, steps: int) -> None:
+def _options(goal: Tensor | None) -> dict[str, Any]:
+    """Return what is passed on of a goal; a model without one need not take it."""
+    return {"seed": _SEED} if goal is None else {"seed": _SEED, "goal": goal}
+
+
+def _check_prediction(
+    model: AbstractNCAModel, image: Tensor, goal: Tensor | None, steps: int
+) -> None:
     given = image.clone()
-    prediction = model.predict(image, steps, seed=_SEED)
+    prediction = model.predict(image, steps, **_options(goal))
     _require(torch.equal(image, given), "leave the images as they are")
     wanted = (image.shape[0], model.num_channels, *image.shape[2:])
     got = tuple(prediction.output_image.shape)
     _require(got == wanted, f"predict states of shape {wanted}, got {got}")
     _require(prediction.steps == steps, f"take {steps} steps, got {prediction.steps}")
-    again = model.predict(image, steps, seed=_SEED)
+    again = model.predict(image, steps, **_options(goal))
     _require(torch.equal(again.logits, prediction.logits), "predict the same from the same seed")
-    record = model.record(image, steps, seed=_SEED)
+    record = model.record(image, steps, **_options(goal))
     _require(len(record) == steps, f"record {steps} steps, got {len(record)}")
     _require(torch.equal(record[-1].logits, prediction.logits), "record last what predict returns")
     interpreted = model.interpret(prediction)
@@ -77,13 +93,16 @@ def _check_prediction(model: AbstractNCAModel, image: Tensor, steps: int) -> Non
     _require(not interpreted.requires_grad, "predict without gradients")
 
 
-def _check_samples(model: AbstractNCAModel, image: Tensor, steps: int, atol: float) -> None:
+def _check_samples(
+    model: AbstractNCAModel, image: Tensor, goal: Tensor | None, steps: int, atol: float
+) -> None:
     # From states, as padding noise is drawn for a whole batch.
     state = model.start(image, steps, _SEED).state
-    whole = model.predict(state, steps, seed=_SEED).logits
+    whole = model.predict(state, steps, **_options(goal)).logits
     for sample in range(len(image)):
         part = slice(sample, sample + 1)
-        alone = model.predict(state[part], steps, seed=_SEED, samples=[sample]).logits
+        own = _options(None if goal is None else goal[part])
+        alone = model.predict(state[part], steps, samples=[sample], **own).logits
         _require(
             torch.allclose(alone, whole[part], atol=atol, equal_nan=True),
             f"predict sample {sample} alone as within a batch",
@@ -91,10 +110,15 @@ def _check_samples(model: AbstractNCAModel, image: Tensor, steps: int, atol: flo
 
 
 def _check_loss(
-    model: AbstractNCAModel, image: Tensor, label: Tensor, steps: int, atol: float
+    model: AbstractNCAModel,
+    image: Tensor,
+    label: Tensor,
+    goal: Tensor | None,
+    steps: int,
+    atol: float,
 ) -> None:
     state = model.start(image, steps, _SEED).state
-    prediction = model(state, steps, seed=_SEED)
+    prediction = model(state, steps, **_options(goal))
     losses = model.loss(prediction, label)
     _require("total" in losses, f"have a loss named 'total', got {sorted(losses)}")
     for name, value in losses.items():
@@ -110,23 +134,27 @@ def _check_loss(
     _require(torch.allclose(each[0], alone, atol=atol), "have the loss of a sample as its own")
 
 
-def _check_metrics(model: AbstractNCAModel, image: Tensor, label: Tensor, steps: int) -> None:
-    loader = DataLoader(TensorDataset(image, label), batch_size=1)
+def _check_metrics(
+    model: AbstractNCAModel, image: Tensor, label: Tensor, goal: Tensor | None, steps: int
+) -> None:
+    loader = DataLoader(
+        TensorDataset(image, label, *([] if goal is None else [goal])), batch_size=1
+    )
     values, _ = model.validate(loader, steps, keep_predictions=False, seeds=range(len(image)))
     wanted = model.validation_metric
     if wanted is not None:
         _require(wanted in values, f"compute its validation_metric {wanted}, got {sorted(values)}")
 
 
-def _check_files(model: AbstractNCAModel, image: Tensor, steps: int) -> None:
-    want = model.predict(image, steps, seed=_SEED).logits
+def _check_files(model: AbstractNCAModel, image: Tensor, goal: Tensor | None, steps: int) -> None:
+    want = model.predict(image, steps, **_options(goal)).logits
     described = json.loads(json.dumps(model.to_dict()))
     twin = type(model).from_dict(described)
     _require(twin.to_dict() == described, "be described alike when rebuilt from its description")
-    copied = copy.deepcopy(model).predict(image, steps, seed=_SEED).logits
+    copied = copy.deepcopy(model).predict(image, steps, **_options(goal)).logits
     _require(torch.equal(copied, want), "predict the same when copied")
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model.safetensors")
         loaded = AbstractNCAModel.from_pretrained(Path(folder) / "model.safetensors")
-    got = loaded.predict(image, steps, seed=_SEED).logits
+    got = loaded.predict(image, steps, **_options(goal)).logits
     _require(torch.equal(got, want), "predict the same when saved and loaded")

@@ -144,6 +144,10 @@ class Delegation(nn.Module):
         """Number of steps T of the temporal encoding: the wrapped model's."""
         return self.wrapped.time_scale
 
+    def encode_goal(self, goal: Tensor | None, batch: int) -> Tensor | None:
+        """Return what cells perceive of the goals of a batch at the last scale."""
+        return self.wrapped.encode_goal(goal, batch)
+
     def _alive(self, x: Tensor) -> Tensor:
         return self.wrapped._alive(x)
 

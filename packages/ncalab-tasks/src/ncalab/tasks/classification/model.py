@@ -276,6 +276,7 @@ class ClassificationNCAModel(AbstractNCAModel):
         *,
         mask: Tensor | None = None,
         seed: int | None = None,
+        goal: Tensor | None = None,
     ) -> Tensor:
         """Classify images.
 
@@ -285,12 +286,13 @@ class ClassificationNCAModel(AbstractNCAModel):
             reduce: Whether to return the most probable class instead of probabilities.
             mask: Cells that count with ``pixel_wise_loss``, see :func:`living_cells`.
             seed: Seed of whatever is random; drawn if None.
+            goal: Goal of each image, for a model with ``goal_size``; see :meth:`forward`.
 
         Returns:
             Probabilities as :meth:`class_probabilities` has them, shape ``(B, K)``; with
             ``reduce``, class indices, shape ``(B,)``, int64.
         """
-        prediction = self.predict(image, steps, seed=seed)
+        prediction = self.predict(image, steps, seed=seed, goal=goal)
         probabilities = self.class_probabilities(prediction, mask=mask)
         return probabilities.argmax(dim=1) if reduce else probabilities
 

@@ -171,21 +171,22 @@ class GrowingNCAModel(AbstractNCAModel):
         for metric in self.named_metrics().values():
             metric.update(prediction.image_channels.contiguous(), label)
 
-    def make_seed(self, width: int, height: int, *others: int) -> Tensor:
+    def make_seed(self, width: int, height: int | None = None, *others: int) -> Tensor:
         """Return a state with one living cell in the middle.
 
         Args:
             width: Grid width W, at least 1.
-            height: Grid height H, at least 1.
+            height: Grid height H, at least 1; left out for a line of cells (``spatial_dims=1``).
             *others: Depth D of a volume (``spatial_dims=3``), at least 1.
 
         Returns:
             State, shape ``(1, C, width, height, *others)``, on the model's device.
 
         Raises:
+            TypeError: If a size is not an integer.
             ValueError: If a size is below 1, or the grid has another number of axes.
         """
-        grid = (width, height, *others)
+        grid = (width,) if height is None else (width, height, *others)
         if len(grid) != self.spatial_dims:
             raise ValueError(
                 f"make_seed must be given the sizes of {self.spatial_dims} axes, got {grid}"
@@ -194,7 +195,12 @@ class GrowingNCAModel(AbstractNCAModel):
         return state[None].to(self.device, self.dtype)
 
     def grow(
-        self, seed: Tensor, steps: int = 100, *, rollout_seed: int | None = None
+        self,
+        seed: Tensor,
+        steps: int = 100,
+        *,
+        rollout_seed: int | None = None,
+        goal: Tensor | None = None,
     ) -> list[np.ndarray]:
         """Run the growth process and return what it looks like after each step.
 
@@ -203,6 +209,8 @@ class GrowingNCAModel(AbstractNCAModel):
                 ``(1, image channels, W, H)``.
             steps: Number of steps, at least 1.
             rollout_seed: Decides which cells fire; drawn if None.
+            goal: What to grow, for a model with ``goal_size``: a batch of one, as in
+                :meth:`forward`.
 
         Returns:
             Images, ``steps`` of them, shape ``(W, H, image channels)``, clipped to [0, 1].
@@ -219,5 +227,5 @@ class GrowingNCAModel(AbstractNCAModel):
             images.append(image.movedim(0, -1).cpu().numpy())
             return False
 
-        self.predict(seed, steps, seed=rollout_seed, on_step=keep)
+        self.predict(seed, steps, seed=rollout_seed, on_step=keep, goal=goal)
         return images

@@ -113,8 +113,9 @@ class UncertaintyFigure(Callback):
             return
         name = f"uncertainty {type(self.estimator).__name__}"
         with unchanged_random_state(self.generators), self.guard(name):
-            image, label, *_ = next(iter(self.loader))
-            heatmap, predictions, _ = self.estimator.estimate(image)
+            image, label, *others = next(iter(self.loader))
+            goal = {"goal": others[0]} if training.nca.goal_size and others else {}
+            heatmap, predictions, _ = self.estimator.estimate(image, **goal)
             plot = find_plot("uncertainty")
             figure = plot(training.nca, image, predictions[-1], heatmap.detach().cpu(), label)
             self.logger.figure("Uncertainty", figure, epoch.number)

@@ -26,6 +26,7 @@ def plot_rollout(
     hidden: bool = False,
     style: str | AnimatorStyle = "light",
     rollout_seed: int | None = None,
+    goal: Tensor | None = None,
 ) -> Figure:
     """Show a rollout as a film strip: a row for each sample, a column for each chosen step.
 
@@ -39,6 +40,7 @@ def plot_rollout(
         hidden: Whether to show the hidden channels beside each picture, as tiles.
         style: Name of a style, or a style.
         rollout_seed: Decides which cells fire; drawn if None.
+        goal: Goal of each sample, for a model with ``goal_size``; see :class:`Animator`.
 
     Returns:
         Figure; not registered with pyplot.
@@ -50,7 +52,9 @@ def plot_rollout(
     check_planar("nca", nca)
     check_batch("seed", seed)
     check_int("count", count, minimum=2)
+    nca.encode_goal(goal, len(seed))
     seed, style = seed[:MAX_SAMPLES], find_style(style)
+    goal = None if goal is None else goal[:MAX_SAMPLES]
     rollout_seed = draw_seed() if rollout_seed is None else rollout_seed
     start = first_state(nca, seed, steps, rollout_seed)
     painters = [
@@ -66,7 +70,7 @@ def plot_rollout(
         return False
 
     keep(0, start)
-    nca.predict(seed, steps, seed=rollout_seed, on_step=keep)
+    nca.predict(seed, steps, seed=rollout_seed, on_step=keep, goal=goal)
     # A choice needs the number of steps, which a range of them or a cascade leaves open till now.
     places = np.unique(np.linspace(0, len(reels[0]) - 1, count).round().astype(int))
     return _draw(painters, reels, places)

@@ -45,22 +45,32 @@ class Stage(NamedTuple):
     steps: int
 
 
-def check_exportable(model: AbstractNCAModel, name: str = "model") -> None:
+def check_exportable(
+    model: AbstractNCAModel, name: str = "model", goal: Tensor | None = None
+) -> None:
     """Raise unless the page can run the model.
 
     Args:
         model: Model.
         name: Name of the argument, for the message.
+        goal: Goal of the page, a batch of one; None if there is none.
 
     Raises:
         TypeError: If it is not a model.
-        ValueError: If it is one that the page cannot run; the message names the reason.
+        ValueError: If it is one that the page cannot run, or without goals; the message names the
+            reason.
     """
     if not isinstance(model, AbstractNCAModel):
         raise TypeError(f"{name} must be an AbstractNCAModel, got {type(model).__name__}")
     reason = why_not_exportable(model)
     if reason is not None:
         raise ValueError(f"{name} must be one that a web page can run, but {reason}")
+    if model.goal_size and goal is None:
+        raise ValueError(
+            f"{name} must be one that a web page can run, but cells perceive a goal; give one, a "
+            "batch of one, as goal"
+        )
+    model.encode_goal(goal, 1)
 
 
 def why_not_exportable(model: AbstractNCAModel) -> str | None:
@@ -141,12 +151,15 @@ def _describe_purpose(model: AbstractNCAModel) -> str:
     return spec_of(model).purpose
 
 
-def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str, Any]:
+def describe_model(
+    model: AbstractNCAModel, stages: Sequence[Stage], goal: Tensor | None = None
+) -> dict[str, Any]:
     """Describe channels, steps and weights of a model that :func:`check_exportable` accepts.
 
     Args:
         model: Model.
         stages: What it runs, as :func:`stages_of` returns it.
+        goal: Goal that all cells perceive, a batch of one; None for a model without.
     """
     # Scales that share weights share one description.
     automata = {id(stage.automaton): stage.automaton for stage in stages}
@@ -160,7 +173,7 @@ def describe_model(model: AbstractNCAModel, stages: Sequence[Stage]) -> dict[str
         "fixed": model.num_fixed_channels,
         "knowsNoDirection": all(knows_no_direction(stage.automaton) for stage in stages),
         "angleChannels": angle_channels([stage.automaton for stage in stages]),
-        "automata": [_describe_automaton(automaton) for automaton in automata.values()],
+        "automata": [_describe_automaton(automaton, goal) for automaton in automata.values()],
         "stages": [
             {"automaton": place[id(stage.automaton)], "scale": stage.scale, "steps": stage.steps}
             for stage in stages
@@ -183,7 +196,7 @@ def _describe_classes(model: AbstractNCAModel) -> dict[str, Any]:
     }
 
 
-def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
+def _describe_automaton(automaton: Automaton, goal: Tensor | None) -> dict[str, Any]:
     rule = automaton.rule
     if not isinstance(rule, MLPNCARule):
         raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
@@ -200,16 +213,20 @@ def _describe_automaton(automaton: Automaton) -> dict[str, Any]:
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": automaton.perception.time(1),
-        "weights": _describe_weights(automaton, rule, blocks),
+        "weights": _describe_weights(automaton, rule, blocks, goal),
     }
 
 
 def _describe_weights(
-    automaton: Automaton, rule: MLPNCARule, blocks: PerceivedBlocks
+    automaton: Automaton, rule: MLPNCARule, blocks: PerceivedBlocks, goal: Tensor | None
 ) -> dict[str, str]:
     first, bias, last = rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight
     if bias is None:
         raise ValueError("rule must have a bias in its first layer, got None")
+    vectors = automaton.encode_goal(goal, 1)
+    if vectors is not None:
+        # A goal that does not change is a bias: what cells perceive ends with it.
+        bias = bias + first[:, -automaton.goal_size :, 0, 0] @ vectors[0]
     perceived = len(blocks.places)
     time = first[:, perceived] if automaton.use_temporal_encoding else first.new_zeros(len(first))
     of_blocks = first.new_zeros(len(first), blocks.inputs * automaton.num_channels)

@@ -62,6 +62,7 @@ def export_html(
     overlay: bool | None = None,
     description: str | None = None,
     class_names: Sequence[str] | None = None,
+    goal: Tensor | Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a web page that runs a model, or several: one file, without network and server.
 
@@ -98,6 +99,10 @@ def export_html(
         description: What one sees, in one sentence; a usual one for the model if None.
         class_names: Names of the classes, background included. None: ``class_names`` of the model
             if it has as many, else numbers.
+        goal: Goal that all cells perceive, for a model with ``goal_size``: a vector
+            ``(1, goal_size)`` or, with ``num_goals``, an index ``(1,)``. Of several models: that
+            of all, or a dictionary with that of each, by which one model may be shown with
+            several goals.
 
     Raises:
         TypeError: If an argument has another type.
@@ -120,6 +125,10 @@ def export_html(
     if path.suffix.lower() != ".html":
         raise ValueError(f"path must end in .html, got {path}")
     models = _named_models(model)
+    goals = _named_goals(models, goal)
+    several = isinstance(model, Mapping)
+    for name, each in models.items():
+        check_exportable(each, f"model[{name!r:.80}]" if several else "model", goals[name])
     check_seed(seed)
     check_type("description", description, str, optional=True)
     first = next(iter(models.values()))
@@ -136,7 +145,12 @@ def export_html(
     described = [
         {
             "name": name,
-            **_describe(each, pause or _usual_steps(each), _first_state(each, image, size, seed)),
+            **_describe(
+                each,
+                pause or _usual_steps(each),
+                _first_state(each, image, size, seed),
+                goals[name],
+            ),
             "classNames": _class_names(each, class_names),
             "overlay": _overlay(each, overlay),
             # For those who look into the file: the page starts from an image that is prepared.
@@ -147,11 +161,13 @@ def export_html(
     atomic_write(path, render_page({**settings, "models": described}).encode())
 
 
-def _describe(model: AbstractNCAModel, steps: int, start: Tensor) -> dict[str, Any]:
+def _describe(
+    model: AbstractNCAModel, steps: int, start: Tensor, goal: Tensor | None
+) -> dict[str, Any]:
     """Describe a model, its first state, and what lies beyond the border at each scale."""
     stages = stages_of(model, steps)
     borders = describe_borders(stages, start)
-    return {**describe_model(model, stages), **describe_state(start), "borders": borders}
+    return {**describe_model(model, stages, goal), **describe_state(start), "borders": borders}
 
 
 def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
@@ -159,11 +175,21 @@ def _named_models(model: Any) -> dict[str, AbstractNCAModel]:
     models = dict(model) if isinstance(model, Mapping) else {"": model}
     if not models:
         raise ValueError("model must hold at least one model, got none")
-    for name, each in models.items():
+    for name in models:
         if not isinstance(name, str):
             raise TypeError(f"model must name each model by a string, got {name!r:.80}")
-        check_exportable(each, f"model[{name!r:.80}]" if isinstance(model, Mapping) else "model")
     return models
+
+
+def _named_goals(
+    models: Mapping[str, AbstractNCAModel], goal: Tensor | Mapping[str, Tensor] | None
+) -> dict[str, Tensor | None]:
+    """Return the goal of each model, None for one without."""
+    if not isinstance(goal, Mapping):
+        return dict.fromkeys(models, goal)
+    if unknown := [name for name in goal if name not in models]:
+        raise ValueError(f"goal must name models of the page, got {unknown[0]!r:.80}")
+    return {name: goal.get(name) for name in models}
 
 
 def _usual_steps(model: AbstractNCAModel) -> int:

@@ -46,8 +46,6 @@ def views_of(automaton: Automaton) -> list[View]:
 
 def why_not_perceivable(automaton: Automaton) -> str | None:
     """Say why the page cannot perceive what cells do; None if it can."""
-    if automaton.goal_size:
-        return "cells perceive a goal"
     if automaton.spatial_dims != 2:
         return f"the grid has {automaton.spatial_dims} axes"
     for view in views_of(automaton):

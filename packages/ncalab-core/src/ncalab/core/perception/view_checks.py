@@ -1,0 +1,42 @@
+"""Checks of a view of one's own, when it has been made."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ncalab.core.checks import check_int, read_attribute
+from ncalab.core.perception.views import View
+
+
+def check_view(view: View) -> None:
+    """Raise unless a view has filters, and an output size that goes with them.
+
+    Whether ``combine`` returns as many values shows when it is called.
+
+    Args:
+        view: View; not changed.
+
+    Raises:
+        TypeError: If it has no filters, or no output size.
+        ValueError: If one of them is of another shape or value than documented.
+    """
+    name, filters = type(view).__name__, read_attribute(view, "filters")
+    if not isinstance(filters, Tensor):
+        raise TypeError(f"filters of {name} must be a tensor, got {type(filters).__name__}")
+    _check_filters(name, filters.shape, view)
+    size = check_int(f"output_size of {name}", read_attribute(view, "output_size"), minimum=0)
+    if view.is_linear and type(view).forward is View.forward:
+        values = len(filters) * view.channels
+        if size != values:
+            raise ValueError(
+                f"output_size of {name} must be {values}, for {len(filters)} filters of "
+                f"{view.channels} channels and no combine of its own, got {size}"
+            )
+
+
+def _check_filters(name: str, shape: Sequence[int], view: View) -> None:
+    kernel = tuple(shape[2:])
+    fits = len(kernel) == view.spatial_dims and shape[1] == view.channels
+    if not fits or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
+        wanted = ", ".join(["n", str(view.channels), *["k"] * view.spatial_dims])
+        raise ValueError(f"filters of {name} must have shape ({wanted}), k odd, got {tuple(shape)}")
