@@ -86,7 +86,10 @@ def check_run_folder(
         source: File that the training is made from, which must not be replaced by them.
     """
     writes = list(writes)
-    taken = [name for name in (*RUN_FILES, *writes) if _same(folder / name, source)]
+    there = [name for name in RUN_FILES if (folder / name).exists()]
+    # The settings of a run may be read to repeat it.
+    own = (GROW_FILE, TRAIN_FILE) if there else ()
+    taken = [n for n in (*RUN_FILES, *writes) if n not in own and _same(folder / n, source)]
     if taken:
         raise ValueError(
             f"--output must be a folder where nothing that is read would be replaced, got {folder} "
@@ -94,7 +97,6 @@ def check_run_folder(
         )
     if resume and force:
         raise ValueError("--resume and --force exclude each other: resume the run, or replace it")
-    there = [name for name in RUN_FILES if (folder / name).exists()]
     if resume and not there:
         raise ValueError(f"--resume needs a run to continue, and there is none in {folder}")
     if there and not (resume or force):

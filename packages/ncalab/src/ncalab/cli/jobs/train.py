@@ -57,14 +57,8 @@ def train_model(
     folder = Path(checked.top.output or Path("runs") / config.stem)
     device = get_compute_device(checked.top.device)
     with tidied(folder):
-        # A run is resumed from its own settings.
-        check_run_folder(
-            folder,
-            resume=resume,
-            force=force,
-            writes=(PRETRAINED, CURVES, TRAIN_FILE),
-            source=None if resume else config,
-        )
+        writes = (PRETRAINED, CURVES, TRAIN_FILE)
+        check_run_folder(folder, resume=resume, force=force, writes=writes, source=config)
         history = _train(checked, folder, device=str(device), resume=resume, force=force)
     if history.interrupted:
         command = ["ncalab", "train", str(folder / TRAIN_FILE), "--output", str(folder)]
