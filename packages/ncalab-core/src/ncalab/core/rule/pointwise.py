@@ -58,10 +58,20 @@ def find_fault(
 
 
 def _test(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype) -> str | None:
+    try:
+        with _random_state_kept():
+            return _compare(function, inputs, outputs, dtype)
+    except Exception as error:  # the reference engine calls it in another way, or raises this again
+        return f"which raises {type(error).__name__} on cells of a test: {error}"
+
+
+def _compare(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype) -> str | None:
     generator = torch.Generator().manual_seed(0)
     tensors = [*function.parameters(), *function.buffers()]
     device = tensors[0].device if tensors else None
-    x = torch.randn(1, inputs, *GRID, generator=generator, dtype=dtype).to(device)
+    # Two samples; the first of them is what all is compared with.
+    both = torch.randn(2, inputs, *GRID, generator=generator, dtype=dtype).to(device)
+    x = both[:1].clone()
     awake = {name: _awake(value, generator) for name, value in function.named_parameters()}
     before = dict(function.named_buffers())
     buffers = {name: value.clone() for name, value in before.items()}
@@ -70,20 +80,26 @@ def _test(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype) ->
         updates: Tensor = functional_call(function, {**awake, **buffers}, (x,))
         return updates
 
-    with _random_state_kept():
-        with torch.enable_grad():
-            whole = call(x)
-        if whole.shape != (1, outputs, *GRID):
-            return f"whose updates of a grid have the shape {tuple(whole.shape)}"
-        if whole.requires_grad:
-            return "whose updates depend on trained tensors that are not its parameters"
-        with torch.no_grad():
-            if not torch.equal(call(x), whole):
-                return "which gives other updates for the same cells (dropout, or statistics?)"
-            cells = x.flatten(2)[..., None]
-            parts = torch.cat([call(part) for part in cells.split(5, dim=2)], dim=2)
+    with torch.enable_grad():
+        whole = call(x)
+    if whole.shape != (1, outputs, *GRID):
+        return f"whose updates of a grid have the shape {tuple(whole.shape)}"
+    if whole.dtype != dtype:
+        return f"whose updates have the dtype {whole.dtype} for parameters of {dtype}"
+    if whole.requires_grad:
+        return "whose updates depend on trained tensors that are not its parameters"
+    if not torch.equal(x, both[:1]):
+        return "which changes in place what it is called with"
+    with torch.no_grad():
+        if not torch.equal(call(x), whole):
+            return "which gives other updates for the same cells (dropout, or statistics?)"
+        cells = x.flatten(2)[..., None]
+        parts = torch.cat([call(part) for part in cells.split(5, dim=2)], dim=2)
+        together = call(both)
     if not _close(parts.view_as(whole), whole):
         return "whose updates of a cell depend on other cells"
+    if not _close(together[:1], whole):
+        return "whose updates of a sample depend on other samples"
     if any(not torch.equal(value, before[name]) for name, value in buffers.items()):
         return "which changes its buffers"
     return None
