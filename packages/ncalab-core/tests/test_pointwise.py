@@ -261,6 +261,45 @@ def test_updates_of_a_wrong_shape_are_an_error(grid: tuple[int, ...], shapes: st
         rollout(model, torch.rand(2, 11, *grid), 1)
 
 
+class Remembers(Own):
+    """A rule that counts its calls and keeps what it computes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls: int = vars(self).get("calls", 0) + 1
+        self.last = super().forward(x)
+        return self.last
+
+
+def test_a_rule_that_keeps_what_it_computes_runs_on_the_reference() -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=Remembers)
+
+    reason = why_not_fused(model, torch.zeros(1, 11, 4, 4))
+
+    assert reason is not None
+    assert reason.startswith("the rule is a Remembers, which changes its attribute ")
+    assert not {"calls", "last"} & vars(model.rule).keys()
+
+
+class MixesOnRequest(Own):
+    """A rule that treats each cell by itself until it is told not to."""
+
+    mix = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = super().forward(x)
+        return update - update.mean((0, 2, 3), keepdim=True) if self.mix else update
+
+
+def test_a_rule_whose_flags_change_is_tested_again() -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=MixesOnRequest)
+    x = torch.zeros(1, 11, 4, 4)
+    assert why_not_fused(model, x) is None
+
+    vars(model.rule)["mix"] = True
+
+    assert "depend on other cells" in str(why_not_fused(model, x))
+
+
 def test_dropout_is_noticed_when_training_begins() -> None:
     model, _ = claims()
     x = torch.zeros(1, 11, 4, 4)

@@ -361,6 +361,48 @@ def test_a_rule_that_was_changed_is_read_again() -> None:
     assert_same_states(model, x)
 
 
+GAIN = 1.0
+
+
+class Settings:
+    """An object whose representation does not show what it holds."""
+
+    gain = 1.0
+
+
+class ScaledRule(ComputedRule):
+    """A rule that reads numbers of its class, its module and an object."""
+
+    gain = 1.0
+
+    def __init__(self, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self.settings = Settings()
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.layer(x) * self.gain * GAIN * self.settings.gain
+        return update
+
+
+@pytest.mark.parametrize("place", ["class", "module", "object"])
+def test_numbers_outside_of_the_rule_are_those_of_the_moment(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(rule_type=ScaledRule).double()
+    x = torch.rand(1, CHANNELS, 4, 4, dtype=torch.float64)
+    assert_same_states(model, x)
+    assert program_of(model) is not None
+
+    if place == "class":
+        monkeypatch.setattr(ScaledRule, "gain", 0.5)
+    elif place == "module":
+        monkeypatch.setitem(globals(), "GAIN", 0.5)
+    else:
+        vars(model.rule)["settings"].gain = 0.5
+
+    assert_same_states(model, x)
+
+
 def assert_same_states(model: TinyModel, x: Tensor) -> None:
     fast, plain = (rollout(model, x, 2, seed=1, engine=e) for e in ("fused", "reference"))
     torch.testing.assert_close(fast, plain, atol=1e-9, rtol=0)
