@@ -423,6 +423,13 @@ def test_a_view_that_mixes_samples_runs_on_the_reference() -> None:
     assert_engines_agree(model, x, "auto")
 
 
+def test_tiles_need_a_view_that_treats_each_cell_by_itself() -> None:
+    model = computed(lambda _, f: f - f.mean(dim=2, keepdim=True))
+
+    with pytest.raises(ValueError, match="ComputedView, whose updates of a cell depend on other"):
+        tiled_rollout(model, states((20, 4)), 1, tile=6, progress=False)
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_a_view_of_a_wrong_shape_is_an_error(dims: int) -> None:
     model, x = computed(lambda _, f: f.movedim(1, -1), dims), states(GRIDS[dims])

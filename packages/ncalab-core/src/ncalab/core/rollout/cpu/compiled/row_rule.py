@@ -12,26 +12,12 @@ from torch import Tensor, nn
 from ncalab.core.automaton import Automaton
 from ncalab.core.perception import View, ViewsNCAPerception
 from ncalab.core.rollout.cpu.compiled.trace import tensors_of
+from ncalab.core.rollout.view_functions import nonlinear_views, why_views_not_pointwise
 from ncalab.core.rule.cell_layers import is_matrix
-from ncalab.core.rule.pointwise import find_fault, why_not_pointwise
+from ncalab.core.rule.pointwise import why_not_pointwise
 
 # Which views change their inputs, by training mode, as long as they live.
 _in_place: "WeakKeyDictionary[View, dict[bool, bool]]" = WeakKeyDictionary()
-
-
-class Combination(nn.Module):
-    """A view as a function of the state and of what its filters give, one after the other."""
-
-    def __init__(self, view: View) -> None:
-        super().__init__()
-        self.view = view
-
-    def forward(self, cells: Tensor) -> Tensor:
-        """Compute what is perceived, shape ``(B, output_size, N, 1)``."""
-        flat = cells.flatten(2)[..., None]
-        channels = self.view.channels
-        seen = self.view.call_combine(flat[:, :channels].clone(), flat[:, channels:].clone())
-        return seen.reshape(cells.shape[0], -1, *cells.shape[2:])
 
 
 class ViewedRule(nn.Module):
@@ -84,13 +70,6 @@ def _changes_inputs(view: View) -> bool:
     return known[view.training]
 
 
-def nonlinear_views(model: Automaton) -> list[View]:
-    """Return the views of a model that make something else of what their filters give."""
-    perception = model.perception
-    listed = perception.listed if isinstance(perception, ViewsNCAPerception) else []
-    return [view for view in listed if not view.is_linear]
-
-
 def function_of_cells(model: Automaton) -> nn.Module:
     """Return what a model computes from states and what its filters give."""
     if nonlinear_views(model) and isinstance(model.perception, ViewsNCAPerception):
@@ -100,11 +79,7 @@ def function_of_cells(model: Automaton) -> nn.Module:
 
 def why_no_rows(model: Automaton, dtype: torch.dtype) -> str | None:
     """Say why views and rule may not be computed for any set of cells; None if they may."""
-    for view in nonlinear_views(model):
-        inputs = view.channels * (1 + view.filters.shape[0])
-        if fault := find_fault(Combination(view), inputs, view.output_size, dtype, part=view):
-            return f"the perception has a {type(view).__name__}, {fault}"
-    return why_not_pointwise(model.rule, dtype)
+    return why_views_not_pointwise(model, dtype) or why_not_pointwise(model.rule, dtype)
 
 
 def call_on_rows(rule: nn.Module, rows: Tensor, dt: float) -> Tensor:

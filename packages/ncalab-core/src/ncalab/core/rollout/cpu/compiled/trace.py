@@ -1,6 +1,7 @@
 """What a rule computes, as the operations of torch that it consists of."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -135,9 +136,7 @@ def fingerprint(rule: nn.Module, dtype: torch.dtype) -> tuple[Any, ...]:
 
 def _of_class(kind: type) -> Iterator[Any]:
     """Yield what classes of the user's own and their methods read besides the instance."""
-    for base in kind.__mro__[:-1]:
-        if base.__module__.partition(".")[0] in ("ncalab", "torch", "abc"):
-            continue
+    for base in _own_bases(kind):
         for name, value in vars(base).items():
             if isinstance(value, PLAIN):
                 yield name, repr(value)
@@ -147,7 +146,15 @@ def _of_class(kind: type) -> Iterator[Any]:
                 yield from (repr(v) for v in read if isinstance(v, PLAIN))
 
 
+@lru_cache(maxsize=256)
+def _own_bases(kind: type) -> list[type]:
+    """Return those bases of a class that are not of this library, of torch or of Python."""
+    known = ("ncalab", "torch", "abc", "builtins")
+    return [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in known]
+
+
 def _described(value: Any) -> str:
     """Return what tells a value from another one, also where its class does not show it."""
-    is_bare = type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__")
+    kind: Any = type(value)
+    is_bare = kind.__repr__ is object.__repr__ and hasattr(value, "__dict__")
     return repr(vars(value)) if is_bare else repr(value)
