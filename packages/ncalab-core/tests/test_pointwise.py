@@ -1,6 +1,7 @@
 """Rules that treat each cell by itself run on the fast engine, whatever they compute."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -278,6 +279,19 @@ def test_a_rule_that_keeps_what_it_computes_runs_on_the_reference() -> None:
     assert reason is not None
     assert reason.startswith("the rule is a Remembers, which changes its attribute ")
     assert not {"calls", "last"} & vars(model.rule).keys()
+
+
+def test_a_rule_that_cannot_be_copied_runs_on_the_reference() -> None:
+    model = make("own")
+    vars(model.rule)["lock"] = Lock()
+    x = torch.rand(1, 11, 4, 4)
+
+    reason = why_not_fused(model, x)
+
+    assert str(reason).startswith("the rule is a Own, of which threads cannot have copies: ")
+    assert torch.equal(
+        rollout(model, x, 2, seed=1), rollout(model, x, 2, seed=1, engine="reference")
+    )
 
 
 class MixesOnRequest(Own):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -63,6 +64,11 @@ def find_fault(
 
 
 def _test(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype) -> str | None:
+    tensors = [*function.parameters(), *function.buffers()]
+    try:
+        deepcopy(function, {id(tensor): tensor for tensor in tensors})
+    except Exception as error:  # whatever an attribute raises
+        return f"of which threads cannot have copies: {error}"
     try:
         with _random_state_kept(), _attributes_kept(function):
             return _compare(function, inputs, outputs, dtype)
