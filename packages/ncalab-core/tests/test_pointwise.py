@@ -1,6 +1,7 @@
 """Rules that treat each cell by itself run on the fast engine, whatever they compute."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -199,6 +200,10 @@ OUTSIDE = torch.ones(1, requires_grad=True)
     ("modify", "reason"),
     [
         (lambda u: u + u.mean((2, 3), keepdim=True), "whose updates of a cell depend on other"),
+        (lambda u: u - 0.5 * u.mean(0, keepdim=True), "whose updates of a sample depend on other"),
+        (lambda u: u * u.shape[0], "whose updates of a sample depend on other samples"),
+        (lambda u: u.double(), "whose updates have the dtype torch.float64 for parameters of"),
+        (lambda u: u.no_such_method(), "which raises AttributeError on cells of a test: 'Tensor'"),
         (lambda u: u * torch.rand(()), "which gives other updates for the same cells"),
         (lambda u: u[:, :, :1], "whose updates of a grid have the shape (1, 11, 1, 3)"),
         (lambda u: u * OUTSIDE, "whose updates depend on trained tensors that are not its"),
@@ -216,6 +221,97 @@ def test_a_rule_that_is_not_what_it_declares_runs_on_the_reference(
 
     assert said is not None and said.startswith(f"the rule is a Claims, {reason}")
     assert rule.calls == 0
+
+
+class ChangesInput(Own):
+    """A rule that changes what it is called with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(0.5))
+
+
+def test_a_rule_that_changes_its_input_is_told_so() -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=ChangesInput)
+
+    reason = why_not_fused(model, torch.zeros(1, 11, 4, 4))
+
+    assert reason == "the rule is a ChangesInput, which changes in place what it is called with"
+
+
+class ForgetsToMoveBack(Own):
+    """A rule whose updates have their channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).movedim(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("grid", "shapes"),
+    [
+        ((9,), r"\(2, 11, 9, 1\) for perceptions of shape .*, got \(2, 9, 1, 11\)"),
+        ((4, 3), r"\(2, 11, 4, 3\) for perceptions of shape .*, got \(2, 4, 3, 11\)"),
+        ((2, 3, 2), r"\(2, 11, 12, 1\) for perceptions of shape .*, got \(2, 12, 1, 11\)"),
+    ],
+)
+def test_updates_of_a_wrong_shape_are_an_error(grid: tuple[int, ...], shapes: str) -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=ForgetsToMoveBack, spatial_dims=len(grid))
+
+    with pytest.raises(
+        ValueError, match=f"^ForgetsToMoveBack must return updates of shape {shapes}"
+    ):
+        rollout(model, torch.rand(2, 11, *grid), 1)
+
+
+class Remembers(Own):
+    """A rule that counts its calls and keeps what it computes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls: int = vars(self).get("calls", 0) + 1
+        self.last = super().forward(x)
+        return self.last
+
+
+def test_a_rule_that_keeps_what_it_computes_runs_on_the_reference() -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=Remembers)
+
+    reason = why_not_fused(model, torch.zeros(1, 11, 4, 4))
+
+    assert reason is not None
+    assert reason.startswith("the rule is a Remembers, which changes its attribute ")
+    assert not {"calls", "last"} & vars(model.rule).keys()
+
+
+def test_a_rule_that_cannot_be_copied_runs_on_the_reference() -> None:
+    model = make("own")
+    vars(model.rule)["lock"] = Lock()
+    x = torch.rand(1, 11, 4, 4)
+
+    reason = why_not_fused(model, x)
+
+    assert str(reason).startswith("the rule is a Own, of which threads cannot have copies: ")
+    assert torch.equal(
+        rollout(model, x, 2, seed=1), rollout(model, x, 2, seed=1, engine="reference")
+    )
+
+
+class MixesOnRequest(Own):
+    """A rule that treats each cell by itself until it is told not to."""
+
+    mix = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = super().forward(x)
+        return update - update.mean((0, 2, 3), keepdim=True) if self.mix else update
+
+
+def test_a_rule_whose_flags_change_is_tested_again() -> None:
+    model = TinyModel(CPU, 4, 5, 2, rule_type=MixesOnRequest)
+    x = torch.zeros(1, 11, 4, 4)
+    assert why_not_fused(model, x) is None
+
+    vars(model.rule)["mix"] = True
+
+    assert "depend on other cells" in str(why_not_fused(model, x))
 
 
 def test_dropout_is_noticed_when_training_begins() -> None:

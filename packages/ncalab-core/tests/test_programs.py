@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from core_models import TinyModel
-from rollout_checks import assert_threads_agree, states_and_slopes, threads
+from rollout_checks import assert_threads_agree, slopes_where_used, states_and_slopes, threads
 from torch import Tensor, nn
 
 from ncalab.core import AbstractNCARule, GatedNCARule, MLPNCARule
@@ -185,18 +185,6 @@ def test_what_a_rule_computes_is_what_its_program_computes(name: str) -> None:
         torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
 
 
-def slopes_where_used(model: TinyModel, x: Tensor, engine: Any) -> list[Tensor]:
-    x = x.clone().requires_grad_()
-    after = rollout(model, x, 3, seed=4, engine=engine)
-    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
-    wanted = [x, *model.parameters()]
-    loss = (after * weights).sum()
-    return [
-        after.detach(),
-        *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True),
-    ]
-
-
 @pytest.mark.parametrize(
     "compute",
     [
@@ -209,14 +197,145 @@ def slopes_where_used(model: TinyModel, x: Tensor, engine: Any) -> list[Tensor]:
     ids=["erf", "cumsum", "einsum", "where", "a number of parameters that depends on them"],
 )
 def test_other_operations_are_called_on_rows(compute: Callable[[Any, Tensor], Tensor]) -> None:
-    model = own(compute)
-    x = torch.rand(2, CHANNELS, 5, 8, dtype=torch.float64)
+    assert_called_on_rows(own(compute))
 
+
+class PassingClamp(torch.autograd.Function):
+    """A clamp that lets all gradients pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clamp(-0.1, 0.1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def without_gradient(function: Callable[[], Tensor]) -> Tensor:
+    with torch.no_grad():
+        return function()
+
+
+def hooked(rule: Any, x: Tensor) -> Tensor:
+    update: Tensor = rule.layer(x)
+    if update.requires_grad:
+        update.register_hook(lambda slope: 0.5 * slope)
+    return update
+
+
+STOPPED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "gate": lambda r, x: r.layer(x) * torch.sigmoid(r.layer(x).detach() + r.scale.view(-1, 1, 1)),
+    "straight through": lambda r, x: (lambda y: y + (y.clamp(-0.05, 0.05) - y).detach())(
+        r.layer(x)
+    ),
+    "block": lambda r, x: r.layer(x) * without_gradient(lambda: x[:, :CHANNELS].sigmoid()),
+    "block of weights": lambda r, x: F.conv2d(x, without_gradient(lambda: r.layer.weight * 2)),
+    "function": lambda r, x: PassingClamp.apply(r.layer(x)),  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    "hook": hooked,
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_gradients_that_a_rule_stops_or_changes_are_the_rules(name: str) -> None:
+    assert_called_on_rows(own(STOPPED[name]))
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_they_are_noticed_in_an_untrained_rule_of_float32(name: str) -> None:
+    model = own(STOPPED[name]).float()
+    with torch.no_grad():
+        for parameter in model.rule.parameters():
+            parameter.zero_()
+
+    assert program_of(model) is None
+
+
+TAKEN_AS_NUMBERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "clamp": lambda r, x: torch.clamp(r.layer(x), max=r.one - 0.6),
+    "clamp by a computed number": lambda r, x: torch.clamp(r.layer(x), min=r.one.exp() - 2.1),
+    "clamp of each channel": lambda r, x: torch.clamp(r.layer(x), min=r.scale[None, :, None, None]),
+    "clamp from above to below": lambda r, x: r.layer(x).clamp(0.2, -0.2),
+    "number of a parameter": lambda r, x: r.layer(x) * r.one.item(),
+    "list of a parameter": lambda r, x: r.layer(x) * r.one.tolist(),
+    "array of a parameter": lambda r, x: r.layer(x) * float(r.one.detach().numpy()),
+    "power": lambda r, x: (r.layer(x).abs() + 1) ** r.one,
+    "slope": lambda r, x: torch.where(r.layer(x) > 0, r.layer(x), r.one * r.layer(x)),
+    "sharpness": lambda r, x: F.softplus(r.layer(x), beta=r.one.item()),
+    "lerp": lambda r, x: torch.lerp(r.layer(x), x[:, :CHANNELS], r.one),
+    "addcmul": lambda r, x: torch.addcmul(r.layer(x), x[:, :CHANNELS], r.one, value=0.3),
+    "threshold": lambda r, x: F.threshold(r.layer(x), r.one.item() - 0.6, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_AS_NUMBERS)
+def test_numbers_that_are_tensors_stay_tensors(name: str) -> None:
+    model = own(TAKEN_AS_NUMBERS[name])
+
+    assert_called_on_rows(model)
+    with torch.no_grad():
+        model.rule.get_parameter("one").sub_(0.3)
+    assert_called_on_rows(model)
+
+
+REFUSED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "rounded quotient": lambda r, x: (
+        torch.div(r.layer(x), 0.1, rounding_mode="floor") * x.mean(1, keepdim=True)
+    ),
+    "quotient by zero": lambda r, x: torch.nan_to_num(r.layer(x) / 0, 0.0, 1.0, -1.0),
+    "another dtype": lambda r, x: (r.layer(x) > 0) * r.layer(x).relu(),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_translated_is_called_on_rows(name: str) -> None:
+    assert_called_on_rows(own(REFUSED[name]))
+
+
+def test_indices_that_are_computed_of_a_buffer_are_those_of_the_moment() -> None:
+    model = own(lambda r, x: r.layer(x) * x[:, r.places + 1])
+    places = torch.arange(CHANNELS)
+    model.rule.register_buffer("places", places)
+    assert_called_on_rows(model)
+
+    places.add_(3)
+
+    assert_called_on_rows(model)
+
+
+def assert_called_on_rows(model: TinyModel) -> None:
+    x = torch.rand(2, CHANNELS, 5, 8, dtype=torch.float64)
     assert why_not_fused(model, x) is None
     assert program_of(model) is None
     fast, plain = (slopes_where_used(model, x, engine) for engine in ("fused", "reference"))
     for got, want in zip(fast, plain, strict=True):
-        torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("normalization", ["layer", "rms"])
+def test_small_weights_before_a_norm_leave_a_program(normalization: str) -> None:
+    model = make(rule_args={"normalization": normalization})
+    with torch.no_grad():
+        model.rule.get_parameter("network.0.weight").mul_(1e-3)
+        model.rule.get_parameter("network.0.bias").mul_(1e-3)
+
+    assert program_of(model) is not None
+
+
+def test_a_rule_is_translated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    translated: list[Any] = []
+    translate: Any = vars(programs)["translate"]
+
+    def counted(*given: Any) -> Any:
+        translated.append(given)
+        return translate(*given)
+
+    monkeypatch.setattr(programs, "translate", counted)
+    for model in (own(STOPPED["gate"]), own(COMPUTED["exp"])):
+        for _ in range(3):
+            rollout(model, torch.rand(1, CHANNELS, 4, 4, dtype=torch.float64), 2).sum().backward()
+
+    assert len(translated) == 2
 
 
 def test_attention_is_called_on_rows() -> None:
@@ -239,6 +358,48 @@ def test_a_rule_that_was_changed_is_read_again() -> None:
     model.rule.level = 2.0
 
     assert program_of(model) is not before
+    assert_same_states(model, x)
+
+
+GAIN = 1.0
+
+
+class Settings:
+    """An object whose representation does not show what it holds."""
+
+    gain = 1.0
+
+
+class ScaledRule(ComputedRule):
+    """A rule that reads numbers of its class, its module and an object."""
+
+    gain = 1.0
+
+    def __init__(self, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self.settings = Settings()
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.layer(x) * self.gain * GAIN * self.settings.gain
+        return update
+
+
+@pytest.mark.parametrize("place", ["class", "module", "object"])
+def test_numbers_outside_of_the_rule_are_those_of_the_moment(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(rule_type=ScaledRule).double()
+    x = torch.rand(1, CHANNELS, 4, 4, dtype=torch.float64)
+    assert_same_states(model, x)
+    assert program_of(model) is not None
+
+    if place == "class":
+        monkeypatch.setattr(ScaledRule, "gain", 0.5)
+    elif place == "module":
+        monkeypatch.setitem(globals(), "GAIN", 0.5)
+    else:
+        vars(model.rule)["settings"].gain = 0.5
+
     assert_same_states(model, x)
 
 
@@ -273,6 +434,7 @@ def test_parameters_are_those_of_the_moment() -> None:
 def test_sums_of_gradients_need_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make(rule_type=GatedNCARule)
     x = torch.rand(1, CHANNELS, 4, 4)
+    assert program_of(model) is not None  # compared with its rule here, which runs it
     ran: list[Any] = []
     run: Any = Prelude.run
 

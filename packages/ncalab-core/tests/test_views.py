@@ -1,6 +1,7 @@
 """Perceptions that are lists of views, on grids of one to three axes."""
 
 import math
+from collections.abc import Callable
 from itertools import permutations, product
 from typing import Any
 
@@ -10,7 +11,7 @@ from core_models import TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds_of_cells import VIEWS, views_of
-from rollout_checks import assert_gradients_agree, states_and_slopes
+from rollout_checks import assert_gradients_agree, slopes_where_used, states_and_slopes
 from torch import Tensor, nn
 
 from ncalab.core import BasicNCAPerception, GatedNCARule, MLPNCARule
@@ -33,6 +34,9 @@ CPU = torch.device("cpu")
 CHANNELS = 11
 
 TOO_MANY = "must need at most 268435456 weights in a layer"
+needs_compiled = pytest.mark.skipif(
+    isinstance(library(torch.float32), str), reason="needs the compiled engine"
+)
 
 GRIDS = {1: (7,), 2: (5, 6), 3: (3, 4, 5)}
 
@@ -54,7 +58,7 @@ def states(grid: tuple[int, ...], batch: int = 2) -> Tensor:
     return torch.randn(batch, CHANNELS, *grid, dtype=torch.float64)
 
 
-@pytest.mark.skipif(isinstance(library(torch.float32), str), reason="needs the compiled engine")
+@needs_compiled
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_every_cell_runs_on_the_fast_engine_as_on_the_reference(data: st.DataObject) -> None:
@@ -357,3 +361,87 @@ def test_scales_of_any_number_of_axes(dims: int) -> None:
     assert resize(state, coarse).shape[2:] == coarse
     assert resize(resize(state, coarse), size).shape == state.shape
     assert sample_cells(state, size) is state
+
+
+class ComputedView(View):
+    """A view that a test writes as a function of states and what one filter gives."""
+
+    compute: Callable[[Tensor, Tensor], Tensor]
+
+    def __init__(self, channels: int, spatial_dims: int) -> None:
+        super().__init__(channels, spatial_dims)
+        self.filters = nn.Parameter(torch.ones(1, channels, *[3] * spatial_dims))
+
+    def combine(self, state: Tensor, filtered: Tensor) -> Tensor:
+        return type(self).compute(state, filtered)
+
+
+def computed(compute: Callable[[Tensor, Tensor], Tensor], dims: int = 2) -> TinyModel:
+    ComputedView.compute = compute
+    return make([ComputedView], dims)
+
+
+def assert_engines_agree(model: TinyModel, x: Tensor, engine: Any = "fused") -> None:
+    fast = slopes_where_used(model, x, engine)
+    plain = slopes_where_used(model, x, "reference")
+    for got, want in zip(fast, plain, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
+
+
+@needs_compiled
+def test_a_gradient_that_a_view_stops_is_stopped() -> None:
+    assert_engines_agree(computed(lambda s, f: f.detach() * s), states((5, 4)))
+
+
+@needs_compiled
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, f: s.clamp_(0, 0.5) + f,
+        lambda s, f: s + f.relu_(),
+        lambda s, f: s.expm1_() + f.erf_(),  # not a program
+    ],
+)
+def test_a_view_may_change_its_inputs_but_not_the_states(
+    change: Callable[[Tensor, Tensor], Tensor], dims: int
+) -> None:
+    def unchanging(state: Tensor, filtered: Tensor) -> Tensor:
+        return change(state.clone(), filtered.clone())
+
+    x = states(GRIDS[dims]).clamp(-0.9, 0.9)
+
+    assert why_not_fused(computed(change, dims), x) is None
+    assert_engines_agree(computed(change, dims), x)
+    for engine in ("fused", "reference"):
+        found = [slopes_where_used(computed(c, dims), x, engine) for c in (change, unchanging)]
+        for got, want in zip(*found, strict=True):
+            assert torch.equal(got, want)
+
+
+@needs_compiled
+def test_a_view_that_mixes_samples_runs_on_the_reference() -> None:
+    model, x = computed(lambda _, f: f - f.mean(dim=0, keepdim=True)), states((5, 4))
+
+    reason = why_not_fused(model, x)
+
+    assert reason is not None
+    assert reason.endswith("ComputedView, whose updates of a sample depend on other samples")
+    assert_engines_agree(model, x, "auto")
+
+
+def test_tiles_need_a_view_that_treats_each_cell_by_itself() -> None:
+    model = computed(lambda _, f: f - f.mean(dim=2, keepdim=True))
+
+    with pytest.raises(ValueError, match="ComputedView, whose updates of a cell depend on other"):
+        tiled_rollout(model, states((20, 4)), 1, tile=6, progress=False)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_view_of_a_wrong_shape_is_an_error(dims: int) -> None:
+    model, x = computed(lambda _, f: f.movedim(1, -1), dims), states(GRIDS[dims])
+    cells = math.prod(GRIDS[dims])
+    expected = rf"shape \(2, 11, {cells}, 1\) for states of .*, got \(2, {cells}, 1, 11\)"
+
+    with pytest.raises(ValueError, match=f"^ComputedView.combine must return {expected}$"):
+        rollout(model, x, 1)

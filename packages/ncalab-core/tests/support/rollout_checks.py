@@ -29,6 +29,18 @@ def states_and_slopes(model: TinyModel, x: Tensor, steps: int, **options: Any) -
     return [after.detach(), *torch.autograd.grad((after * weights).sum(), wanted)]
 
 
+def slopes_where_used(model: TinyModel, x: Tensor, engine: Any) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    after = rollout(model, x, 3, seed=4, engine=engine)
+    weights = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).view_as(after)
+    wanted = [x, *model.parameters()]
+    loss = (after * weights).sum()
+    return [
+        after.detach(),
+        *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True),
+    ]
+
+
 def assert_threads_agree(alone: Sequence[Tensor], shared: Sequence[Sequence[Tensor]]) -> None:
     """Compare states and gradients of one thread with those of two runs of several."""
     # States to the bit; sums over cells are added in another order where a sample is cut.

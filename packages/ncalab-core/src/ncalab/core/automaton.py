@@ -346,13 +346,17 @@ class Automaton(nn.Module):
 
     def _apply_rule(self, seen: Tensor) -> Tensor:
         """Compute updates from perception vectors ``(B, input_vector_size, *grid)``."""
-        update: Tensor
-        if self.spatial_dims == 2 or not self.rule.pointwise:
-            update = self.rule(seen)
-            return update
         # A pointwise rule need not know how many axes the grid has.
-        update = self.rule(seen.flatten(2)[..., None])
-        return update.view(seen.shape[0], -1, *seen.shape[2:])
+        is_flat = self.spatial_dims != 2 and self.rule.pointwise
+        given = seen.flatten(2)[..., None] if is_flat else seen
+        update: Tensor = self.rule(given)
+        wanted = (given.shape[0], self.num_channels, *given.shape[2:])
+        if not is_tracing() and update.shape != wanted:
+            raise ValueError(
+                f"{type(self.rule).__name__} must return updates of shape {wanted} for perceptions "
+                f"of shape {tuple(given.shape)}, got {tuple(update.shape)}"
+            )
+        return update.reshape(seen.shape[0], -1, *seen.shape[2:]) if is_flat else update
 
     def _forward_step(self, x: Tensor, step: int) -> Tensor:
         """Take one step: perceive, update the cells that fire, apply the alive mask.

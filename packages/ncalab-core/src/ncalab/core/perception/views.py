@@ -12,6 +12,7 @@ from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
 from ncalab.core.perception.filters import filter_cells, laplace_filter, sobel_filters
 from ncalab.core.registering import register_class
+from ncalab.core.tracing import is_tracing
 
 
 class View(nn.Module, ABC):
@@ -92,6 +93,28 @@ class View(nn.Module, ABC):
         """
         return filtered
 
+    def call_combine(self, state: Tensor, filtered: Tensor) -> Tensor:
+        """Return what :meth:`combine` returns, of the right shape for certain.
+
+        Args:
+            state: States of N cells, shape ``(B, C, N, 1)``; may be changed in place.
+            filtered: What the n filters give, shape ``(B, n C, N, 1)``; may be changed, too.
+
+        Returns:
+            Shape ``(B, output_size, N, 1)``.
+
+        Raises:
+            ValueError: If ``combine`` returns another shape.
+        """
+        seen = self.combine(state, filtered)
+        wanted = (state.shape[0], self.output_size, *state.shape[2:])
+        if not is_tracing() and seen.shape != wanted:
+            raise ValueError(
+                f"{type(self).__name__}.combine must return shape {wanted} for states of shape "
+                f"{tuple(state.shape)}, got {tuple(seen.shape)}"
+            )
+        return seen
+
     def forward(self, x: Tensor, padding: FilterPadding) -> Tensor:
         """Compute the view of every cell.
 
@@ -105,8 +128,9 @@ class View(nn.Module, ABC):
         filtered = torch.cat(filter_cells(x, self.filters, padding, self.dilation), dim=1)
         if self.is_linear:
             return filtered
-        seen = self.combine(*(part.flatten(2)[..., None] for part in (x, filtered)))
-        return seen.view(x.shape[0], -1, *x.shape[2:])
+        state, filtered = (part.flatten(2)[..., None] for part in (x, filtered))
+        seen = self.call_combine(state.clone(), filtered)
+        return seen.reshape(x.shape[0], -1, *x.shape[2:])
 
 
 class SobelView(View):

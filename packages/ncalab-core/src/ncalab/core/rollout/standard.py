@@ -13,6 +13,7 @@ from ncalab.core.perception import (
     View,
     ViewsNCAPerception,
 )
+from ncalab.core.rollout.view_functions import why_views_not_pointwise
 from ncalab.core.rule import MLPNCARule, why_not_pointwise
 from ncalab.core.rule.cell_layers import is_matrix
 
@@ -102,9 +103,10 @@ def reach_of(model: Automaton) -> int | None:
 
 def why_reach_unknown(model: Automaton) -> str | None:
     """Say why a step may read cells beyond the model's filters and alive mask; None if not."""
-    if why_not_perceptron(model.rule) is None:
-        return _why_other_parts(model)
-    return _why_other_parts(model, why_not_pointwise(model.rule, model.dtype))
+    of_rule = None
+    if why_not_perceptron(model.rule) is not None:
+        of_rule = why_not_pointwise(model.rule, model.dtype)
+    return _why_other_parts(model, of_rule) or why_views_not_pointwise(model, model.dtype)
 
 
 def _why_other_parts(model: Automaton, of_rule: str | None = None) -> str | None:

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from ncalab.core.automaton import Automaton
 from ncalab.core.rollout.cpu.compiled.library import library
-from ncalab.core.rollout.cpu.compiled.row_rule import nonlinear_views, why_no_rows
+from ncalab.core.rollout.cpu.compiled.row_rule import why_no_rows
 from ncalab.core.rollout.cpu.compiled.spec import ACTIVATIONS
 from ncalab.core.rollout.spec import perceptron_of
 from ncalab.core.rollout.standard import why_not_perceptron, why_not_standard_parts
+from ncalab.core.rollout.view_functions import nonlinear_views
 
 # Cells of the batch with their frames are counted in 32 bits.
 MOST_CELLS = 2**31

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -11,23 +12,12 @@ from torch import Tensor, nn
 from ncalab.core.automaton import Automaton
 from ncalab.core.perception import View, ViewsNCAPerception
 from ncalab.core.rollout.cpu.compiled.trace import tensors_of
+from ncalab.core.rollout.view_functions import nonlinear_views, why_views_not_pointwise
 from ncalab.core.rule.cell_layers import is_matrix
-from ncalab.core.rule.pointwise import find_fault, why_not_pointwise
+from ncalab.core.rule.pointwise import why_not_pointwise
 
-
-class Combination(nn.Module):
-    """A view as a function of the state and of what its filters give, one after the other."""
-
-    def __init__(self, view: View) -> None:
-        super().__init__()
-        self.view = view
-
-    def forward(self, cells: Tensor) -> Tensor:
-        """Compute what is perceived, shape ``(B, output_size, N, 1)``."""
-        flat = cells.flatten(2)[..., None]
-        channels = self.view.channels
-        seen = self.view.combine(flat[:, :channels], flat[:, channels:])
-        return seen.view(cells.shape[0], -1, *cells.shape[2:])
+# Which views change their inputs, by training mode, as long as they live.
+_in_place: "WeakKeyDictionary[View, dict[bool, bool]]" = WeakKeyDictionary()
 
 
 class ViewedRule(nn.Module):
@@ -45,22 +35,39 @@ class ViewedRule(nn.Module):
         # Of linear views, filters are not part of this function.
         self.views = nn.ModuleList(nn.Identity() if v.is_linear else v for v in views)
         self.rule = rule
+        # Copies of all take a quarter of the time of a rollout, so few get them.
+        self.copied = [not v.is_linear and _changes_inputs(v) for v in views]
 
     def forward(self, cells: Tensor) -> Tensor:
         """Compute updates, shape ``(B, C, N, 1)``."""
         rest = cells.shape[1] - self.channels - sum(self.sizes)
         state, *filtered, others = cells.split([self.channels, *self.sizes, rest], dim=1)
-        pairs = zip(self.views, filtered, strict=True)
-        seen = [v.combine(state, part) if isinstance(v, View) else part for v, part in pairs]
+        seen = [
+            _see(view, state, part, is_copied=is_copied)
+            for view, part, is_copied in zip(self.views, filtered, self.copied, strict=True)
+        ]
         updates: Tensor = self.rule(torch.cat([state, *seen, others], dim=1))
         return updates
 
 
-def nonlinear_views(model: Automaton) -> list[View]:
-    """Return the views of a model that make something else of what their filters give."""
-    perception = model.perception
-    listed = perception.listed if isinstance(perception, ViewsNCAPerception) else []
-    return [view for view in listed if not view.is_linear]
+def _see(view: nn.Module, state: Tensor, filtered: Tensor, *, is_copied: bool) -> Tensor:
+    if not isinstance(view, View):
+        return filtered
+    if is_copied:
+        return view.call_combine(state.clone(), filtered.clone())
+    return view.call_combine(state, filtered)
+
+
+def _changes_inputs(view: View) -> bool:
+    """Return whether a view changes in place what it combines; tested once for each mode."""
+    known = _in_place.setdefault(view, {})
+    if view.training not in known:
+        with torch.inference_mode(False), torch.no_grad():
+            cells = view.filters.new_zeros(1, view.channels * (1 + view.filters.shape[0]), 2, 1)
+            before = cells._version
+            view.combine(cells[:, : view.channels], cells[:, view.channels :])
+        known[view.training] = cells._version != before
+    return known[view.training]
 
 
 def function_of_cells(model: Automaton) -> nn.Module:
@@ -72,11 +79,7 @@ def function_of_cells(model: Automaton) -> nn.Module:
 
 def why_no_rows(model: Automaton, dtype: torch.dtype) -> str | None:
     """Say why views and rule may not be computed for any set of cells; None if they may."""
-    for view in nonlinear_views(model):
-        inputs = view.channels * (1 + view.filters.shape[0])
-        if fault := find_fault(Combination(view), inputs, view.output_size, dtype, part=view):
-            return f"the perception has a {type(view).__name__}, {fault}"
-    return why_not_pointwise(model.rule, dtype)
+    return why_views_not_pointwise(model, dtype) or why_not_pointwise(model.rule, dtype)
 
 
 def call_on_rows(rule: nn.Module, rows: Tensor, dt: float) -> Tensor:

@@ -1,6 +1,8 @@
 """What a rule computes, as the operations of torch that it consists of."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Numbers of cells that a rule is traced with: primes that are hardly ever the size of a layer.
 CELLS = (211, 223, 227, 229)
+# What class attributes and globals are read as.
+PLAIN = (bool, int, float, str, tuple, list, dict)
 
 
 class Call(NamedTuple):
@@ -116,7 +120,7 @@ def fingerprint(rule: nn.Module, dtype: torch.dtype) -> tuple[Any, ...]:
     # Which tensors are one; another tensor in the place of one changes nothing.
     numbers: dict[int, int] = {}
     for part in rule.modules():
-        parts += [id(part), type(part), type(part).forward]
+        parts += [id(part), type(part), type(part).forward, *_of_class(type(part))]
         for name, value in vars(part).items():
             if name in ("_parameters", "_buffers"):
                 tensors = ((key, t) for key, t in value.items() if t is not None)
@@ -126,5 +130,31 @@ def fingerprint(rule: nn.Module, dtype: torch.dtype) -> tuple[Any, ...]:
             elif isinstance(value, (Tensor, nn.Module)):
                 parts.append((name, id(value)))
             else:
-                parts.append((name, repr(value)))
+                parts.append((name, _described(value)))
     return tuple(parts)
+
+
+def _of_class(kind: type) -> Iterator[Any]:
+    """Yield what classes of the user's own and their methods read besides the instance."""
+    for base in _own_bases(kind):
+        for name, value in vars(base).items():
+            if isinstance(value, PLAIN):
+                yield name, repr(value)
+            elif isinstance(value, FunctionType):
+                yield name, id(value)
+                read = (value.__globals__.get(n) for n in value.__code__.co_names)
+                yield from (repr(v) for v in read if isinstance(v, PLAIN))
+
+
+@lru_cache(maxsize=256)
+def _own_bases(kind: type) -> list[type]:
+    """Return those bases of a class that are not of this library, of torch or of Python."""
+    known = ("ncalab", "torch", "abc", "builtins")
+    return [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in known]
+
+
+def _described(value: Any) -> str:
+    """Return what tells a value from another one, also where its class does not show it."""
+    kind: Any = type(value)
+    is_bare = kind.__repr__ is object.__repr__ and hasattr(value, "__dict__")
+    return repr(vars(value)) if is_bare else repr(value)

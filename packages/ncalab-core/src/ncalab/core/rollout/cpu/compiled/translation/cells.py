@@ -74,6 +74,8 @@ class CellTensors:
 
     def _define(self, call: Call, ref: Ref) -> None:
         result = call.result[0] if isinstance(call.result, tuple) else call.result
+        if result.dtype != self.tensors[0].dtype:
+            raise UnknownOperationError(result.dtype)
         if not any(t is result for t in self.tensors):
             self.tensors.append(result)
         self.known[id(result)] = Cells(ref, self._shape(result))

@@ -21,8 +21,9 @@ POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
 class Elementwise(Placing):
     """Translates operations that treat numbers one by one, or pair by pair."""
 
-    def _apply(self, kind: str, source: Tensor, *, x: float = 0.0, y: float = 0.0) -> Ref:
+    def _apply(self, kind: str, source: Tensor, *, x: Any = 0.0, y: Any = 0.0) -> Ref:
         cells = self._cells(source)
+        x, y = _number(x), _number(y)
         return self.program.do(kind, cells.width, self._narrow(cells), x=x, y=y)
 
     def _operand(self, value: Tensor, like: tuple[int | None, ...]) -> Ref:
@@ -42,14 +43,14 @@ class Elementwise(Placing):
         one = [1 if size is None else size for size in like]
         return constant(self.program, value, lambda t: t.expand(one).reshape(-1))
 
-    def _combine(self, kind: str, a: Tensor, b: Tensor, *, x: float = 0.0, y: float = 0.0) -> Ref:
+    def _combine(self, kind: str, a: Tensor, b: Tensor, *, x: Any = 0.0, y: Any = 0.0) -> Ref:
         shape = torch.broadcast_shapes(a.shape, b.shape)
         like = tuple(None if size == self.cells else size for size in shape)
         if like.count(None) != 1:
             raise UnknownOperationError(like)
         width = math.prod(size for size in like if size is not None)
         operands = self._operand(a, like), self._operand(b, like)
-        return self.program.do(kind, width, *operands, x=x, y=y)
+        return self.program.do(kind, width, *operands, x=_number(x), y=_number(y))
 
     def _take_add(self, a: Any, b: Any, alpha: float = 1) -> Ref:
         if not isinstance(b, Tensor):
@@ -104,8 +105,18 @@ class Elementwise(Placing):
         return self._apply("gelu", a)
 
     def _take_clamp(self, a: Tensor, low: Any = None, high: Any = None) -> Ref:
-        low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+        low = -math.inf if low is None else _number(low)
+        high = math.inf if high is None else _number(high)
+        if not low <= high:
+            raise UnknownOperationError((low, high))
         return self._apply("clamp", a, x=low, y=high)
 
     def _take__prelu_kernel(self, a: Tensor, slope: Tensor) -> Ref:
         return self._combine("leak", a, slope)
+
+
+def _number(value: Any) -> float:
+    """Return a number; raise for a tensor, whose value may change and which has a gradient."""
+    if not isinstance(value, (int, float)):
+        raise UnknownOperationError(value)
+    return float(value)

@@ -18,7 +18,7 @@ MOST_COPIES = 8
 PLACING = {
     *("view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze"),
     *("expand", "slice", "select", "split", "split_with_sizes", "unbind", "clone", "alias"),
-    *("detach", "flip", "index", "index_select", "roll", "repeat"),
+    *("flip", "index", "index_select", "roll", "repeat"),
 }
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ncalab.core.rollout.cpu.compiled.program import Program
 from ncalab.core.rollout.cpu.compiled.trace import Call, Trace, tensors_in, trace
 from ncalab.core.rollout.cpu.compiled.translation.cells import UnknownOperationError
+from ncalab.core.rollout.cpu.compiled.translation.check import agrees
 from ncalab.core.rollout.cpu.compiled.translation.elementwise import FUNCTIONS, Elementwise
 from ncalab.core.rollout.cpu.compiled.translation.layers import Layers
 from ncalab.core.rollout.cpu.compiled.translation.placing import PLACING
@@ -15,7 +16,7 @@ from ncalab.core.rollout.cpu.compiled.translation.sums import Sums
 
 
 def translate(rule: nn.Module, inputs: int, dtype: torch.dtype, dt: float) -> Program | None:
-    """Return a rule as a program; None if it consists of other operations.
+    """Return a rule as a program; None if it consists of other operations, or has other gradients.
 
     Args:
         rule: Maps ``(1, inputs, N, 1)`` to updates ``(1, outputs, N, 1)``, cell by cell.
@@ -25,9 +26,11 @@ def translate(rule: nn.Module, inputs: int, dtype: torch.dtype, dt: float) -> Pr
     """
     try:
         traced = trace(rule, inputs, dtype)
-        return None if traced is None else _Translator(rule, traced, dt).program
-    except (UnknownOperationError, RuntimeError, NotImplementedError):
-        # The rule is called as it is, then.
+        if traced is None:
+            return None
+        program = _Translator(rule, traced, dt).program
+        return program if agrees(program, rule, inputs, dt, dtype) else None
+    except Exception:  # a rule may take anything amiss; it is called as it is, then
         return None
 
 
@@ -65,8 +68,9 @@ class _Translator(Elementwise, Sums, Layers):
     def _take_fixed(self, call: Call, inputs: Sequence[Tensor]) -> None:
         """Leave an operation on parameters to the prelude."""
         name = call.name
-        if not any(t.is_floating_point() for t in tensors_in((inputs, call.result))):
-            return  # indices, which are the same for all parameters
+        has_numbers = any(t.is_floating_point() for t in tensors_in((inputs, call.result)))
+        if not has_numbers and not any(id(t) in self.fixed for t in inputs):
+            return  # indices, which are the same for all parameters and buffers
         known = all(id(t) in self.fixed for t in inputs)
         if not known or name.endswith("_") or name == "_local_scalar_dense":
             raise UnknownOperationError(name)
