@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncalab.core.automaton import Automaton
 from ncalab.core.recomputed import find_recomputed
 
 # Filters that were rounded to half precision and back are still those of the arguments.
@@ -22,15 +21,16 @@ def why_not_made_anew(model: nn.Module) -> str | None:
     Returns:
         The fault as a sentence with what to do about it; None if there is none.
     """
-    for automaton in model.modules():
-        if isinstance(automaton, Automaton) and "perception" in automaton._modules:
-            fault = _find_fault(automaton)
+    for module in model.modules():
+        # Automata, which stand on this; a cascade without one of its own has no parts.
+        if hasattr(type(module), "_define_perception") and "perception" in module._modules:
+            fault = _find_fault(module)
             if fault is not None:
                 return fault
     return None
 
 
-def _find_fault(automaton: Automaton) -> str | None:
+def _find_fault(automaton: Any) -> str | None:
     own = dict(_unsaved(automaton.perception))
     # A perception of another class was put in its place: a model of one's own making.
     if own and type(automaton.perception) is automaton.perception_type:
