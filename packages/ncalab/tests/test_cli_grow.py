@@ -344,8 +344,8 @@ def test_the_picture_itself_is_never_replaced(run: Run, picture: Path) -> None:
     Path("film").mkdir()
     Image.new("RGBA", (8, 8), (255, 0, 0, 255)).save("film/film.gif")
     before = Path("film/film.gif").read_bytes()
-    for more in (), ("--force",):
-        result = run("grow", "film/film.gif", *SMALL, "--epochs", 1, "--output", "film", *more)
+    for force in [], ["--force"]:
+        result = run("grow", "film/film.gif", *SMALL, "--epochs", 1, "--output", "film", *force)
         assert result.exit_code == 2
     assert Path("film/film.gif").read_bytes() == before
 
