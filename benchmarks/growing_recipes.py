@@ -230,6 +230,8 @@ def main() -> None:
                 with arguments.json.open("a") as file:
                     file.write(json.dumps(rows[key]) + "\n")
         print(line_of(rows[key], str(seed)), flush=True)
+    if len(arguments.seeds) == 1:
+        return
     print(f"\nMeans over the seeds:\n\n{HEAD}\n{RULE}")
     for name, path in product(arguments.recipes, arguments.pictures):
         keys = [(name, path.stem, seed, arguments.seconds) for seed in arguments.seeds]

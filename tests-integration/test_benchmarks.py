@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -57,12 +59,18 @@ def test_recipes_for_growing_are_compared_in_a_table(tmp_path: Path) -> None:
     known = tmp_path / "figures.json"
 
     # An option and its value stand side by side.
-    printed = run(
-        "growing_recipes.py", str(picture), "--recipes", "good", "before", "--seeds", "0",
-        "--seconds", "0.1", "--json", str(known),
-    )  # fmt: skip
+    options = [
+        str(picture), "--recipes", "good", "before", "--seeds", "0", "1", "--seconds", "0.1",
+        "--json", str(known),
+    ]  # fmt: skip
+    printed = run("growing_recipes.py", *options)
 
     rows = [line for line in printed.splitlines() if line.startswith(("| good", "| before"))]
-    assert len(rows) == 2 and all(row.count("|") == 12 for row in rows)
+    assert len(rows) == 6 and all(row.count("|") == 12 for row in rows)
+    of_seeds, (mean, _) = rows[:2], [row for row in rows if "2 seeds" in row]
+    errors = [float(row.split("|")[5]) for row in (*of_seeds, mean)]
+    assert errors[2] == pytest.approx((errors[0] + errors[1]) / 2, abs=2e-5)
+    # What is known is not trained again.
+    assert run("growing_recipes.py", *options) == printed
     first = json.loads(known.read_text().splitlines()[0])
     assert first["picture"] == "lizard" and first["settings"]["optimizer"] == "muon"
