@@ -22,8 +22,13 @@ IN_PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "works
 EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
-    # Its interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
-    "core": ["triton; platform_system == 'Linux'", *EXPORT_TOOLS, "huggingface-hub>=0.30"],
+    # Triton's interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
+    "core": [
+        "triton; platform_system == 'Linux'",
+        *EXPORT_TOOLS,
+        "huggingface-hub>=0.30",
+        "pillow>=10",
+    ],
     "tasks": ["scikit-learn>=1.5"],
     "train": ["accelerate>=1.0", "distributed>=2024.5", "optuna>=3.6"],
     "viz": ["scikit-learn>=1.4", "imageio-ffmpeg>=0.5"],

@@ -37,9 +37,9 @@ class NQM(SamplingEstimator):
 
     >>> import torch
     >>> from ncalab.core import AbstractNCAModel
-    >>> class Plain(AbstractNCAModel):
+    >>> class Bare(AbstractNCAModel):
     ...     def loss(self, pred, label): ...
-    >>> nca = Plain(torch.device("cpu"), 1, 2, 1, inference_timesteps=3)
+    >>> nca = Bare(torch.device("cpu"), 1, 2, 1, inference_timesteps=3)
     >>> heatmap, predictions, score = NQM(nca, N=4).estimate(torch.rand(2, 1, 5, 7), "max", seed=0)
     >>> heatmap.shape, len(predictions), score.tolist()
     (torch.Size([2, 1, 5, 7]), 4, [[0.0], [0.0]])
