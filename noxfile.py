@@ -22,7 +22,7 @@ IN_PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "works
 EXPORT_TOOLS = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.7"]
 # What tests hold a part against, beyond what the part declares.
 REFERENCES: dict[str, list[str]] = {
-    # Triton's interpreter runs the CUDA engine's kernels without a GPU; it brings no other packages.
+    # Triton's interpreter runs the CUDA engine's kernels without a GPU, and brings no packages.
     "core": [
         "triton; platform_system == 'Linux'",
         *EXPORT_TOOLS,
