@@ -216,9 +216,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = known_rows(arguments.json)
-    wanted = list(product(arguments.recipes, arguments.pictures, arguments.seeds))
     print(f"{HEAD}\n{RULE}", flush=True)
-    for name, path, seed in wanted:
+    for name, path, seed in product(arguments.recipes, arguments.pictures, arguments.seeds):
         key = (name, path.stem, seed, arguments.seconds)
         if key not in rows:
             target = load_target(path, SIZE, PADDING)

@@ -18,7 +18,7 @@ _NOT_SAVED = frozenset({"device", "plot_function"})
 
 
 def _is_ones_own(cls: type) -> bool:
-    """Return whether a class is no model of the library, but for those that tests are made with.
+    """Return whether a class is a model of the user's own, or one of the library's for tests.
 
     Two models of one's own may share a name, as in tests: each class reads its own files.
     """

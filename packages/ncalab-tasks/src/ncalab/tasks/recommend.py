@@ -97,9 +97,17 @@ class Recommendation:
             device: Where to create its parameters.
         """
         create: Callable[..., AbstractNCAModel] = recommended_tasks()[self.task].model
+        timesteps = self.timesteps() if self.scales == (1,) else {}
+        return self.in_scales(create(device, **{**timesteps, **self.model}))
+
+    def in_scales(self, model: AbstractNCAModel) -> AbstractNCAModel:
+        """Return a cascade of a model, with weights for each scale; itself if there is one scale.
+
+        Args:
+            model: Model that runs at one scale.
+        """
         if self.scales == (1,):
-            return create(device, **{**self.timesteps(), **self.model})
-        model = create(device, **self.model)
+            return model
         timesteps = self.given_timesteps()
         return CascadeNCA(model, self.scales, self.steps, single_model=False, **timesteps)
 
@@ -168,7 +176,7 @@ def summarize_data(
             each sample, as ``strata`` or ``labels``, or is a TensorDataset.
         num_classes: Number of classes, if it is known; None for that of the data set, or to
             count them.
-        ignore_index: A label that is no class.
+        ignore_index: A label that does not count.
         spatial_dims: Number of spatial axes of the images.
 
     Raises:

@@ -32,9 +32,8 @@ from ncalab.estimators.images import (
     read_image_shape,
 )
 from ncalab.estimators.training import Training, constructor_arguments, train
-from ncalab.tasks import CascadeNCA
 from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
-from ncalab.tasks.scales import check_scales
+from ncalab.tasks.scales import check_scales, share_timesteps
 from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
 
@@ -252,14 +251,8 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _check_scales(self) -> None:
         scales = check_scales(self.scales)
-        if _is_auto(self.steps):
-            return
-        steps = check_timesteps("steps", self.steps)
-        if (steps if isinstance(steps, int) else steps[0]) < len(scales):
-            raise ValueError(
-                f"steps must be at least {len(scales)}, one for each of the scales "
-                f"{list(scales)}, got {self.steps}"
-            )
+        if not _is_auto(self.steps):
+            share_timesteps({"steps": self.steps}, scales, can_drop=False)
 
     def _check_model_params(self) -> None:
         check_mapping("model_params", self.model_params, optional=True)
@@ -342,10 +335,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             shape.channels,
             **{"training_timesteps": steps, "inference_timesteps": steps, **arguments},
         )
-        if chosen.scales == (1,):
-            return model
-        timesteps = chosen.given_timesteps()
-        return CascadeNCA(model, chosen.scales, chosen.steps, single_model=False, **timesteps)
+        return chosen.in_scales(model)
 
     # Prediction
 

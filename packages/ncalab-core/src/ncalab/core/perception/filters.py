@@ -1,5 +1,6 @@
 """Depthwise filters on grids of one, two or three axes."""
 
+from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 
@@ -12,6 +13,28 @@ from ncalab.core.padding import FilterPadding, pad_cells
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 # L1 norm of the Laplace filter, that of Sobel filters being 1.
 _LAPLACE_NORM = 1.5
+
+
+def check_shape_of_filters(
+    owner: str, shape: Sequence[int], spatial_dims: int, channels: int | None = None
+) -> None:
+    """Raise a ValueError unless filters are of an odd size, the same along each axis.
+
+    Args:
+        owner: Name of what has them, for the message.
+        shape: Their shape: their number, that of channels if they differ between these, the size
+            along each axis.
+        spatial_dims: Number of axes of the grid.
+        channels: Number of channels; None for filters that are the same for all.
+    """
+    front = ["n"] if channels is None else ["n", str(channels)]
+    kernel = tuple(shape[len(front) :])
+    fits = len(kernel) == spatial_dims and (channels is None or shape[1] == channels)
+    if not fits or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
+        wanted = ", ".join([*front, *["k"] * spatial_dims])
+        raise ValueError(
+            f"filters of {owner} must have shape ({wanted}), k odd, got {tuple(shape)}"
+        )
 
 
 def sobel_filters(spatial_dims: int) -> Tensor:

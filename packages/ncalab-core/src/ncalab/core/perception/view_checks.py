@@ -1,10 +1,9 @@
 """Checks of a view of one's own, when it has been made."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from ncalab.core.checks import check_int, read_attribute
+from ncalab.core.perception.filters import check_shape_of_filters
 from ncalab.core.perception.views import View
 
 
@@ -23,7 +22,7 @@ def check_view(view: View) -> None:
     name, filters = type(view).__name__, read_attribute(view, "filters")
     if not isinstance(filters, Tensor):
         raise TypeError(f"filters of {name} must be a tensor, got {type(filters).__name__}")
-    _check_filters(name, filters.shape, view)
+    check_shape_of_filters(name, filters.shape, view.spatial_dims, view.channels)
     size = check_int(f"output_size of {name}", read_attribute(view, "output_size"), minimum=0)
     if view.is_linear and type(view).forward is View.forward:
         values = len(filters) * view.channels
@@ -32,11 +31,3 @@ def check_view(view: View) -> None:
                 f"output_size of {name} must be {values}, for {len(filters)} filters of "
                 f"{view.channels} channels and no combine of its own, got {size}"
             )
-
-
-def _check_filters(name: str, shape: Sequence[int], view: View) -> None:
-    kernel = tuple(shape[2:])
-    fits = len(kernel) == view.spatial_dims and shape[1] == view.channels
-    if not fits or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
-        wanted = ", ".join(["n", str(view.channels), *["k"] * view.spatial_dims])
-        raise ValueError(f"filters of {name} must have shape ({wanted}), k odd, got {tuple(shape)}")

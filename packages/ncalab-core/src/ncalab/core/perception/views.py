@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
-from ncalab.core.perception.filters import filter_cells, laplace_filter, sobel_filters
+from ncalab.core.perception.filters import (
+    check_shape_of_filters,
+    filter_cells,
+    laplace_filter,
+    sobel_filters,
+)
 from ncalab.core.registering import register_class
 from ncalab.core.tracing import is_tracing
 
@@ -49,13 +54,7 @@ class View(nn.Module, ABC):
         Raises:
             ValueError: If they have another shape.
         """
-        kernel = filters.shape[1:]
-        if len(kernel) != self.spatial_dims or len(set(kernel)) != 1 or kernel[0] % 2 == 0:
-            wanted = ", ".join(["n", *["k"] * self.spatial_dims])
-            raise ValueError(
-                f"filters of {type(self).__name__} must have shape ({wanted}), k odd, "
-                f"got {tuple(filters.shape)}"
-            )
+        check_shape_of_filters(type(self).__name__, filters.shape, self.spatial_dims)
         of_each = filters.to(torch.get_default_dtype())[:, None]
         repeated = of_each.repeat(1, self.channels, *[1] * self.spatial_dims)
         # Rebuilt from the configuration, so not part of a weights file.

@@ -120,13 +120,20 @@ def _compare(function: nn.Module, inputs: int, outputs: int, dtype: torch.dtype)
     return None
 
 
+def small_values(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw weights of the shape, dtype and device of others, as an untrained layer has them.
+
+    >>> small_values(torch.zeros(0, 3), torch.Generator()).shape
+    torch.Size([0, 3])
+    """
+    inputs = like[0].numel() if like.ndim and len(like) else 1
+    drawn = torch.randn(like.shape, generator=generator).to(like)
+    return drawn.div(max(1, inputs) ** 0.5)
+
+
 def _awake(value: Tensor, generator: torch.Generator) -> Tensor:
     """Return a parameter, or small values where it is all zero: such a rule computes nothing."""
-    if value.count_nonzero():
-        return value.detach()
-    inputs = value[0].numel() if value.ndim else 1
-    drawn = torch.randn(value.shape, generator=generator).to(value)
-    return drawn.div(max(1, inputs) ** 0.5)
+    return value.detach() if value.count_nonzero() else small_values(value, generator)
 
 
 def _attributes(function: nn.Module) -> list[dict[str, Any]]:

@@ -46,10 +46,10 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     added = pieces == pieces[(cells - middle).square().sum(1).argmin()]
     missing = ~added
     distance = torch.full((len(cells),), math.inf)
-    start = torch.zeros_like(cells)
+    start, at = torch.zeros_like(cells), cells.float()
     while missing.any():
         for part in cells[added].split(_CHUNK):
-            nearer, which = torch.cdist(cells.float(), part.float()).min(1)
+            nearer, which = torch.cdist(at, part.float()).min(1)
             closer = nearer < distance
             distance[closer], start[closer] = nearer[closer], part[which[closer]]
         stop = int(distance.where(missing, math.inf).argmin())

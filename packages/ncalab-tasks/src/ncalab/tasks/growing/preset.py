@@ -17,6 +17,8 @@ Quality = Literal["draft", "good", "best"]
 # two, the steps are quicker, and more; of one of three, pictures heal better.
 _EPOCHS = {"draft": 1200, "good": 3000, "best": 15000}
 _BATCH = {"draft": 2, "good": 3, "best": 3}
+FEWEST_CELLS = 3
+"""Width and height of a grid, at least."""
 _SIDE = 48
 _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.
@@ -65,8 +67,8 @@ def growing_preset(
 
     Cells perceive by learned filters, near and far. Muon trains the matrices of the rule. A batch
     is two pictures (of a draft: one) from a small pool, in which holes are cut, and one that starts
-    from the seed.
-    Short rollouts give more optimiser steps in the same time, and the pool makes their chains long.
+    from the seed. Short rollouts give more optimiser steps in the same time, and the pool makes
+    their chains long.
 
     Source of the perception: NCAtorch, arXiv:2604.24990.
 
@@ -86,7 +88,7 @@ def growing_preset(
     ((48, 97), 2)
     """
     check_choice("quality", quality, get_args(Quality))
-    check_int("side", side, minimum=3)
+    check_int("side", side, minimum=FEWEST_CELLS)
     epochs = _EPOCHS[quality] if epochs is None else check_int("epochs", epochs, minimum=1)
     return GrowingPreset(
         quality=quality,

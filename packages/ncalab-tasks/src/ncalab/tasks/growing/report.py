@@ -52,6 +52,11 @@ def _share_of_usual(empty: float) -> float:
     return min(1.0, empty / _USUAL)
 
 
+def _limit(empty: float) -> float:
+    """Return the largest error with which a picture can be recognised."""
+    return RECOGNISABLE * _share_of_usual(empty)
+
+
 @dataclass(frozen=True)
 class Cut:
     """A circle that was cut out, and the errors before and after.
@@ -101,7 +106,7 @@ class GrowthReport:
     @property
     def reached(self) -> bool:
         """Whether the picture can be recognised at arrival."""
-        return self.errors[self.arrival] <= RECOGNISABLE * _share_of_usual(self.empty)
+        return self.errors[self.arrival] <= _limit(self.empty)
 
     @property
     def heals(self) -> bool:
@@ -147,9 +152,9 @@ def measure_growth(
 
     A picture is kept as long as its error, the mean of the four, stays below 0.01 (in thin or faint
     pictures, a tenth of that of an empty grid), or twice what it was at arrival if that is more.
-    Circles with a diameter of a quarter of the grid's width are
-    cut out of the picture after 200 steps, each out of a picture of its own: one in the middle,
-    the others at random places of the picture.
+    Circles with a diameter of a quarter of the grid's width are cut out of the picture after 200
+    steps, each out of a picture of its own: one in the middle, the others at random places of the
+    picture.
 
     Args:
         model: Trained model; RGBA.
@@ -178,7 +183,7 @@ def measure_growth(
         errors.append(_mse(state, target))
         if step == arrival:
             of_each = (_mse(sample[None], target) for sample in state)
-            grown.append(sum(error <= RECOGNISABLE * _share_of_usual(empty) for error in of_each))
+            grown.append(sum(error <= _limit(empty) for error in of_each))
         if step == cut_at:
             settled.append(state.clone())
         return False
@@ -213,7 +218,7 @@ def _mse(state: Tensor, target: Tensor) -> float:
 
 def _drifts_after(errors: list[float], arrival: int, empty: float) -> int | None:
     """Return the last step before the error first exceeds its limit, None if it never does."""
-    limit = max(RECOGNISABLE * _share_of_usual(empty), 2 * errors[arrival - 1])
+    limit = max(_limit(empty), 2 * errors[arrival - 1])
     late = (step for step, error in enumerate(errors[arrival:], arrival) if error > limit)
     return next(late, None)
 

@@ -32,6 +32,7 @@ from ncalab.tasks.growing import (
     seconds_per_epoch,
 )
 from ncalab.tasks.growing.picture import load_target
+from ncalab.tasks.growing.preset import FEWEST_CELLS
 from ncalab.tasks.growing.watching import PREVIEW
 from ncalab.tasks.images import MAX_PIXELS
 from ncalab.train import BasicNCATrainer, Pool, TrainingHistory
@@ -50,7 +51,6 @@ ANIMATION_LENGTH = 1.5
 PAGE_SIDE = 96
 SAVE_EVERY = 200
 GROWTH_FILE = "growth.json"
-_FEWEST_CELLS = 3
 # A run may be resumed for longer, or elsewhere, than it was started for.
 _FREE = frozenset({"epochs", "device"})
 
@@ -99,9 +99,9 @@ class _Run:
     @classmethod
     def new(cls, image: Path, folder: Path, target: np.ndarray, asked: GrowSettings) -> "_Run":
         """Return a run with all settings that were left open filled from the recipe."""
-        if asked.size + 2 * asked.padding < _FEWEST_CELLS:
+        if asked.size + 2 * asked.padding < FEWEST_CELLS:
             raise ValueError(
-                f"--size and twice --padding must be {_FEWEST_CELLS} cells at least, "
+                f"--size and twice --padding must be {FEWEST_CELLS} cells at least, "
                 f"got {asked.size} and {asked.padding}"
             )
         if asked.damage and asked.batch_size == 1:

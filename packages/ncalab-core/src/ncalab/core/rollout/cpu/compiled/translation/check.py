@@ -11,6 +11,7 @@ from torch.func import functional_call
 from ncalab.core.rollout.cpu.compiled.interpret import interpret
 from ncalab.core.rollout.cpu.compiled.program import Program
 from ncalab.core.rollout.cpu.compiled.trace import tensors_of
+from ncalab.core.rule.pointwise import small_values
 
 # From small to large, as functions that cut off do nothing to some of them.
 SCALES = (0.3, 0.3, 1.0, 1.0, 1.0, 3.0, 3.0, 5.0)
@@ -78,12 +79,10 @@ def _moved(tensor: Tensor, generator: torch.Generator) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.clone()
     values = tensor.detach().double()
-    if values.count_nonzero():
-        drawn = torch.rand(values.shape, generator=generator, dtype=torch.float64)
-        return values * (0.8 + 0.4 * drawn)
-    inputs = values[0].numel() if values.ndim and len(values) else 1
-    drawn = torch.randn(values.shape, generator=generator, dtype=torch.float64)
-    return drawn.div(max(1, inputs) ** 0.5)
+    if not values.count_nonzero():
+        return small_values(values, generator)
+    drawn = torch.rand(values.shape, generator=generator, dtype=torch.float64)
+    return values * (0.8 + 0.4 * drawn)
 
 
 def _values_and_slopes(
