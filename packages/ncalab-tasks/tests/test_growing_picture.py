@@ -36,9 +36,9 @@ def pieces_of(pixels: np.ndarray) -> list[set[tuple[int, int]]]:
     return pieces
 
 
-@pytest.mark.parametrize("gap", [1, 2, 6])
+@pytest.mark.parametrize(("gap", "width"), [(1, 0), (2, 1), (3, 3), (6, 5)])
 def test_pieces_that_life_does_not_get_to_are_joined_and_that_is_said(
-    gap: int, tmp_path: Path
+    gap: int, width: int, tmp_path: Path
 ) -> None:
     pixels = two_squares(gap)
     Image.fromarray(pixels).save(tmp_path / "pieces.png")
@@ -51,7 +51,9 @@ def test_pieces_that_life_does_not_get_to_are_joined_and_that_is_said(
         assert not said and not thread.any()
     else:
         assert (target[thread] == (255, 255, 255, 89)).all()
-        assert thread.sum() == gap and thread[:, 25 : 25 + gap].sum() == gap
+        # Where life comes first, of all places where they are as near.
+        middle = slice(20 - width // 2, 21 + width // 2)
+        assert thread.sum() == gap * width and thread[middle, 25 : 25 + gap].all()
         (line,) = said
         assert "pieces that stand apart" in line and line.endswith("threads join them, 1 in all.")
 
@@ -92,8 +94,8 @@ def test_hundreds_of_dots_are_joined_in_a_moment() -> None:
 
     joined, threads = join_pieces(pixels)
 
-    # Each thread spans the nine cells between two dots.
-    assert threads == 899 and (joined[..., 3] == 89).sum() == 899 * 9
+    # A thread spans the nine cells between two dots, and is as wide; some meet.
+    assert threads == 899 and 899 * 9 < (joined[..., 3] == 89).sum() <= 899 * 81
 
 
 def test_a_picture_of_which_nothing_would_live_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,13 @@ def test_better_qualities_train_for_longer() -> None:
     assert epochs == sorted(set(epochs))
 
 
+def test_the_best_of_a_large_grid_takes_fewer_steps() -> None:
+    epochs = [growing_preset("best", side=side).epochs for side in (8, 58, 72, 104, 300)]
+
+    assert epochs[0] == epochs[1] == 15000
+    assert epochs[1] > epochs[2] > epochs[3] > epochs[4] > growing_preset("good").epochs
+
+
 @pytest.mark.parametrize("quality", ["draft", "good", "best"])
 def test_holes_are_cut_into_all_but_seeds(quality: Quality) -> None:
     preset = growing_preset(quality)

@@ -13,16 +13,19 @@ _FIRM = 64
 _GAP = 1
 # Not to be seen on white, and alive.
 _THREAD = np.array((255, 255, 255, 89), dtype=np.uint8)
+# Of a cell: too little to choose a longer gap, of pictures of up to thousands of cells.
+_TIE = 1e-5
 # As many cells are compared with all others at once.
 _CHUNK = 512
 
 
 def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Join pieces of a picture by threads, one cell wide, white, of an opacity of 0.35.
+    """Join pieces of a picture by threads, as wide as long, white, of an opacity of 0.35.
 
     Cells are dead where no neighbour has an opacity above 0.1. Pieces with more than an empty cell
     between them therefore hardly grow from one seed, nor come back from one another. Starting from
-    the piece nearest to the middle, each is joined to the nearest that has been joined before.
+    the piece nearest to the middle, each is joined to the nearest that has been joined before. A
+    long thread of one cell is too little of the picture to be learned.
 
     Args:
         pixels: RGBA image, shape ``(W, H, 4)``, uint8; not changed.
@@ -42,8 +45,8 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     if not len(cells):
         return joined, threads
     pieces = _label_pieces(firm)[firm]
-    middle = torch.tensor(firm.shape) // 2
-    added = pieces == pieces[(cells - middle).square().sum(1).argmin()]
+    off = (cells - torch.tensor(firm.shape) // 2).float().norm(dim=1)
+    added = pieces == pieces[off.argmin()]
     missing = ~added
     distance = torch.full((len(cells),), math.inf)
     start, at = torch.zeros_like(cells), cells.float()
@@ -52,7 +55,8 @@ def join_pieces(pixels: np.ndarray) -> tuple[np.ndarray, int]:
             nearer, which = torch.cdist(at, part.float()).min(1)
             closer = nearer < distance
             distance[closer], start[closer] = nearer[closer], part[which[closer]]
-        stop = int(distance.where(missing, math.inf).argmin())
+        # Of gaps of one length, the one nearest to the middle, where life comes first.
+        stop = int((distance + off * _TIE).where(missing, math.inf).argmin())
         _draw_thread(joined, start[stop], cells[stop])
         added = pieces == pieces[stop]
         missing &= ~added
@@ -77,8 +81,12 @@ def _label_pieces(firm: Tensor) -> Tensor:
 
 def _draw_thread(pixels: np.ndarray, start: Tensor, stop: Tensor) -> None:
     """Draw a thread between two cells, where the picture is not visible."""
-    count = int((stop - start).abs().max())
-    for number in range(1, count):
-        row, column = (start + (stop - start) * (number / count)).round().long().tolist()
-        if pixels[row, column, 3] <= _FIRM:
-            pixels[row, column] = _THREAD
+    length = int((stop - start).abs().max()) - 1
+    low = (torch.minimum(start, stop) - length).clamp(min=0)
+    high = torch.maximum(start, stop) + length + 1
+    part = pixels[low[0] : high[0], low[1] : high[1]]
+    rows, columns = np.indices(part.shape[:2]) + (low - start).numpy()[:, None, None]
+    row, column = (stop - start).numpy() / np.hypot(*(stop - start).numpy())
+    along, aside = rows * row + columns * column, rows * column - columns * row
+    between = (along > 0) & (along < np.hypot(*(stop - start).numpy()))
+    part[between & (abs(aside) <= max(1, length - 1) / 2) & (part[..., 3] <= _FIRM)] = _THREAD

@@ -36,7 +36,7 @@ from ncalab.cli.options import (
     type=click.Choice(["draft", "good", "best"]),
     default="good",
     show_default=True,
-    help="How long: to see whether it works; to hold and heal; or five times that.",
+    help="How long: to see whether it works; to hold and heal; or up to five times that.",
 )
 @click.option("--epochs", type=POSITIVE, help="Optimiser steps.  [default: by --quality]")
 @click.option(
