@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.classification import MulticlassAccuracy
-from torch.utils.data import DataLoader
 from train_models import EchoModel, loader, make_tiny
 
 from ncalab.train import BasicNCATrainer

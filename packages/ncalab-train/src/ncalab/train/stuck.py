@@ -98,10 +98,10 @@ def warn_if_at_worst(
     if not (_is_whole(count, curve) if ended else count >= SEVERAL and trained >= _BATCHES):
         return False
     logger.warning(
-        "validation %s has stayed at %.6g, its worst value, for %d epochs: the model may not learn; "
-        "a class may be so rare that to leave it out costs little (more scales, patches or weights "
-        "for it), images may have little contrast (normalize='percentile'), labels may not belong "
-        "to their images, or the learning rate may be far off",
+        "validation %s has stayed at %.6g, its worst value, for %d epochs: a class may be so rare "
+        "that to leave it out costs little (more scales, patches or weights for it), images may "
+        "have little contrast (normalize='percentile'), labels may not belong to their images, or "
+        "the learning rate may be far off",
         name,
         curve[-1],
         count,
