@@ -581,6 +581,70 @@ def test_the_data_decide_what_settings_leave_open(run: Run, workplace: Path) -> 
     assert curves()["current_epoch"] == 2
 
 
+def seen_sizes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, ...]]:
+    """Return a set that sizes of the labels of all losses are added to."""
+    sizes: set[tuple[int, ...]] = set()
+    loss = SegmentationNCAModel.loss
+
+    def spy(self: SegmentationNCAModel, pred: Any, label: torch.Tensor) -> Any:
+        sizes.add(tuple(label.shape[1:]))
+        return loss(self, pred, label)
+
+    monkeypatch.setattr(SegmentationNCAModel, "loss", spy)
+    return sizes
+
+
+def test_large_images_are_trained_on_in_patches_unless_settings_say_so(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmentation_folder(count=4)
+    sizes = seen_sizes(monkeypatch)
+    data = {"resize": [200, 192], "flip": True}
+    config = recommended(data=data, cascade={"scales": [16, 8], "steps": [1, 1]})
+
+    chosen = run("train", write(config), "--short")
+    config["data"]["patch_size"] = 0
+    whole = run("train", write(config), "--short")
+
+    assert chosen.exit_code == whole.exit_code == 0, chosen.output
+    assert "chosen from the data: patches of 96 x 96 pixels" in chosen.output
+    assert "patches" not in whole.output
+    assert sizes == {(96, 96), (200, 192)}
+
+
+def test_patches_take_over_the_preparation_of_their_images(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmentation_folder()
+    sizes = seen_sizes(monkeypatch)
+
+    result = run("train", write(segmentation(data={"resize": [10, 9], "patch_size": 5})))
+
+    assert result.exit_code == 0, result.output
+    model = AbstractNCAModel.from_pretrained("run/pretrained")
+    assert model.preparation is not None and model.preparation.resize == (10, 9)
+    assert sizes == {(5, 5)}
+    resumed = run("train", "run/train.json", "--resume", "--set", "trainer.max_epochs=3")
+    assert resumed.exit_code == 0, resumed.output
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"patch_size": -1}, "data.patch_size must be at least 0, got -1"),
+        ({"patch_size": "large"}, "data.patch_size must be a whole number, got 'large'"),
+    ],
+)
+def test_wrong_sizes_of_patches_are_named(
+    run: Run, workplace: Path, config: Config, message: str
+) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation(data=config)))
+
+    assert result.exit_code == 2 and message in result.stderr
+
+
 def test_what_settings_say_is_left_alone(run: Run, workplace: Path) -> None:
     segmentation_folder(rows=30)
     config = recommended(cascade={"scales": [3, 1], "steps": [2, 1]})

@@ -18,6 +18,8 @@ from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
 from ncalab.tasks.recommend import (
     OF_THE_DATA,
+    Recommendation,
+    describe_patches,
     overridden,
     recommend,
     recommended_tasks,
@@ -78,8 +80,17 @@ def build_recommended(
     filled = replace(checked, model=arguments, cascade=cascade)
     if "recipe" not in checked.trainer:
         filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
+    if (size := _open_patch_size(checked, chosen)) is not None:
+        filled = replace(filled, changes=replace(checked.changes, patch_size=size))
+        reasons = (*reasons, describe_patches(size))
     with placed("recommend"):
         return build_model(filled, device), filled, reasons
+
+
+def _open_patch_size(checked: Checked, chosen: Recommendation) -> int | None:
+    """Return the recommended side of patches, if the settings leave it open; None otherwise."""
+    is_open = checked.data_source.patches is not None and checked.changes.patch_size is None
+    return chosen.patch_size if is_open else None
 
 
 def describe_recipe(checked: Checked, trainer: BasicNCATrainer) -> str:

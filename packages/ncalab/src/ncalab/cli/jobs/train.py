@@ -93,8 +93,9 @@ def _train(
     parts = read_parts(checked, model)
     given = checked
     model, checked, reasons = build_recommended(checked, model, parts.train, model.device)
-    used = parts if samples is None else parts.shortened(samples)
-    train, val, test = used.distorted(checked).loaders(checked.loader)
+    used = parts.distorted(checked)
+    used = used if samples is None else used.shortened(samples)
+    train, val, test = used.loaders(checked.loader)
     trainer = build_trainer(checked, model, folder, len(train))
     if checked.trainer.keys() - given.trainer.keys():
         reasons = (*reasons, describe_recipe(given, trainer))
