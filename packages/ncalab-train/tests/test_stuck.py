@@ -88,7 +88,7 @@ LONG = 20
 
 def many_batches(count: int) -> DataLoader[Any]:
     data = loader().dataset
-    return DataLoader(data, batch_sampler=[[0]] * count)  # type: ignore[list-item]  # any iterable
+    return DataLoader(data, batch_sampler=[[0]] * count)
 
 
 def trained(
