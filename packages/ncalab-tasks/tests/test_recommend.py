@@ -437,6 +437,10 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
     ("arguments", "message"),
     [
         ({"scales": 4}, "scales must be a list of sizes of cells, got 4"),
+        (
+            {"data": (np.zeros((2, 1, 8, 8)), np.array(["cat", "dog"]))},
+            r"labels that are numbers, got dtype <U3; np.unique\(labels",
+        ),
         ({"scales": "auto"}, "scales must be a list of sizes of cells, got 'auto'"),
         ({"steps": 5}, "steps must be a list of integers, got 5"),
         ({"data": None}, "data must be a data set of pairs .* got NoneType"),
