@@ -43,14 +43,14 @@ class FilePatches(Dataset[tuple[Tensor, Tensor]]):
         self.dataset, self.size = data, check_int("size", size, minimum=1)
         self._ignored = getattr(data, "ignore_index", None)
         labels = data[0][1]
-        self._each = math.ceil(labels.numel() / math.prod(self._sides(labels)))
+        self._length = len(data) * math.ceil(labels.numel() / math.prod(self._sides(labels)))
 
     def _sides(self, labels: Tensor) -> tuple[int, int]:
         width, height = labels.shape
         return min(self.size, width), min(self.size, height)
 
     def __len__(self) -> int:
-        return self._each * len(self.dataset)
+        return self._length
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return a patch ``(C, w, h)`` and its labels ``(w, h)``."""
