@@ -43,7 +43,7 @@ class FilePatches(Dataset[tuple[Tensor, Tensor]]):
         self.dataset, self.size = data, check_int("size", size, minimum=1)
         self._ignored = getattr(data, "ignore_index", None)
         labels = data[0][1]
-        self._length = len(data) * math.ceil(labels.numel() / math.prod(self._sides(labels)))
+        self._length: int = len(data) * math.ceil(labels.numel() / math.prod(self._sides(labels)))
 
     def _sides(self, labels: Tensor) -> tuple[int, int]:
         width, height = labels.shape
