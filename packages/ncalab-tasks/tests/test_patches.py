@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ncalab.tasks import RandomPatches
+from ncalab.tasks.segmentation.file_patches import FilePatches
 
 
 def numbered(width: int = 20, height: int = 30, count: int = 2) -> tuple[Tensor, Tensor]:
@@ -84,3 +85,79 @@ def test_bad_arguments_are_named(
     images, labels = numbered()
     with pytest.raises(error, match=message):
         RandomPatches(**{"images": images, "labels": labels, "size": 4, **arguments})
+
+
+# Of images that are read one by one
+
+
+class Pairs(list[tuple[Tensor, Tensor]]):
+    """Pairs in memory, with a label that does not count."""
+
+    ignore_index: int | None = None
+
+
+def pairs_of(images: Tensor, labels: Tensor, *, ignored: int | None = None) -> Pairs:
+    pairs = Pairs(zip(images, labels, strict=True))
+    pairs.ignore_index = ignored
+    return pairs
+
+
+def test_labels_of_patches_of_files_are_those_of_the_pixels() -> None:
+    images, _ = numbered()
+    patches = FilePatches(pairs_of(images, images[:, 0].long()), 8)
+    torch.manual_seed(0)
+
+    for image, labels in (patches[index] for index in range(len(patches))):
+        assert image.shape == (1, 8, 8)
+        assert torch.equal(image[0].long(), labels)
+
+
+def test_every_file_is_as_often_in_an_epoch_that_covers_all() -> None:
+    images = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 20, 30)
+    patches = FilePatches(pairs_of(images, torch.zeros(3, 20, 30).long()), 10)
+
+    seen = [int(patches[index][0][0, 0, 0]) for index in range(len(patches))]
+
+    assert len(patches) == 3 * 20 * 30 // 100
+    assert [seen.count(image) for image in range(3)] == [6, 6, 6]
+
+
+def test_half_of_the_patches_of_a_file_are_around_its_rare_class() -> None:
+    torch.manual_seed(0)
+    images, labels = numbered(count=1)
+    patches = FilePatches(pairs_of(images, labels), 3)
+
+    found = [bool(patches[index % len(patches)][1].any()) for index in range(400)]
+
+    assert 160 < sum(found) < 240
+
+
+@pytest.mark.parametrize(("label", "ignored"), [(-1, None), (200, 200)])
+def test_no_patch_is_drawn_around_what_is_ignored(label: int, ignored: int | None) -> None:
+    torch.manual_seed(0)
+    images, labels = numbered(count=1)
+    patches = FilePatches(pairs_of(images, labels * label, ignored=ignored), 3)
+
+    found = [bool(patches[index % len(patches)][1].any()) for index in range(400)]
+
+    assert sum(found) < 20
+
+
+def test_a_patch_of_a_file_is_as_long_as_a_short_axis() -> None:
+    patches = FilePatches([(torch.rand(1, 6, 30), torch.zeros(6, 30).long())], 25)
+
+    assert patches[0][0].shape == (1, 6, 25)
+    with pytest.raises(IndexError):
+        patches[len(patches)]
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "message"),
+    [
+        ([], 4, "data must hold at least one sample, got none"),
+        ([(torch.rand(1, 6, 6), torch.zeros(6, 6).long())], 0, "size must be at least 1, got 0"),
+    ],
+)
+def test_patches_of_files_that_cannot_be_are_named(data: Any, size: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FilePatches(data, size)

@@ -19,7 +19,8 @@ from ncalab.tasks import (
     SegmentationNCAModel,
     recommended_model,
 )
-from ncalab.tasks.recommend import DataSummary, overridden, recommend, summarize_data
+from ncalab.tasks.data_summary import DataSummary
+from ncalab.tasks.recommend import overridden, recommend, summarize_data
 
 CPU = torch.device("cpu")
 
@@ -180,7 +181,33 @@ def test_labels_to_ignore_are_no_class() -> None:
 def test_depths_are_no_classes() -> None:
     seen = summarize_data("depth", (torch.rand(2, 3, 8, 8), torch.rand(2, 8, 8)))
 
-    assert seen.shares == ()
+    assert seen.shares == () and seen.num_classes is None
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(4987.0, 5000.0), (0.034, 0.034)])
+def test_the_scale_of_depth_follows_from_the_labels(
+    largest: float, scale: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    depths = torch.full((2, 8, 8), largest / 2)
+    depths[1, :3, 0] = torch.tensor([torch.nan, torch.inf, largest])
+    data = (torch.rand(2, 3, 8, 8), depths)
+
+    with caplog.at_level(logging.INFO, "ncalab.tasks.recommend"):
+        model = recommended_model("depth", data)
+
+    assert isinstance(model, DepthNCAModel) and model.depth_scale == scale
+    assert f"depth_scale = {scale:g}: the largest depth of all samples" in caplog.text
+    given = recommended_model("depth", data, depth_scale=2.0)
+    assert isinstance(given, DepthNCAModel) and given.depth_scale == 2.0
+
+
+@pytest.mark.parametrize("depth", [torch.nan, 0.0, -1.0])
+def test_depth_maps_without_a_known_depth_are_warned_of(
+    depth: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    recommended_model("depth", (torch.rand(2, 3, 8, 8), torch.full((2, 8, 8), depth)))
+
+    assert "there is nothing to learn: no depth that was read is known" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -300,7 +327,25 @@ def test_reasons_say_what_was_asked_for() -> None:
 
 @pytest.mark.parametrize(("size", "patch"), [((90, 180), None), ((512, 256), 96)])
 def test_large_images_are_trained_on_in_patches(size: tuple[int, int], patch: int | None) -> None:
-    assert recommend("segmentation", summary(*size, 0.5, 0.5)).patch_size == patch
+    chosen = recommend("segmentation", summary(*size, 0.5, 0.5))
+
+    assert chosen.patch_size == patch
+    assert not any("patches" in reason for reason in chosen.reasons)
+
+
+def test_a_volume_is_not_cut_into_patches_of_two_axes() -> None:
+    seen = DataSummary((256, 256, 256), 1, (0.5, 0.5), 10)
+
+    assert recommend("segmentation", seen).patch_size is None
+
+
+def test_patches_are_said_to_help_where_they_are_not_made(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "ncalab.tasks.recommend"):
+        recommended_model("segmentation", masks(200, 190, count=1))
+
+    assert "RandomPatches may help to train: patches of 96 x 96 pixels" in caplog.text
 
 
 def test_a_rare_class_and_rare_images_are_spoken_of() -> None:
@@ -392,6 +437,10 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
     ("arguments", "message"),
     [
         ({"scales": 4}, "scales must be a list of sizes of cells, got 4"),
+        (
+            {"data": (np.zeros((2, 1, 8, 8)), np.array(["cat", "dog"]))},
+            r"labels that are numbers, got dtype <U3; np.unique\(labels",
+        ),
         ({"scales": "auto"}, "scales must be a list of sizes of cells, got 'auto'"),
         ({"steps": 5}, "steps must be a list of integers, got 5"),
         ({"data": None}, "data must be a data set of pairs .* got NoneType"),

@@ -243,7 +243,10 @@ def test_a_name_that_stands_for_two_files_is_refused(folder: Folder) -> None:
     ("mask", "reason"),
     [
         (np.zeros((8, 6), np.uint8), r"size of its image \(6, 8\), got \(8, 6\)"),
-        (labels(3), "labels of a binary mask must be 0 and 1, 255 or 65535, got 0, 1, 2"),
+        (
+            labels(3),
+            "labels of a binary mask must be 0 and 1, 255 or 65535, got 0, 1, 2; more cl",
+        ),
         (labels(2) * 254, "labels of a binary mask must be .* got 0, 254"),
         (np.stack([labels(2), labels(2, 1), labels(2, 2)], axis=-1), "one channel of labels"),
     ],

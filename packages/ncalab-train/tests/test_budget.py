@@ -76,6 +76,24 @@ def test_without_a_decay_the_rate_is_the_schedulers(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("clock")
+def test_one_batch_is_trained_on_however_little_time_there_is() -> None:
+    nca = make_tiny()
+    before = weights(nca)
+
+    history = train(nca=nca, max_minutes=0.001)
+
+    assert (history.current_epoch, len(history.loss), history.best_epoch) == (1, 1, 1)
+    assert not equal(before, weights(nca))
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_resumed_training_whose_time_is_over_has_no_further_epoch(tmp_path: Path) -> None:
+    first = train(tmp_path, max_minutes=0.001)
+
+    assert train(tmp_path, max_minutes=0.001).current_epoch == first.current_epoch == 1
+
+
+@pytest.mark.usefixtures("clock")
 def test_minutes_decide_instead_of_epochs() -> None:
     history: TrainingHistory = train(max_minutes=0.5, max_epochs=2)
 

@@ -69,6 +69,28 @@ def test_rates_of_a_recipe_are_those_of_its_optimiser() -> None:
     assert made.decay == Recipe().decay
 
 
+@pytest.mark.parametrize("method", ["muon", "Muon"])
+def test_the_recipes_own_optimiser_keeps_its_rates_where_it_is_passed(method: str) -> None:
+    recipe = Recipe(lr=0.5, adam_lr=0.25, adam_betas=(0.5, 0.75))
+
+    made = trainer(recipe=recipe, optimizer_method=method)
+
+    assert (made.optimizer_method, made.lr, made.adam_lr) == ("muon", 0.5, 0.25)
+    assert made.adam_betas == (0.5, 0.75)
+
+
+def test_a_rate_of_none_is_that_of_the_recipe() -> None:
+    made = BasicNCATrainer(make_tiny(), None, False, None, recipe=Recipe(lr=0.5, adam_lr=0.25))
+
+    assert (made.lr, made.adam_lr, made.gradient_clipping) == (0.5, 0.25, False)
+
+
+def test_a_schedule_of_none_is_that_of_the_recipe() -> None:
+    made = trainer(recipe=Recipe(warmup_steps=3), lr_scheduler=None)
+
+    assert (made.decay, made.final_lr, made.warmup_steps) == ("cosine", 0.05, 3)
+
+
 def test_the_rate_of_all_else_keeps_its_ratio_to_that_of_the_matrices() -> None:
     recipe = Recipe(lr=0.5, adam_lr=0.25)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.classification import MulticlassAccuracy
 from train_models import EchoModel, loader, make_tiny
@@ -81,13 +82,27 @@ class ScriptedError(Scripted):
     higher_is_better = False
 
 
+LONG = 20
+"""Number of batches of a long epoch: five of them are a hundred batches."""
+
+
+def many_batches(count: int) -> DataLoader[Any]:
+    data = loader().dataset
+    return DataLoader(data, batch_sampler=[[0]] * count)
+
+
 def trained(
-    values: list[float], *, higher: bool = True, path: Path | None = None, **options: Any
+    values: list[float],
+    *,
+    higher: bool = True,
+    path: Path | None = None,
+    batches: int = LONG,
+    **options: Any,
 ) -> tuple[EchoModel, Any]:
     model = make_tiny(validation_metric="scripted")
     model.metrics["scripted"] = (Scripted if higher else ScriptedError)(values)
     trainer = BasicNCATrainer(model, path, max_epochs=len(values), progress=False, batch_repeat=1)
-    return model, trainer.train(loader(), loader(), **options)
+    return model, trainer.train(many_batches(batches), loader(), **options)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -102,7 +117,24 @@ def test_a_score_that_stays_at_its_worst_is_told_of_once(
 
     (text,) = told(caplog)
     assert text.startswith(f"validation scripted has stayed at {worst:.6g}, its worst value, for 5")
-    assert "normalize='percentile'" in text
+    assert "normalize='percentile'" in text and "a class may be so rare" in text
+
+
+def test_a_few_batches_in_each_of_several_epochs_are_no_reason_to_warn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trained([0.0] * 30 + [0.5], batches=3)
+
+    assert not told(caplog)
+
+
+def test_many_short_epochs_are_warned_of_after_as_many_batches(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trained([0.0] * 40, batches=3)
+
+    (text,) = told(caplog)
+    assert "for 34 epochs" in text
 
 
 @pytest.mark.parametrize(
@@ -131,6 +163,13 @@ def test_a_short_training_is_told_of_at_its_end(caplog: pytest.LogCaptureFixture
     assert "has stayed at 0, its worst value, for 3 epochs" in text
 
 
+def test_short_epochs_are_told_of_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    trained([0.0] * 8, batches=1)
+
+    (text,) = told(caplog)
+    assert "has stayed at 0, its worst value, for 8 epochs" in text
+
+
 def test_a_resumed_training_goes_on_counting(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -140,7 +179,7 @@ def test_a_resumed_training_goes_on_counting(
     model.metrics["scripted"] = Scripted([0.0] * 4)
     trainer = BasicNCATrainer(model, tmp_path, max_epochs=6, progress=False, batch_repeat=1)
 
-    trainer.train(loader(), loader(), resume=True)
+    trainer.train(many_batches(LONG), loader(), resume=True)
 
     (text,) = told(caplog)
     assert "for 5 epochs" in text

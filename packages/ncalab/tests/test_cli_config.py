@@ -60,7 +60,10 @@ def smallest() -> Config:
         ({"trainer.recipe": {"ema_decay": 2.0}}, "trainer.recipe.ema_decay must be in "),
         ({"trainer.recipe": {"lr": "fast"}}, "trainer.recipe.lr must be a number, got 'fast'"),
         ({"trainer.recipe": {"lrr": 1}}, "trainer.recipe.lrr is not a setting of Recipe; did you"),
-        ({"trainer.recipe": "best"}, "trainer.recipe must be one of 'documented', 'recommended'"),
+        (
+            {"trainer.recipe": "best"},
+            "one of 'documented', 'recommended' or a table of arguments of Recipe, got 'best'",
+        ),
         ({"trainer.save_every": 0}, "trainer.save_every must be at least 1, got 0"),
         ({"loader.batch_size": 0}, "loader.batch_size must be at least 1, got 0"),
         ({"loader.persistent_workers": True}, "loader.persistent_workers must be false without"),

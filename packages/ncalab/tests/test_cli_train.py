@@ -581,6 +581,70 @@ def test_the_data_decide_what_settings_leave_open(run: Run, workplace: Path) -> 
     assert curves()["current_epoch"] == 2
 
 
+def seen_sizes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, ...]]:
+    """Return a set that sizes of the labels of all losses are added to."""
+    sizes: set[tuple[int, ...]] = set()
+    loss = SegmentationNCAModel.loss
+
+    def spy(self: SegmentationNCAModel, pred: Any, label: torch.Tensor) -> Any:
+        sizes.add(tuple(label.shape[1:]))
+        return loss(self, pred, label)
+
+    monkeypatch.setattr(SegmentationNCAModel, "loss", spy)
+    return sizes
+
+
+def test_large_images_are_trained_on_in_patches_unless_settings_say_so(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmentation_folder(count=4)
+    sizes = seen_sizes(monkeypatch)
+    data = {"resize": [200, 192], "flip": True}
+    config = recommended(data=data, cascade={"scales": [16, 8], "steps": [1, 1]})
+
+    chosen = run("train", write(config), "--short")
+    config["data"]["patch_size"] = 0
+    whole = run("train", write(config), "--short")
+
+    assert chosen.exit_code == whole.exit_code == 0, chosen.output
+    assert "chosen from the data: patches of 96 x 96 pixels" in chosen.output
+    assert "patches" not in whole.output
+    assert sizes == {(96, 96), (200, 192)}
+
+
+def test_patches_take_over_the_preparation_of_their_images(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmentation_folder()
+    sizes = seen_sizes(monkeypatch)
+
+    result = run("train", write(segmentation(data={"resize": [10, 9], "patch_size": 5})))
+
+    assert result.exit_code == 0, result.output
+    model = AbstractNCAModel.from_pretrained("run/pretrained")
+    assert model.preparation is not None and model.preparation.resize == (10, 9)
+    assert sizes == {(5, 5)}
+    resumed = run("train", "run/train.json", "--resume", "--set", "trainer.max_epochs=3")
+    assert resumed.exit_code == 0, resumed.output
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"patch_size": -1}, "data.patch_size must be at least 0, got -1"),
+        ({"patch_size": "large"}, "data.patch_size must be a whole number, got 'large'"),
+    ],
+)
+def test_wrong_sizes_of_patches_are_named(
+    run: Run, workplace: Path, config: Config, message: str
+) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation(data=config)))
+
+    assert result.exit_code == 2 and message in result.stderr
+
+
 def test_what_settings_say_is_left_alone(run: Run, workplace: Path) -> None:
     segmentation_folder(rows=30)
     config = recommended(cascade={"scales": [3, 1], "steps": [2, 1]})
@@ -632,23 +696,49 @@ def test_steps_of_a_model_that_its_cascade_does_not_take_are_named(
             "recipe, but for optimizer_method as set: optimizer_method='adam', lr=0.0016, ",
             "muon",
         ),
+        ({"lr_gamma": 0.9}, "but for lr_gamma as set: optimizer_method='muon', ", "final_lr"),
+        ({"first_steps": 1.0}, "but for first_steps as set: ", "warmup_steps"),
     ],
 )
 def test_the_recipe_that_is_printed_is_the_one_that_trains(
-    workplace: Path, trainer: Config, said: str, unsaid: str
+    run: Run, workplace: Path, trainer: Config, said: str, unsaid: str
 ) -> None:
     segmentation_folder()
     config = recommended()
     config["trainer"] |= trainer
-    checked = check_config(config)
-    model = build_model(checked, CPU)
-    parts = read_parts(checked, model)
 
-    model, filled, reasons = build_recommended(checked, model, parts.train, CPU)
+    result = run("train", write(config))
 
-    assert said in reasons[-1] and unsaid not in reasons[-1]
-    used = build_trainer(filled, model, None, batches=3)
-    assert f"lr={used.lr}, " in reasons[-1]
+    assert result.exit_code == 0, result.output
+    printed = next(line for line in result.output.splitlines() if "recommended recipe" in line)
+    assert said in printed and unsaid not in printed
+    used = read_checkpoint("run/checkpoint.safetensors")["settings"]
+    for option in ("lr", "ema_decay", "decay", "lr_gamma", "first_steps"):
+        if f" {option}=" in printed:
+            assert f" {option}={used[f'trainer.{option}']!r}" in printed
+
+
+def test_a_schedule_takes_the_place_of_the_recipes_decay(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    config = recommended(scheduler={"class": "StepLR", "step_size": 1, "gamma": 0.5})
+    config["trainer"]["max_epochs"] = 3
+
+    result = run("train", write(config))
+
+    assert result.exit_code == 0, result.output
+    assert curves()["curves"]["lr"] == pytest.approx([0.05, 0.025, 0.0125])
+    assert "recipe, but for scheduler as set: " in result.output
+    assert "decay='" not in result.output
+
+
+def test_a_schedule_does_not_go_with_a_decay(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+    scheduler = {"class": "StepLR", "step_size": 1}
+
+    result = run("train", write(segmentation(trainer={"decay": "cosine"}, scheduler=scheduler)))
+
+    assert result.exit_code == 2
+    assert "trainer.decay must be 'gamma' with an lr_scheduler, got 'cosine'" in result.stderr
 
 
 def test_masks_without_foreground_are_refused(run: Run, workplace: Path) -> None:
@@ -687,6 +777,16 @@ def test_minutes_take_the_place_of_epochs(run: Run, workplace: Path) -> None:
 
     assert result.exit_code == 0, result.output
     assert 1 <= curves()["current_epoch"] < 200
+    assert "not used" not in result.output
+
+
+def test_epochs_beside_minutes_are_said_not_to_count(run: Run, workplace: Path) -> None:
+    segmentation_folder()
+
+    result = run("train", write(segmentation(trainer={**FAST, "max_minutes": 0.001})))
+
+    assert result.exit_code == 0, result.output
+    assert "trainer.max_epochs is not used: trainer.max_minutes decides" in result.stderr
 
 
 def test_a_schedule_of_epochs_does_not_go_with_minutes(run: Run, workplace: Path) -> None:

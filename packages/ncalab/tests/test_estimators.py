@@ -567,6 +567,47 @@ def test_a_segmenter_trains_on_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shapes == {(12, 12)}
 
 
+@pytest.mark.parametrize(("given", "used", "said"), [("auto", 96, True), (32, 32, False)])
+def test_the_recommendation_says_which_patches_are_trained_on(
+    given: Any, used: int, said: bool
+) -> None:
+    segmenter = NCASegmenter(hidden_size=4, steps=4, epochs=1, patch_size=given, random_state=0)
+
+    chosen = segmenter.fit(*large_masks(side=200, count=1)).recommendation_
+
+    assert chosen.patch_size == used
+    assert any(reason.startswith("patches of 96 x 96") for reason in chosen.reasons) is said
+
+
+def test_a_warm_start_continues_from_an_estimator_that_was_read(tmp_path: Path) -> None:
+    images, labels = large_masks(side=8)
+    trained = NCASegmenter(hidden_size=4, epochs=1, warm_start=True, random_state=0)
+    trained.fit(images, labels).save_pretrained(tmp_path)
+
+    again = NCASegmenter.from_pretrained(tmp_path).fit(images, labels)
+
+    assert again.loss_curve_ == trained.fit(images, labels).loss_curve_
+
+
+def test_a_recipe_is_saved_and_read(tmp_path: Path) -> None:
+    images, labels = large_masks(side=8)
+    recipe = Recipe(lr=0.01, adam_betas=(0.5, 0.75), ema_decay=None)
+    trained = NCASegmenter(hidden_size=4, epochs=1, recipe=recipe, random_state=0)
+    trained.fit(images, labels).save_pretrained(tmp_path)
+
+    read = NCASegmenter.from_pretrained(tmp_path)
+
+    assert read.recipe == recipe
+    assert np.array_equal(read.predict_proba(images), trained.predict_proba(images))
+
+
+def test_images_of_several_sizes_are_named(digits: tuple[Array, Array]) -> None:
+    images, labels = digits
+
+    with pytest.raises(ValueError, match=r"X must hold samples of one shape, got \(8, 8\) and"):
+        classifier().fit([images[0], images[1][:7]], labels[:2])
+
+
 def test_the_weights_of_a_recipe_are_averaged(digits: tuple[Array, Array]) -> None:
     averaged, last = (
         classifier(epochs=2, recipe=recipe).fit(*digits)

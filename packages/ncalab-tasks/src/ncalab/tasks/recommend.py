@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ncalab.core import AbstractNCAModel
-from ncalab.core.checks import check_choice, check_device, check_int
+from ncalab.core.checks import check_choice, check_device
 from ncalab.core.task import TaskSpec, all_tasks
 from ncalab.tasks.cascade import CascadeNCA
-from ncalab.tasks.class_counts import count_classes
-from ncalab.tasks.samples import first_samples, labels_in_memory
+from ncalab.tasks.data_summary import DataSummary, summarize
 from ncalab.tasks.scales import (
     TIMESTEPS,
     check_scales,
@@ -37,28 +36,6 @@ OF_THE_DATA = ("num_classes", "ignore_index", "spatial_dims")
 
 
 @dataclass(frozen=True)
-class DataSummary:
-    """Parts of a recommendation.
-
-    Attributes:
-        size: Width and height of the images, of the smallest one if they differ.
-        channels: Number of image channels.
-        shares: Share of the cells (or, of a classification, of the images) of each class, from
-            class 0; empty where labels are not classes.
-        samples: Number of samples.
-        counted: Number of samples whose labels gave the shares; None for all of them.
-        num_classes: Number of classes, if it was given or the data set has it; None otherwise.
-    """
-
-    size: tuple[int, ...]
-    channels: int
-    shares: tuple[float, ...]
-    samples: int
-    counted: int | None = None
-    num_classes: int | None = None
-
-
-@dataclass(frozen=True)
 class Recommendation:
     """A model for some data, and why.
 
@@ -68,7 +45,8 @@ class Recommendation:
         scales: Sizes of a cell in pixels, from coarse to fine; one scale is not a cascade.
         steps: Number of steps at each of them.
         reasons: What was chosen and why, a sentence each.
-        patch_size: Side of the patches to train on; None for whole images.
+        patch_size: Side of the patches to train on; None for whole images. None of the reasons is
+            about it, as who trains may take whole images.
     """
 
     task: str
@@ -171,9 +149,7 @@ def summarize_data(
 
     Args:
         task: What they are for.
-        data: Data set of pairs (image ``(C, W, H)``, label), or images ``(N, C, W, H)`` and
-            labels, N of them. The labels of a data set are in memory if it has them, one for
-            each sample, as ``strata`` or ``labels``, or is a TensorDataset.
+        data: As :func:`ncalab.tasks.data_summary.summarize` takes them.
         num_classes: Number of classes, if it is known; None for that of the data set, or to
             count them.
         ignore_index: A label that does not count.
@@ -184,39 +160,13 @@ def summarize_data(
         ValueError: If there are none, their shapes do not go together, or labels that should be
             class numbers cannot be.
     """
-    advice = advice_of(task)
-    samples = first_samples(data, check_int("spatial_dims", spatial_dims, minimum=1))
-    pairs = samples.pairs
-    size = tuple(min(each) for each in zip(*(image.shape[1:] for image, _ in pairs), strict=True))
-    summary = DataSummary(size, int(pairs[0][0].shape[0]), (), samples.count)
-    if not advice.has_classes:
-        return summary
-    whole = labels_in_memory(data, samples)
-    labels = [torch.as_tensor(label) for _, label in pairs]
-    name = "labels" if labels[0].numel() == 1 else "masks"
-    known = _known_of("num_classes", num_classes, data)
-    counts = count_classes(
-        name,
-        labels if whole is None else [whole],
-        num_classes=known,
-        ignore_index=_known_of("ignore_index", ignore_index, data),
+    return summarize(
+        data,
+        has_classes=advice_of(task).has_classes,
+        num_classes=num_classes,
+        ignore_index=ignore_index,
+        spatial_dims=spatial_dims,
     )
-    if sum(count > 0 for count in counts) == 1:
-        logger.warning("there is nothing to learn: all %s that were read are of one class", name)
-    return replace(
-        summary,
-        shares=tuple(count / max(1, sum(counts)) for count in counts),
-        counted=None if whole is not None or len(pairs) == samples.count else len(pairs),
-        num_classes=known,
-    )
-
-
-def _known_of(name: str, given: int | None, data: Any) -> int | None:
-    """Return a number that was given, or that of the data set, such as its number of classes."""
-    if given is not None:
-        return check_int(name, given, minimum=1 if name == "num_classes" else -(2**63))
-    known = getattr(data, name, None)
-    return known if isinstance(known, int) else None
 
 
 def recommend(task: str, summary: DataSummary) -> Recommendation:
@@ -249,7 +199,7 @@ def recommend(task: str, summary: DataSummary) -> Recommendation:
     of_the_task, further_reasons = advice.choose_arguments(summary)
     arguments |= of_the_task
     reasons += [*_reasons_of_classes(summary), *further_reasons]
-    patch_size = _choose_patches(summary, max(scales), reasons) if advice.patches else None
+    patch_size = _choose_patches(summary, max(scales)) if advice.patches else None
     return Recommendation(task, arguments, scales, steps, tuple(reasons), patch_size)
 
 
@@ -262,15 +212,19 @@ def _reasons_of_classes(summary: DataSummary) -> list[str]:
     ]
 
 
-def _choose_patches(summary: DataSummary, coarsest: int, reasons: list[str]) -> int | None:
+def _choose_patches(summary: DataSummary, coarsest: int) -> int | None:
     size = max(_PATCH, _PATCH_CELLS * coarsest)
-    if math.prod(summary.size) < _PATCHES * size**2:
-        return None
-    reasons.append(
+    # Patches have two axes.
+    is_large = len(summary.size) == 2 and math.prod(summary.size) >= _PATCHES * size**2
+    return size if is_large else None
+
+
+def describe_patches(size: int) -> str:
+    """Describe in a sentence why to train on patches of a size."""
+    return (
         f"patches of {size} x {size} pixels: more and cheaper steps in the same time, half of them "
         "around a pixel of a class that is not the most common one"
     )
-    return size
 
 
 def recommended_model(
@@ -285,7 +239,8 @@ def recommended_model(
     """Create a model that suits some data: the place to begin, if nothing else is known.
 
     What was chosen and why is logged (level INFO, logger ``ncalab.tasks.recommend``). Train it
-    with ``BasicNCATrainer(model, ..., recipe="recommended")``.
+    with ``BasicNCATrainer(model, ..., recipe="recommended")``; large images to segment as
+    :class:`ncalab.tasks.RandomPatches`.
 
     Classes are counted in all labels that are in memory, those of tensors and of data sets with
     ``strata`` or ``labels``, and in up to 64 samples of other data sets: these need
@@ -325,6 +280,9 @@ def recommended_model(
     chosen = overridden(recommend(task, summary), scales=scales, steps=steps, **arguments)
     for reason in chosen.reasons:
         logger.info("%s: %s", task, reason)
+    if chosen.patch_size is not None:
+        reason = describe_patches(chosen.patch_size)
+        logger.info("%s: RandomPatches may help to train: %s", task, reason)
     return chosen.build(check_device("device", device))
 
 

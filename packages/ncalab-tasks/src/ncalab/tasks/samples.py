@@ -63,6 +63,11 @@ def _dataset_of(data: tuple[Any, ...], spatial_dims: int) -> TensorDataset:
     if len(data) != 2 or not all(isinstance(each, Tensor | np.ndarray) for each in data):
         kinds = ", ".join(type(each).__name__ for each in data)
         raise TypeError(f"data must be a tensor of images and one of labels, got ({kinds})")
+    if isinstance(data[1], np.ndarray) and data[1].dtype.kind not in "biuf":
+        raise TypeError(
+            f"data must hold labels that are numbers, got dtype {data[1].dtype}; "
+            "np.unique(labels, return_inverse=True)[1] numbers classes"
+        )
     images, labels = (torch.as_tensor(each) for each in data)
     if images.ndim != spatial_dims + 2:
         axes = ", ".join(("N", "C", *AXIS_NAMES[:spatial_dims]))

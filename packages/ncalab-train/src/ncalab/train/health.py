@@ -119,8 +119,8 @@ class HealthMonitor:
         if count := epochs_without_fall(losses):
             logger.warning(
                 "the training loss has not fallen for %d epochs (%.6g, then %.6g): the learning "
-                "rate may be far too low or too high, labels may not belong to their images, or "
-                "parameters may be frozen",
+                "rate may be far too low or too high, labels may not belong to their images, "
+                "parameters may be frozen, or the model had learned them before",
                 count,
                 losses[0],
                 losses[-1],

@@ -168,11 +168,14 @@ class TrainingLoop:
             self._train_epoch(number)
 
     def _epochs(self) -> Iterator[int]:
-        """Count the epochs that are left, from 1, up to the limit or while there is time."""
+        """Count the epochs that are left, from 1, up to the limit or while there is time.
+
+        There is a first epoch, of one batch at least, however little time there is.
+        """
         if self.config.max_minutes is None:
             yield from range(self.history.current_epoch + 1, self.config.max_epochs + 1)
             return
-        while not self._is_out_of_time():
+        while not (self._is_out_of_time() and self.history.current_epoch):
             yield self.history.current_epoch + 1
 
     def _measure_progress(self) -> None:

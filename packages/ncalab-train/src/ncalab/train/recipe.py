@@ -17,6 +17,8 @@ RECIPE_NAMES = ("documented", "recommended")
 
 _OF_THE_OPTIMIZER = frozenset({"lr", "adam_lr", "adam_betas", "gradient_normalization"})
 _OF_THE_SCHEDULE = frozenset({"decay", "final_lr", "warmup_steps"})
+# Of the other options, None is a value: no average, for example.
+_LEFT_OPEN_BY_NONE = frozenset({"lr", "lr_scheduler"})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,17 +61,20 @@ class Recipe:
 
         Args:
             given: Arguments that were passed to the trainer. Rates go with an optimiser, and
-                warm-up and decay with a schedule: they are left out with what they go with. Where
-                ``lr`` is given, ``adam_lr`` keeps its ratio to it.
+                warm-up and decay with a schedule: they are left out with what they go with, if
+                another one was passed. Where ``lr`` is given, ``adam_lr`` keeps its ratio to it.
+                A rate or schedule of None leaves it to the recipe.
         """
-        names = {field.name for field in fields(self)} - set(given)
-        if "optimizer_method" in given:
+        passed = {n: v for n, v in given.items() if v is not None or n not in _LEFT_OPEN_BY_NONE}
+        names = {field.name for field in fields(self)} - set(passed)
+        method = passed.get("optimizer_method", self.optimizer_method)
+        if str(method).lower() != self.optimizer_method:
             names -= _OF_THE_OPTIMIZER
-        if {"lr_scheduler", "lr_gamma"} & set(given):
+        if {"lr_scheduler", "lr_gamma"} & set(passed):
             names -= _OF_THE_SCHEDULE
         options = {name: getattr(self, name) for name in sorted(names)}
-        if "adam_lr" in options and given.get("lr") is not None:
-            options["adam_lr"] *= check_positive("lr", given["lr"]) / self.lr
+        if "adam_lr" in options and "lr" in passed:
+            options["adam_lr"] *= check_positive("lr", passed["lr"]) / self.lr
         return options
 
 
@@ -137,10 +142,11 @@ def filled_by_recipe(
 
     @functools.wraps(constructor)
     def filled(self: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        given = signature.bind(self, *args, **kwargs).arguments
+        bound = signature.bind(self, *args, **kwargs)
+        given = bound.arguments
         task = str(getattr(given["nca"], "task", ""))
         recipe = find_recipe(given.get("recipe", "documented"), task)
-        kwargs.update({} if recipe is None else recipe.options(given))
-        constructor(self, *args, **kwargs)
+        given.update({} if recipe is None else recipe.options(given))
+        constructor(*bound.args, **bound.kwargs)
 
     return filled

@@ -12,6 +12,9 @@ SEVERAL = 5
 
 # Of a training that was shorter.
 _FEWEST = 3
+# A Dice score of 0 on small sets of small images rises after 10 to 35 batches of the recommended
+# recipe: where an epoch is a batch or a few, five of them say nothing yet.
+_BATCHES = 100
 
 
 def epochs_at_worst(curve: Sequence[float], *, higher_is_better: bool, best: float) -> int:
@@ -67,40 +70,65 @@ def best_possible(metric: Any, *, higher_is_better: bool) -> float:
     return 1.0 if higher_is_better else 0.0
 
 
-def warn_if_stuck(
-    name: str, curve: Sequence[float], metric: Any, *, higher_is_better: bool, ended: bool = False
-) -> None:
-    """Log a warning once for a score that stays where it is worst, or undefined.
+def warn_if_at_worst(
+    name: str,
+    curve: Sequence[float],
+    metric: Any,
+    *,
+    higher_is_better: bool,
+    batches: int,
+    ended: bool = False,
+) -> bool:
+    """Log a warning if a score has stayed where it is worst for long.
 
     Args:
         name: Name of the score.
         curve: Its value after each epoch.
         metric: What measures it.
         higher_is_better: Its direction.
+        batches: Number of batches in all these epochs.
         ended: Whether the training has ended; a short one is warned of then.
+
+    Returns:
+        Whether it was logged.
     """
     best = best_possible(metric, higher_is_better=higher_is_better)
-    stuck = epochs_at_worst(curve, higher_is_better=higher_is_better, best=best)
-    if _is_due(stuck, len(curve), ended=ended):
-        logger.warning(
-            "validation %s has stayed at %.6g, its worst value, for %d epochs: the model may not "
-            "learn; look at the values of the images (normalize='percentile' brings out a weak "
-            "contrast), at the labels and at the learning rate",
-            name,
-            curve[-1],
-            stuck,
-        )
-    undefined = epochs_undefined(curve)
-    if _is_due(undefined, len(curve), ended=ended):
-        logger.warning(
-            "validation %s has been undefined (NaN) for %d epochs: the validation data may lack "
-            "what it compares, such as samples of two classes",
-            name,
-            undefined,
-        )
+    count = epochs_at_worst(curve, higher_is_better=higher_is_better, best=best)
+    trained = batches * count // max(1, len(curve))
+    if not (_is_whole(count, curve) if ended else count >= SEVERAL and trained >= _BATCHES):
+        return False
+    logger.warning(
+        "validation %s has stayed at %.6g, its worst value, for %d epochs: a class may be so rare "
+        "that to leave it out costs little (more scales, patches or weights for it), images may "
+        "have little contrast (normalize='percentile'), labels may not belong to their images, or "
+        "the learning rate may be far off",
+        name,
+        curve[-1],
+        count,
+    )
+    return True
 
 
-def _is_due(count: int, epochs: int, *, ended: bool) -> bool:
-    if ended:
-        return _FEWEST <= count == epochs < SEVERAL
-    return count == SEVERAL
+def warn_if_undefined(name: str, curve: Sequence[float], *, ended: bool = False) -> bool:
+    """Log a warning if a score has been NaN for several epochs, and return whether it was logged.
+
+    Args:
+        name: Name of the score.
+        curve: Its value after each epoch.
+        ended: Whether the training has ended; a short one is warned of then.
+    """
+    count = epochs_undefined(curve)
+    if not (_is_whole(count, curve) if ended else count >= SEVERAL):
+        return False
+    logger.warning(
+        "validation %s has been undefined (NaN) for %d epochs: the validation data may lack "
+        "what it compares, such as samples of two classes",
+        name,
+        count,
+    )
+    return True
+
+
+def _is_whole(count: int, curve: Sequence[float]) -> bool:
+    """Return whether a number of epochs is that of a whole training, which is not the shortest."""
+    return _FEWEST <= count == len(curve)

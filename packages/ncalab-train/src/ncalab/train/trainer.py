@@ -75,8 +75,8 @@ class BasicNCATrainer:
             ``best_model.safetensors``, ``history.json`` and ``history.csv``. None: nothing is
             saved.
         gradient_clipping: Whether to clip the norm of all gradients to 1.
-        lr: Initial learning rate; if None, 16e-4 for Adam and AdamW, 6e-2 for Muon, 1e-2 for the
-            others.
+        lr: Initial learning rate; if None, that of the recipe, or without one 16e-4 for Adam and
+            AdamW, 6e-2 for Muon, 1e-2 for the others.
         lr_gamma: Factor of the learning rate per epoch, unless a scheduler is given.
         adam_betas: Averaging coefficients of Adam and AdamW.
         batch_repeat: How often each batch is repeated within itself: more rollouts of the same
@@ -107,8 +107,8 @@ class BasicNCATrainer:
         checkpoint: What the backward pass keeps of a rollout's states: None for all, "auto" for
             memory that grows with the root of the number of steps, or every how many.
         max_minutes: How long to train, validations and saves included; if given, it decides
-            instead of ``max_epochs``. What decays does so over these minutes, and a resumed
-            training has those that are left.
+            instead of ``max_epochs``. One batch is trained on at least. What decays does so over
+            these minutes, and a resumed training has those that are left.
         decay: How the learning rate falls in the course of the training: "cosine" or "linear",
             from ``lr`` to ``final_lr`` times ``lr``, a little at every step; or "gamma", by
             ``lr_gamma`` after each epoch or as the scheduler says.

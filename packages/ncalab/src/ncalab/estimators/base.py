@@ -32,7 +32,8 @@ from ncalab.estimators.images import (
     read_image_shape,
 )
 from ncalab.estimators.training import Training, constructor_arguments, train
-from ncalab.tasks.recommend import DataSummary, Recommendation, overridden, recommend
+from ncalab.tasks.data_summary import DataSummary
+from ncalab.tasks.recommend import Recommendation, overridden, recommend
 from ncalab.tasks.scales import check_scales, share_timesteps
 from ncalab.train.recipe import find_recipe
 from ncalab.train.seeds import derived_seed, seeded
@@ -67,7 +68,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Return arguments of the task's model alone; ``labels`` are indices of ``classes``."""
 
     def _hints(self, recommended: Recommendation, used: Recommendation) -> tuple[str, ...]:  # noqa: ARG002 - a classifier compares them
-        """Return what was recommended and not taken, and may help; a sentence each."""
+        """Return further reasons, and what may help and was not taken; a sentence each."""
         return ()
 
     @abstractmethod
@@ -78,7 +79,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Return what a validation split keeps the proportions of."""
         return None
 
-    def _patch_size(self) -> int | None:
+    def _patch_size(self, recommended: Recommendation) -> int | None:  # noqa: ARG002 - a segmenter takes it
         """Return the side of the patches to train on; None for whole images."""
         return None
 
@@ -174,13 +175,14 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     ) -> None:
         """Train on checked data, and keep what came of it."""
         shape = ImageShape(*images.shape[1:])
+        recommended = self._recommend(shape, labels)
         model = self._previous(classes, shape)
         if model is None:
             preparation, statistics = learn_preparation(
                 images, self.normalize, standardize=self.standardize
             )
             arguments = self._model_arguments(shape, classes, labels)
-            self.recommendation_ = self._recommend(shape, labels, arguments)
+            self.recommendation_ = self._overridden(recommended, shape, arguments)
             model = self._make_model(shape, arguments)
             model.preparation = preparation
         else:
@@ -200,7 +202,7 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 progress=bool(self.verbose),
             ),
             strata=self._strata(labels),
-            patch_size=self._patch_size(),
+            patch_size=self._patch_size(recommended),
         )
         self.model_ = result.model.eval()
         self.classes_ = classes
@@ -278,24 +280,33 @@ class NCAEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             ) from error
         return int(generator.randint(2**31 - 1))
 
-    def _recommend(
-        self, shape: ImageShape, labels: NDArray[Any], arguments: dict[str, Any]
-    ) -> Recommendation:
-        """Choose scales and steps for the training images, as far as they are left open.
-
-        Args:
-            shape: Shape of the images.
-            labels: Indices of classes.
-            arguments: Arguments of the model, of which there is a choice no more.
-        """
+    def _recommend(self, shape: ImageShape, labels: NDArray[Any]) -> Recommendation:
+        """Choose a model for the training images, whose labels are indices of classes."""
         counts = np.bincount(labels.reshape(-1))
         shares = tuple((counts / counts.sum()).tolist())
         size = (shape.width, shape.height)
-        summary = DataSummary(size, shape.channels, shares, len(labels))
-        recommended = recommend(self._model_class.task, summary)
+        return recommend(
+            self._model_class.task, DataSummary(size, shape.channels, shares, len(labels))
+        )
+
+    def _overridden(
+        self, recommended: Recommendation, shape: ImageShape, arguments: dict[str, Any]
+    ) -> Recommendation:
+        """Return a recommendation with what is not left open replaced, and log the reasons.
+
+        Args:
+            recommended: The recommendation.
+            shape: Shape of the images.
+            arguments: Arguments of the model, of which there is a choice no more.
+        """
+        size = (shape.width, shape.height)
         scales = None if _is_auto(self.scales) else check_scales(self.scales, size)
         chosen = overridden(recommended, scales=scales, **arguments)
-        chosen = replace(chosen, reasons=(*chosen.reasons, *self._hints(recommended, chosen)))
+        chosen = replace(
+            chosen,
+            reasons=(*chosen.reasons, *self._hints(recommended, chosen)),
+            patch_size=self._patch_size(recommended),
+        )
         for reason in chosen.reasons:
             logger.info("%s: %s", type(self).__name__, reason)
         return chosen

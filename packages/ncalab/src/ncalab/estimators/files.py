@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from ncalab.core import AbstractNCAModel, Preparation, get_compute_device
 from ncalab.core.json_file import COUNT, OBJECT, TEXT, Rule, check_fields, read_json
 from ncalab.core.saving import atomic_write
 from ncalab.tasks import CascadeNCA
+from ncalab.train import Recipe
 
 ESTIMATOR_NAME = "estimator.json"
 CHECKSUM_KEY = "sha256"
@@ -67,6 +69,8 @@ def write_estimator(estimator: FittedEstimator, folder: Path) -> None:
     if isinstance(weights := parameters.get("class_weight"), Mapping):
         # The keys of JSON are words, those of a class weight any labels.
         parameters["class_weight"] = list(weights.items())
+    if isinstance(recipe := parameters.get("recipe"), Recipe):
+        parameters["recipe"] = asdict(recipe)
     for name, value in parameters.items():
         try:
             json.dumps(value, default=_plain)
@@ -97,10 +101,16 @@ def _checksum(description: Mapping[str, Any]) -> str:
 
 def _read_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return parameters as they were given: JSON knows neither tuples nor keys that are numbers."""
-    read = {name: tuple(v) if isinstance(v, list) else v for name, v in parameters.items()}
+    read = _with_tuples(parameters)
     if isinstance(read.get("class_weight"), tuple):
         read["class_weight"] = dict(read["class_weight"])
+    if isinstance(read.get("recipe"), dict):
+        read["recipe"] = Recipe(**_with_tuples(read["recipe"]))
     return read
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 _NUMBERS = Rule(

@@ -48,10 +48,23 @@ def read_image_shape(value: Any) -> ImageShape | None:
 def number_of_axes(x: Any) -> int:
     """Return the number of axes of an array, data frame, sparse matrix or nested list.
 
+    Raises:
+        ValueError: If it is a list of arrays of several shapes.
+
     >>> number_of_axes([[1.0, 2.0]])
     2
     """
-    return int(x.ndim) if hasattr(x, "ndim") else np.asarray(x).ndim
+    if hasattr(x, "ndim"):
+        return int(x.ndim)
+    if isinstance(x, list | tuple):
+        shapes = {each.shape: None for each in x if isinstance(each, np.ndarray)}
+        if len(shapes) > 1:
+            first, other, *_ = shapes
+            raise ValueError(
+                f"X must hold samples of one shape, got {first} and {other}; crop or resize images "
+                "to one size"
+            )
+    return np.asarray(x).ndim
 
 
 def as_images(x: NDArray[Any], shape: ImageShape | None) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from ncalab.core.perception import FilterPadding
 from ncalab.estimators.base import NCAEstimator
 from ncalab.estimators.images import ImageShape, number_of_axes
 from ncalab.tasks import SegmentationNCAModel
+from ncalab.tasks.recommend import Recommendation, describe_patches
 from ncalab.train import Recipe
 from ncalab.train.recipe import RecipeName
 
@@ -163,8 +164,12 @@ class NCASegmenter(NCAEstimator):
         if not (self.patch_size is None or self.patch_size == "auto"):
             check_int("patch_size", self.patch_size, minimum=1)
 
-    def _patch_size(self) -> int | None:
-        return self.recommendation_.patch_size if self.patch_size == "auto" else self.patch_size
+    def _patch_size(self, recommended: Recommendation) -> int | None:
+        return recommended.patch_size if self.patch_size == "auto" else self.patch_size
+
+    def _hints(self, recommended: Recommendation, used: Recommendation) -> tuple[str, ...]:  # noqa: ARG002 - as in the base class
+        size = recommended.patch_size
+        return () if size is None or self.patch_size != "auto" else (describe_patches(size),)
 
     def _task_arguments(
         self,

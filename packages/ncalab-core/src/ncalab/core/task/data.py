@@ -67,6 +67,8 @@ class DataSource:
         distortion: Called as ``distortion(samples, **settings)`` with the samples to train on;
             returns a data set of distorted ones. Its other arguments are the settings of the table
             ``[data.distort]``. None: they cannot be distorted.
+        patches: Called as ``patches(samples, size)`` with the samples to train on; returns a data
+            set of patches of that side (``data.patch_size``). None: they are not cut.
         check: Called with each part; raises a ValueError for data that would end a training.
     """
 
@@ -80,3 +82,4 @@ class DataSource:
     states: bool = False
     distortion: Callable[..., Dataset[Any]] | None = None
     check: Callable[[Any, DataRequest], None] | None = None
+    patches: Callable[[Any, int], Dataset[Any]] | None = None

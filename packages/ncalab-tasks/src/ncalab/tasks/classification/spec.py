@@ -11,7 +11,8 @@ from ncalab.tasks.classification.distortion import RandomAffine
 from ncalab.tasks.classification.folders import ClassFolders, read_class_folders
 from ncalab.tasks.classification.model import ClassificationNCAModel
 from ncalab.tasks.classification.writer import ClassWriter
-from ncalab.tasks.recommend import Advice, DataSummary
+from ncalab.tasks.data_summary import DataSummary
+from ncalab.tasks.recommend import Advice
 
 # Of the share that it would have if all classes were equally frequent, the rarest class has less.
 _UNEVEN = 1 / 3

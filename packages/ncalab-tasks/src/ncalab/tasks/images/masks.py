@@ -122,8 +122,9 @@ def binary_labels(labels: Array, *, lossy: bool) -> Array:
         return (labels > 127).astype(np.uint8)
     values = np.unique(labels)
     if not any(np.isin(values, (0, white)).all() for white in _WHITE):
+        hint = "; more classes need num_classes" if len(values) > 2 else ""
         raise ValueError(
-            f"labels of a binary mask must be 0 and 1, 255 or 65535, got {brief(values)}"
+            f"labels of a binary mask must be 0 and 1, 255 or 65535, got {brief(values)}{hint}"
         )
     return (labels > 0).astype(np.uint8)
 

@@ -1,6 +1,7 @@
 """Random patches of images and masks."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -92,11 +93,26 @@ class RandomPatches(Dataset[tuple[Tensor, Tensor]]):
             places = self._places[int(torch.randint(len(self._places), ()))]
             place = int(places[torch.randint(len(places), ())])
             sample, within = divmod(place, width * height)
-            middle = divmod(within, height)
-            w, h = (
-                min(max(0, centre - side // 2), most)
-                for centre, side, most in zip(middle, self.sides, last, strict=True)
-            )
-            return sample, w, h
+            return sample, *corner_around(divmod(within, height), self.sides, (width, height))
         w, h = (int(torch.randint(most + 1, ())) for most in last)
         return int(torch.randint(len(self.images), ())), w, h
+
+
+def corner_around(
+    middle: tuple[int, int], sides: Sequence[int], size: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the corner of the patch around a pixel that lies within the image.
+
+    Args:
+        middle: The pixel.
+        sides: Sides of the patch, at most those of the image.
+        size: Width and height of the image.
+
+    >>> corner_around((9, 5), (4, 4), (10, 12))
+    (6, 3)
+    """
+    w, h = (
+        min(max(0, centre - side // 2), whole - side)
+        for centre, side, whole in zip(middle, sides, size, strict=True)
+    )
+    return w, h

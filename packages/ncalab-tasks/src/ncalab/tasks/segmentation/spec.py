@@ -3,9 +3,11 @@
 from typing import Any
 
 from ncalab.core.task import DataParts, DataRequest, DataSource, TaskSpec
+from ncalab.tasks.data_summary import DataSummary
 from ncalab.tasks.file_pairs import check_sizes
-from ncalab.tasks.recommend import Advice, DataSummary
+from ncalab.tasks.recommend import Advice
 from ncalab.tasks.segmentation.data import SegmentationNCADataset
+from ncalab.tasks.segmentation.file_patches import FilePatches
 from ncalab.tasks.segmentation.model import SegmentationNCAModel
 from ncalab.tasks.segmentation.writer import MaskWriter
 
@@ -50,6 +52,7 @@ SPEC = TaskSpec(
             without=("files", "transform", "num_classes", "ignore_index", "progress"),
             paths=("path", "images", "masks"),
             check=check_sizes,
+            patches=FilePatches,
         ),
     ),
     writer=MaskWriter,

@@ -4,7 +4,7 @@ from ncalab.train.callbacks.callback import Callback, EpochResult, Training
 from ncalab.train.early_stopping import EarlyStopping, check_stopping
 from ncalab.train.health import HealthMonitor
 from ncalab.train.metrics import single_metrics
-from ncalab.train.stuck import warn_if_stuck
+from ncalab.train.stuck import warn_if_at_worst, warn_if_undefined
 
 
 class HistoryRecorder(Callback):
@@ -30,29 +30,34 @@ class HealthWarnings(Callback):
     def __init__(self, *, validated: bool, warmup: int) -> None:
         self.validated, self.warmup = validated, warmup
         self.monitor = HealthMonitor()
+        self._at_worst = self._undefined = False
 
     def on_epoch_end(self, training: Training, epoch: EpochResult) -> None:
         """Look at the epochs so far."""
-        self._warn_if_stuck(training)
+        self._look_at_score(training)
         warming = training.iterations < self.warmup
         self.monitor.see_epoch(training.history.loss, epoch.cells, warming=warming)
 
     def on_end(self, training: Training) -> None:
         """Look at all epochs of a short training."""
         if training.status == "finished":
-            self._warn_if_stuck(training, ended=True)
+            self._look_at_score(training, ended=True)
 
-    def _warn_if_stuck(self, training: Training, *, ended: bool = False) -> None:
+    def _look_at_score(self, training: Training, *, ended: bool = False) -> None:
+        """Warn once of a score that stays at its worst, and once of one that is undefined."""
         if not self.validated:
             return
         name, history = str(training.nca.validation_metric), training.history
-        warn_if_stuck(
+        curve = history.metric_curves.get(name, [])
+        self._at_worst = self._at_worst or warn_if_at_worst(
             name,
-            history.metric_curves.get(name, []),
+            curve,
             single_metrics(training.nca)[name],
             higher_is_better=history.higher_is_better,
+            batches=training.iterations,
             ended=ended,
         )
+        self._undefined = self._undefined or warn_if_undefined(name, curve, ended=ended)
 
 
 class EarlyStop(Callback):

@@ -1,5 +1,6 @@
 """From checked settings to what trains."""
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -17,6 +18,8 @@ from ncalab.core import AbstractNCAModel
 from ncalab.tasks import CascadeNCA
 from ncalab.tasks.recommend import (
     OF_THE_DATA,
+    Recommendation,
+    describe_patches,
     overridden,
     recommend,
     recommended_tasks,
@@ -55,7 +58,7 @@ def build_recommended(
         device: Where to make the model.
 
     Returns:
-        The model, the settings with what was filled in, and the reasons.
+        The model, the settings with what was filled in, and the reasons for the model.
     """
     task = str(model.task)
     if not checked.top.recommend or task not in recommended_tasks():
@@ -77,28 +80,42 @@ def build_recommended(
     filled = replace(checked, model=arguments, cascade=cascade)
     if "recipe" not in checked.trainer:
         filled = replace(filled, trainer={"recipe": "recommended", **checked.trainer})
+    if (size := _open_patch_size(checked, chosen)) is not None:
+        filled = replace(filled, changes=replace(checked.changes, patch_size=size))
+        reasons = (*reasons, describe_patches(size))
     with placed("recommend"):
-        built = build_model(filled, device)
-    if "recipe" not in checked.trainer:
-        reasons = (*reasons, _describe_recipe(filled, built))
-    return built, filled, reasons
+        return build_model(filled, device), filled, reasons
 
 
-def _describe_recipe(checked: Checked, model: AbstractNCAModel) -> str:
-    """Describe the options that the recommended recipe and the settings make together."""
-    names = {field.name for field in fields(Recipe)}
-    with placed("trainer"):
-        trainer = BasicNCATrainer(model, None, **checked.trainer)
-    if checked.scheduler is not None:
-        names -= {"decay", "final_lr"}
-    if trainer.optimizer_method != "muon":
-        names -= {"adam_lr"}
+def _open_patch_size(checked: Checked, chosen: Recommendation) -> int | None:
+    """Return the recommended side of patches, if the settings leave it open; None otherwise."""
+    is_open = checked.data_source.patches is not None and checked.changes.patch_size is None
+    return chosen.patch_size if is_open else None
+
+
+def describe_recipe(checked: Checked, trainer: BasicNCATrainer) -> str:
+    """Describe the options that the recommended recipe and the settings make together.
+
+    Those that stay what the signature of the trainer has are left out, unless they were set.
+
+    Args:
+        checked: The settings.
+        trainer: What was made of them.
+    """
+    signature = inspect.signature(BasicNCATrainer).parameters
+    names = [field.name for field in fields(Recipe)]
+    names.insert(names.index("decay") + 1, "lr_gamma")
+    scheduled, decays = trainer.lr_scheduler is not None, trainer.decay != "gamma"
+    idle = {"adam_lr"} if trainer.optimizer_method != "muon" else set()
+    idle |= {"lr_gamma"} if scheduled or decays else {"final_lr"}
+    idle |= {"decay"} if scheduled else set()
+    as_set = sorted(set(names) & checked.trainer.keys()) + ["scheduler"] * scheduled
     options = [
-        f"{field.name}={getattr(trainer, field.name)!r}"
-        for field in fields(Recipe)
-        if field.name in names
+        f"{name}={getattr(trainer, name)!r}"
+        for name in names
+        if name not in idle
+        and (name in as_set or getattr(trainer, name) != signature[name].default)
     ]
-    as_set = sorted(names & checked.trainer.keys())
     besides = f", but for {', '.join(as_set)} as set" if as_set else ""
     return f"trained by the recommended recipe{besides}: {', '.join(options)}"
 
@@ -116,10 +133,12 @@ def build_trainer(
     """
     with placed("pool"):
         pool = None if checked.pool is None else Pool(**checked.pool)
-    with placed("trainer"):
-        trainer = BasicNCATrainer(model, folder, pool=pool, **checked.trainer)
+    schedule: dict[str, Any] = {}
     if checked.scheduler is not None:
-        trainer.lr_scheduler = _schedule(checked.scheduler, trainer, batches)
+        schedule["lr_scheduler"] = _schedule(checked, batches)
+    with placed("trainer"):
+        trainer = BasicNCATrainer(model, folder, pool=pool, **schedule, **checked.trainer)
+    if schedule:
         _try_schedule(trainer)
     return trainer
 
@@ -132,32 +151,44 @@ def build_early_stopping(checked: Checked) -> EarlyStopping | None:
         return EarlyStopping(**checked.early_stopping)
 
 
-def _schedule(
-    settings: dict[str, Any], trainer: BasicNCATrainer, batches: int
-) -> Callable[[Optimizer], LRScheduler]:
-    """Return what makes the schedule of an optimiser; its length is the training's if not given."""
+def _schedule(checked: Checked, batches: int) -> Callable[[Optimizer], LRScheduler]:
+    """Return what makes the schedule of an optimiser; its length is the training's if not given.
+
+    Args:
+        checked: The settings, with a schedule.
+        batches: Number of batches in an epoch.
+    """
+    settings = checked.scheduler or {}
     name = settings["class"]
     arguments = {key: value for key, value in settings.items() if key != "class"}
-    per_epoch = math.ceil(batches / trainer.accumulate)
-    length = trainer.max_epochs * (per_epoch if trainer.scheduler_interval == "batch" else 1)
     is_open = name in FILLED and not {"total_steps", "epochs", FILLED[name]} & arguments.keys()
-    if is_open and trainer.max_minutes is not None:
-        raise ValueError(
-            f"scheduler.{FILLED[name]} must be given with trainer.max_minutes, got nothing; "
-            'trainer.decay = "cosine" follows the minutes'
-        )
-    if is_open:
-        shortest = _shortest_cycle(arguments) if name == "OneCycleLR" else 1
-        arguments[FILLED[name]] = max(length, shortest)
 
     def make(optimizer: Optimizer) -> LRScheduler:
         # The trainer's rates: "muon" has one for the matrices and one for all else.
         rates = {"max_lr": [group["lr"] for group in optimizer.param_groups]}
-        given = {**rates, **arguments} if name == "OneCycleLR" else arguments
+        given = {**rates, **arguments} if name == "OneCycleLR" else dict(arguments)
+        if is_open:
+            shortest = _shortest_cycle(arguments) if name == "OneCycleLR" else 1
+            given[FILLED[name]] = max(_length(checked, FILLED[name], batches), shortest)
         made: LRScheduler = getattr(lr_scheduler, name)(optimizer, **given)
         return made
 
     return make
+
+
+def _length(checked: Checked, filled: str, batches: int) -> int:
+    """Return the number of times that the schedule of a training steps."""
+    bound = inspect.signature(BasicNCATrainer).bind_partial(**checked.trainer)
+    bound.apply_defaults()
+    trainer = bound.arguments
+    if trainer["max_minutes"] is not None:
+        raise ValueError(
+            f"{filled} must be given with trainer.max_minutes, got nothing; without the section "
+            'scheduler, trainer.decay = "cosine" follows the minutes'
+        )
+    epochs: int = trainer["max_epochs"]
+    per_epoch = math.ceil(batches / trainer["accumulate"])
+    return epochs * (per_epoch if trainer["scheduler_interval"] == "batch" else 1)
 
 
 def _shortest_cycle(arguments: dict[str, Any]) -> int:

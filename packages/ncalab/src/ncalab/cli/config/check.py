@@ -183,7 +183,8 @@ def name_of(annotation: Any) -> str:
         return f"a list, each {name_of(inner[0])}" if inner else "a list"
     if annotation is dict or origin is dict:
         return "a table"
-    return getattr(annotation, "__name__", str(annotation))
+    name: str = getattr(annotation, "__name__", str(annotation))
+    return f"a table of arguments of {name}" if is_dataclass(annotation) else name
 
 
 @contextmanager

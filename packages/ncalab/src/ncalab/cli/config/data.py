@@ -36,11 +36,13 @@ class Parts(DataParts):
         return Parts(self.train if train is None else train, first(self.val), first(self.test))
 
     def distorted(self, checked: Checked) -> "Parts":
-        """Return the parts with the samples to train on distorted, if the settings say so."""
-        distortion, settings = checked.data_source.distortion, checked.changes.distort
-        if distortion is None or settings is None:
-            return self
-        return replace(self, train=distortion(self.train, **settings))
+        """Return the parts with the samples to train on cut and distorted as the settings say."""
+        source, changes, train = checked.data_source, checked.changes, self.train
+        if source.patches is not None and changes.patch_size:
+            train = source.patches(train, changes.patch_size)
+        if source.distortion is not None and changes.distort is not None:
+            train = source.distortion(train, **changes.distort)
+        return replace(self, train=train)
 
     def loaders(self, loader: Loader) -> tuple[DataLoader[Any], Optional, Optional]:
         """Return what yields the batches of each part; only those to train on are shuffled."""

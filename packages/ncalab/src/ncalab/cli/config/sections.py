@@ -31,11 +31,17 @@ class Changes:
 
     Attributes:
         flip: Whether they are mirrored, and labels that are images with them.
+        patch_size: Side of the patches that they are cut into; 0 or None for none.
         distort: Settings of the data source's distortion; None for none.
     """
 
     flip: bool = False
+    patch_size: int | None = None
     distort: Section | None = None
+
+    def __post_init__(self) -> None:
+        if self.patch_size is not None and self.patch_size < 0:
+            raise ValueError(f"data.patch_size must be at least 0, got {self.patch_size}")
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,8 @@ def _data(
     if source.distortion is not None and "distort" in rest:
         distort = _distortion(rest.pop("distort"), source.distortion)
     own = settings_of(source.settings, without=source.without)
-    both = own | (settings_of(Changes, without=("distort",)) if source.flips else {})
+    possible = {"flip": source.flips, "patch_size": source.patches is not None, "distort": False}
+    both = own | settings_of(Changes, without=[n for n, can in possible.items() if not can])
     checked = _home_filled_in(check_settings("data", rest, both, name), source.paths)
     given = {key: value for key, value in checked.items() if key not in own}
     changes = Changes(**given, distort=distort)

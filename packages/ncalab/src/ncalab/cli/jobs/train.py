@@ -12,6 +12,7 @@ from ncalab.cli.config.build import (
     build_model,
     build_recommended,
     build_trainer,
+    describe_recipe,
 )
 from ncalab.cli.config.data import Parts, read_parts
 from ncalab.cli.config.read import override, parse_override, read_config
@@ -92,14 +93,16 @@ def _train(
     parts = read_parts(checked, model)
     given = checked
     model, checked, reasons = build_recommended(checked, model, parts.train, model.device)
+    used = parts.distorted(checked)
+    used = used if samples is None else used.shortened(samples)
+    train, val, test = used.loaders(checked.loader)
+    trainer = build_trainer(checked, model, folder, len(train))
+    if checked.trainer.keys() - given.trainer.keys():
+        reasons = (*reasons, describe_recipe(given, trainer))
     _say_what_is_unused(given)
     for reason in reasons:
         click.echo(f"chosen from the data: {reason}")
     _say_what_trains(model, parts)
-    if samples is not None:
-        parts = parts.shortened(samples)
-    train, val, test = parts.distorted(checked).loaders(checked.loader)
-    trainer = build_trainer(checked, model, folder, len(train))
     stopping = build_early_stopping(checked)
     if not resume:
         _keep_settings(checked, folder)
@@ -129,6 +132,8 @@ def _say_what_is_unused(checked: Checked) -> None:
                 f"model.{name} is not used: the cascade takes its steps; set cascade.{name}",
                 err=True,
             )
+    if {"max_minutes", "max_epochs"} <= checked.trainer.keys() and checked.trainer["max_minutes"]:
+        click.echo("trainer.max_epochs is not used: trainer.max_minutes decides", err=True)
 
 
 def _say_what_trains(model: AbstractNCAModel, parts: Parts) -> None:
