@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ncalab.core import fix_random_seed
+from ncalab.core.perception import LearnedView
 from ncalab.tasks import GrowingNCADataset, GrowingNCAModel
 from ncalab.tasks.growing import cut_circle, growing_preset
 from ncalab.tasks.growing.picture import load_target
@@ -60,7 +61,7 @@ class Recipe:
         rollouts: Number of rollouts in a row that a batch is drawn for.
         padding: How the grid continues beyond its border.
         warm_up: Number of optimiser steps over which the learning rate rises at first.
-        branches: Whether cells perceive by two branches of learned filters, or by one.
+        dilations: Of the branches of learned filters that cells perceive by.
         seed_weight: Weight of what keeps a seed alive, in the loss.
     """
 
@@ -76,17 +77,21 @@ class Recipe:
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
     warm_up: int = GOOD.trainer["warmup_steps"]
-    branches: bool = True
+    dilations: tuple[int, ...] = (1, 4)
     seed_weight: float = GOOD.model["lambda_seed"]
 
 
 RECIPES = {
     "good": Recipe(),
     "batch of two": Recipe(batch=2, damaged=1),
-    "one branch": Recipe(branches=False),
+    "one branch": Recipe(dilations=(1,)),
+    "sees twice as far": Recipe(dilations=(1, 2)),
+    "sees six times as far": Recipe(dilations=(1, 6)),
+    "three branches": Recipe(dilations=(1, 3, 9)),
     "no warm-up": Recipe(warm_up=0),
     "seeds may die": Recipe(seed_weight=0.0),
     "lr 0.04": Recipe(lr=0.04),
+    "rollouts half as long": Recipe(steps=(12, 25)),
     "two rollouts in a row": Recipe(rollouts=2),
     "weight decay 0.1": Recipe(weight_decay=0.1),
     "holes in the middle half": Recipe(spread=0.5),
@@ -94,7 +99,7 @@ RECIPES = {
     "adam": Recipe(optimizer="adam", lr=8e-3),
     "before": Recipe(
         "adam", 8e-3, steps=(48, 65), batch=4, seeds=2, damaged=0, spread=0.5, pool=1024,
-        padding="reflect", warm_up=0, branches=False, seed_weight=0.0,
+        padding="reflect", warm_up=0, dilations=(1,), seed_weight=0.0,
     ),
 }  # fmt: skip
 
@@ -115,8 +120,9 @@ def train(
     """Train for a number of CPU seconds; return the model and the number of optimiser steps."""
     fix_random_seed(seed)
     model = {**GOOD.model, "filter_padding": recipe.padding, "lambda_seed": recipe.seed_weight}
-    if not recipe.branches:
-        del model["perception_type"], model["perception_args"]
+    model["perception_args"] = {
+        "views": [(LearnedView, {"dilation": dilation}) for dilation in recipe.dilations]
+    }
     nca = GrowingNCAModel(torch.device("cpu"), **model)
     data = GrowingNCADataset(target, nca.num_channels)
     image = data.image.expand(recipe.batch, -1, -1, -1)
