@@ -101,7 +101,7 @@ def make(compute: Callable[[Any, Tensor], Tensor]) -> TinyModel:
     return model.double()
 
 
-def results(model: TinyModel, engine: str) -> list[Tensor]:
+def results(model: TinyModel, engine: Any) -> list[Tensor]:
     x = torch.rand(1, CHANNELS, 4, 4, dtype=torch.float64, generator=torch.Generator())
     x.requires_grad_()
     states = rollout(model, x, 2, seed=1, engine=engine)
