@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ WRITE = {
 }
 
 
-def make(**goals: int) -> GrowingNCAModel:
+def make(**goals: Any) -> GrowingNCAModel:
     torch.manual_seed(0)
     model = GrowingNCAModel(
         torch.device("cpu"), num_hidden_channels=2, hidden_size=8, inference_timesteps=4, **goals
