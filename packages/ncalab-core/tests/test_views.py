@@ -445,3 +445,29 @@ def test_a_view_of_a_wrong_shape_is_an_error(dims: int) -> None:
 
     with pytest.raises(ValueError, match=f"^ComputedView.combine must return {expected}$"):
         rollout(model, x, 1)
+
+
+@pytest.mark.parametrize(("dims", "dilation"), [(1, 2**60), (2, 10**9), (3, 10**6)])
+def test_a_dilation_that_no_memory_could_serve_is_an_error(dims: int, dilation: int) -> None:
+    message = rf"^dilation and kernel_size must .* below 2\*\*63 bytes, got {dilation} and 3: "
+
+    with pytest.raises(ValueError, match=message):
+        LearnedView(CHANNELS, dims, dilation=dilation)
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("padding", ["zero", "circular"])
+def test_a_border_that_does_not_fit_in_memory_is_an_error(engine: Any, padding: str) -> None:
+    # Half a petabyte.
+    model = make([(LearnedView, {"dilation": 10**6})], filter_padding=padding)
+    message = r"leave a grid of 5 x 6 cells with a border that fits in memory, got 1000000 and 3: "
+
+    with pytest.raises(ValueError, match=message):
+        rollout(model, states(GRIDS[2]), 1, engine=engine)
+
+
+@pytest.mark.parametrize("arguments", [{"dilation": 30}, {"dilation": 2**62, "kernel_size": 1}])
+def test_a_dilation_beyond_the_grid_is_served(arguments: dict[str, int]) -> None:
+    model, x = make([(LearnedView, arguments)]), states(GRIDS[2])
+
+    assert_engines_agree(model, x, "auto")

@@ -180,6 +180,9 @@ def test_ctrl_c_keeps_a_training_says_how_to_resume_and_ends_with_130(picture: P
     while "1/1000000 steps: " not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(0.2)
+    # Twice, as from a terminal and from a program that passes on what the terminal sent.
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
 

@@ -24,32 +24,39 @@ def train_to_the_end(loop: TrainingLoop, test: DataLoader[Any] | None) -> Traini
     Raises:
         Exception: Whatever ended the training, Ctrl-C in a single process apart.
     """
-    try:
-        with loop.step.operation_threads, loop.step.watching():
-            _train(loop, test)
-    except BaseException:
-        loop.status = "failed"
+    with loop.interrupts:
+        try:
+            with loop.step.operation_threads, loop.step.watching():
+                _train(loop, test)
+        except BaseException:
+            loop.status = "failed"
+            loop.end()
+            raise
         loop.end()
-        raise
-    loop.end()
     return loop.history
 
 
 def _train(loop: TrainingLoop, test: DataLoader[Any] | None) -> None:
     try:
-        with loop.interrupts, loop.callbacks.progress:
-            loop.train_epochs()
+        _train_and_finish(loop, test)
     except KeyboardInterrupt:
+        loop.interrupts.end()
         if loop.processes.count > 1:
             # Others may be within another step: what is on disk is what all agree on.
             raise
         _interrupt(loop)
+
+
+def _train_and_finish(loop: TrainingLoop, test: DataLoader[Any] | None) -> None:
+    try:
+        with loop.callbacks.progress:
+            loop.train_epochs()
     except Exception:
+        loop.interrupts.end()
         if loop.processes.count == 1:
             _rescue(loop)
         raise
-    else:
-        _finish(loop, test)
+    _finish(loop, test)
 
 
 def _finish(loop: TrainingLoop, test: DataLoader[Any] | None) -> None:
@@ -80,7 +87,11 @@ def _interrupt(loop: TrainingLoop) -> None:
         logger.warning("interrupted within a step after epoch %d; %s", epoch, last_good)
     else:
         loop.check_finite()
-        logger.warning("interrupted after epoch %d and %d batches; saving", epoch, loop.batches)
+        logger.warning(
+            "interrupted after epoch %d and %d batches; saving (a third Ctrl-C stops that)",
+            epoch,
+            loop.batches,
+        )
         loop.save()
     loop.history.finish()
     loop.status = "interrupted"

@@ -84,6 +84,12 @@ def size_option(command: Command) -> Command:
     )
 
 
+def goal_option(formats: str = "") -> Option:
+    """Add --goal; ``formats`` says for which of them."""
+    text = f"{formats}of a model that has goals: a number from 0, or a vector, as 0.5,0,1."
+    return click.option("--goal", metavar="GOAL", help=text)
+
+
 def page_option(command: Command) -> Command:
     """Add --page."""
     text = "Page of an image file with several, or frame of an animation, from 0."

@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from functools import reduce
 from itertools import product
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ncalab.core.padding import FilterPadding, pad_cells
+from ncalab.core.tracing import is_tracing
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 # L1 norm of the Laplace filter, that of Sobel filters being 1.
 _LAPLACE_NORM = 1.5
+MOST_BYTES = 2**63
+"""Size of a tensor that torch has no number for."""
 
 
 def check_shape_of_filters(
@@ -106,6 +110,35 @@ def fixed_filters(*, use_laplace: bool, spatial_dims: int = 2) -> Tensor:
     return torch.cat([filters, laplace_filter(spatial_dims)[None]])
 
 
+def check_border(kernel_size: int, dilation: int, x: Tensor) -> None:
+    """Raise a ValueError unless a grid fits in memory with the border that filters need.
+
+    Only a border wider than the grid is looked at, which may be a slip.
+
+    Args:
+        kernel_size: Size of the filters along every axis.
+        dilation: Distance between the cells that neighbouring weights act on.
+        x: Cell states, shape ``(B, C, *grid)``.
+    """
+    reach = dilation * (kernel_size // 2)
+    if is_tracing() or reach <= max(x.shape[2:]):
+        return
+    shape = (*x.shape[:2], *(size + 2 * reach for size in x.shape[2:]))
+    size = prod(shape) * x.itemsize
+    try:
+        if size < MOST_BYTES:
+            # Reserved, not written to.
+            x.new_empty(shape)
+            return
+    except RuntimeError:  # what torch raises where there is not enough memory
+        pass
+    grid = " x ".join(map(str, x.shape[2:]))
+    raise ValueError(
+        f"dilation and kernel_size must leave a grid of {grid} cells with a border that fits in "
+        f"memory, got {dilation} and {kernel_size}: {reach} cells on every side, {size:,} bytes"
+    )
+
+
 def filter_cells(
     x: Tensor, filters: Tensor, padding: FilterPadding, dilation: int = 1
 ) -> list[Tensor]:
@@ -120,6 +153,7 @@ def filter_cells(
     Returns:
         The n views, each of shape ``(B, C, *grid)``.
     """
+    check_border(filters.shape[-1], dilation, x)
     padded = pad_cells(x, dilation * (filters.shape[-1] // 2), padding)
     convolve = _CONVOLUTIONS[x.ndim - 2]
     kernels = filters.to(x.dtype)[:, :, None]  # (n, C, 1, k, ...)

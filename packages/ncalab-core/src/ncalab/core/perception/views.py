@@ -11,6 +11,7 @@ from ncalab.core.checks import check_int, check_weights_of_layer
 from ncalab.core.padding import FilterPadding
 from ncalab.core.perception.base import FilterBank
 from ncalab.core.perception.filters import (
+    MOST_BYTES,
     check_shape_of_filters,
     filter_cells,
     laplace_filter,
@@ -181,6 +182,18 @@ class LearnedView(View):
         self.dilation = check_int("dilation", dilation, minimum=1)
         size = (num_filters, channels, *[kernel_size] * spatial_dims)
         check_weights_of_layer("num_filters and kernel_size", prod(size))
+        _check_reach(kernel_size, dilation, channels, spatial_dims)
         # The scale of torch's own depthwise convolutions.
         scale = kernel_size ** (spatial_dims / 2)
         self.filters = nn.Parameter(torch.empty(size).uniform_(-1, 1) / scale)
+
+
+def _check_reach(kernel_size: int, dilation: int, channels: int, spatial_dims: int) -> None:
+    """Raise a ValueError if even a single cell cannot have the border that filters need."""
+    places = 1 + 2 * dilation * (kernel_size // 2)
+    size = channels * places**spatial_dims * torch.get_default_dtype().itemsize
+    if size >= MOST_BYTES:
+        raise ValueError(
+            f"dilation and kernel_size must leave a cell with a border below 2**63 bytes, got "
+            f"{dilation} and {kernel_size}: {places} cells along every axis, {channels} channels"
+        )

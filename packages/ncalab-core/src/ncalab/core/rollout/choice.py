@@ -9,6 +9,7 @@ from torch import Tensor
 from ncalab.core.automaton import Automaton
 from ncalab.core.fire import FireClock
 from ncalab.core.options import Engine, OnStep
+from ncalab.core.perception.filters import check_border
 from ncalab.core.rollout import reference
 from ncalab.core.rollout.cpu import compiled
 from ncalab.core.rollout.cpu.operations import engine as operations
@@ -40,11 +41,14 @@ def run(
         States after the last step, shape ``(B, C, W, H)``.
 
     Raises:
-        ValueError: If the engine is "fused" and cannot serve.
+        ValueError: If the engine is "fused" and cannot serve, or if there is not enough memory for
+            a border as wide as filters reach.
     """
     if engine == "reference":
         note_operations()
         return reference.run(model, x, clock, on_step, segment)
+    for bank in model.perception.filter_banks() or []:
+        check_border(bank.filters.shape[-1], bank.dilation, x)
     reason = why_not_fused(model, x, on_step)
     if model.use_alive_mask and len(clock.stretches) > 1:
         reason = reason or "the alive mask ends at the border that the columns go around"

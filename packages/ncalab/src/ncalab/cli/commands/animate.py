@@ -10,6 +10,7 @@ from ncalab.cli.options import (
     POSITIVE,
     device_option,
     force_option,
+    goal_option,
     max_pixels_option,
     page_option,
     seed_option,
@@ -27,6 +28,7 @@ from ncalab.cli.options import (
     "--output", type=ANY_FILE, required=True, help="File that ends in .gif, .mp4 or .webm."
 )
 @size_option
+@goal_option("What to aim at, ")
 @page_option
 @max_pixels_option
 @steps_option

@@ -9,6 +9,7 @@ from ncalab.cli.options import (
     FILE,
     POSITIVE,
     force_option,
+    goal_option,
     max_pixels_option,
     page_option,
     seed_option,
@@ -43,6 +44,7 @@ from ncalab.cli.options import (
 @page_option
 @max_pixels_option
 @size_option
+@goal_option("html: what to aim at, ")
 @click.option("--title", help="html: heading of the page.")
 @seed_option("html: decides which cells fire.")
 @force_option("Replace the file if it is there.")

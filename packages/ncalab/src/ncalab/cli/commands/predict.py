@@ -12,6 +12,7 @@ from ncalab.cli.options import (
     POSITIVE,
     device_option,
     force_option,
+    goal_option,
     max_pixels_option,
     page_option,
     seed_option,
@@ -67,6 +68,7 @@ def _rows(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     help="depth: what a count of the PNG stands for.",
 )
 @size_option
+@goal_option("What to aim at, ")
 @click.option("--save-state", is_flag=True, help="Also write all channels, as NAME_state.npy.")
 @device_option
 @seed_option("Decides which cells fire, the same in every image.")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ncalab.cli.jobs.files import check_output_file
 from ncalab.cli.jobs.given import Given, read_given, say_preparation
+from ncalab.cli.jobs.goals import goal_of
 from ncalab.cli.jobs.weights import grid_of, load_model
 from ncalab.core import AbstractNCAModel
 from ncalab.tasks.images import MAX_PIXELS
@@ -23,6 +24,7 @@ class AnimateSettings:
     """Options of ``ncalab animate``, as their help describes them."""
 
     size: tuple[int, int] | None
+    goal: str | None
     page: int | None
     max_pixels: int | None
     steps: int | None
@@ -94,6 +96,7 @@ def animate_model(
     if output.suffix.lower() in FILMS:
         _check_ffmpeg(output)
     model = load_model(weights, settings.device)
+    goal = goal_of(model, settings.goal)
     given = start_of(
         model,
         weights,
@@ -114,6 +117,7 @@ def animate_model(
         style=settings.style,
         every=settings.every,
         rollout_seed=settings.seed,
+        goal=goal,
         picture=given.picture(model.num_image_channels) if shown else None,
     )
     animation.save(output)

@@ -11,6 +11,7 @@ import click
 from ncalab.cli.jobs.animate import start_of
 from ncalab.cli.jobs.files import check_new, check_output_file
 from ncalab.cli.jobs.given import say_preparation
+from ncalab.cli.jobs.goals import goal_of
 from ncalab.cli.jobs.weights import load_model
 from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.preparation import PREPARATION_KEY
@@ -33,6 +34,7 @@ class ExportSettings:
     page: int | None
     max_pixels: int | None
     size: tuple[int, int] | None
+    goal: str | None
     title: str | None
     seed: int
 
@@ -94,6 +96,7 @@ def _check_options(kind: str, settings: ExportSettings) -> None:
         "page": settings.page,
         "max-pixels": settings.max_pixels,
         "size": settings.size,
+        "goal": settings.goal,
         "title": settings.title,
     }
     of_programs = {
@@ -144,6 +147,7 @@ def _write_html(
 ) -> None:
     from ncalab.viz import export_html
 
+    goal = goal_of(model, settings.goal)
     start = start_of(
         model,
         weights,
@@ -152,4 +156,6 @@ def _write_html(
         page=settings.page,
         max_pixels=settings.max_pixels,
     )
-    export_html(model, output, start.image[None], seed=settings.seed, title=settings.title)
+    export_html(
+        model, output, start.image[None], seed=settings.seed, title=settings.title, goal=goal
+    )

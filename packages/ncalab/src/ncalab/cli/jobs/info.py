@@ -7,6 +7,7 @@ from typing import Any
 
 from ncalab.cli.jobs.ending import shown_value
 from ncalab.cli.jobs.files import GROW_FILE, PRETRAINED, TRAIN_FILE
+from ncalab.cli.jobs.goals import any_goal
 from ncalab.cli.jobs.weights import find_weights, load_model
 from ncalab.core import AbstractNCAModel, Preparation
 from ncalab.core.json_file import read_json
@@ -122,7 +123,16 @@ def _resumption(weights: Path) -> list[str]:
 
 def _suggestions(model: AbstractNCAModel, weights: Path) -> list[str]:
     places = {"task": model.task or "model", "weights": shlex.quote(str(weights))}
-    return [command.format(**places) for command in spec_of(model).commands]
+    commands = [command.format(**places) for command in spec_of(model).commands]
+    return [
+        f"{each} --goal {any_goal(model)}" if _takes(each, model) else each for each in commands
+    ]
+
+
+def _takes(command: str, model: AbstractNCAModel) -> bool:
+    """Return whether a command needs a goal for a model: programs have an input for it."""
+    runs = command.startswith(("ncalab predict ", "ncalab animate ")) or ".html" in command
+    return model.goal_size > 0 and runs
 
 
 def describe_as_json(weights: Path) -> str:

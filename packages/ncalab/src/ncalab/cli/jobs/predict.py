@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ncalab.cli.jobs.files import check_new, short_name
 from ncalab.cli.jobs.given import Given, read_given, say_preparation
+from ncalab.cli.jobs.goals import goal_of
 from ncalab.cli.jobs.images import find_images
 from ncalab.cli.jobs.results import Results, results_of
 from ncalab.cli.jobs.weights import grid_of, load_model
@@ -35,6 +36,7 @@ class PredictSettings:
     depth_format: str
     depth_unit: float
     size: tuple[int, int] | None
+    goal: str | None
     save_state: bool
     device: str
     seed: int
@@ -92,6 +94,7 @@ def predict_images(
         Number of images that could not be done.
     """
     model = load_model(weights, settings.device)
+    goal = goal_of(model, settings.goal)
     results = results_of(
         model,
         output,
@@ -117,7 +120,7 @@ def predict_images(
     )
     try:
         for batch in _batches(inputs, settings.batch_size if _alike(model) else 1):
-            _run(model, batch, settings, results, failures)
+            _run(model, batch, settings, results, failures, goal)
     finally:
         # What is done is kept, also when Ctrl-C or a full disk ends it.
         results.close()
@@ -190,16 +193,17 @@ def _run(
     settings: PredictSettings,
     results: Results,
     failures: _Failures,
+    goal: Tensor | None,
 ) -> None:
     """Predict a batch and write its results; if that fails, each image on its own."""
     try:
-        prediction = predict_batch(model, [each.image for each in batch], settings)
+        prediction = predict_batch(model, [each.image for each in batch], settings, goal)
     except (ValueError, RuntimeError) as error:
         if len(batch) == 1:
             failures.add(batch[0].path, error)
             return
         for each in batch:
-            _run(model, [each], settings, results, failures)
+            _run(model, [each], settings, results, failures, goal)
         return
     for number, each in enumerate(batch):
         try:
@@ -209,7 +213,10 @@ def _run(
 
 
 def predict_batch(
-    model: AbstractNCAModel, images: Sequence[Tensor], settings: PredictSettings
+    model: AbstractNCAModel,
+    images: Sequence[Tensor],
+    settings: PredictSettings,
+    goal: Tensor | None = None,
 ) -> Prediction:
     """Predict from images of one size, each as if it were alone.
 
@@ -217,10 +224,16 @@ def predict_batch(
         model: The model.
         images: Images or states, shape ``(C, W, H)``.
         settings: Options.
+        goal: Goal of them all, a batch of one; None for a model without.
     """
     stack = torch.stack(list(images))
     # The same cells fire in every image, so that none depends on its place in the batch.
     same = [0] * len(images)
     return model.predict(
-        stack, settings.steps, seed=settings.seed, samples=same, tile=settings.tile
+        stack,
+        settings.steps,
+        seed=settings.seed,
+        samples=same,
+        tile=settings.tile,
+        goal=None if goal is None else goal.repeat_interleave(len(images), dim=0),
     )

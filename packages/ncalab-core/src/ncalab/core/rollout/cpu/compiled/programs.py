@@ -1,7 +1,7 @@
 """Cells whose rule is a program: all of a step is compiled, as for a perceptron."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,6 +12,7 @@ from ncalab.core.fire import FireClock
 from ncalab.core.rollout.cpu.compiled.bands import divided_groups
 from ncalab.core.rollout.cpu.compiled.batch import Sums
 from ncalab.core.rollout.cpu.compiled.division import Division, divide
+from ncalab.core.rollout.cpu.compiled.freshness import fingerprint, is_closed, signature
 from ncalab.core.rollout.cpu.compiled.group import Group
 from ncalab.core.rollout.cpu.compiled.library import Library
 from ncalab.core.rollout.cpu.compiled.packed_program import Layout, PackedProgram, ProgramSums
@@ -20,11 +21,26 @@ from ncalab.core.rollout.cpu.compiled.program import Program
 from ncalab.core.rollout.cpu.compiled.row_rule import function_of_cells
 from ncalab.core.rollout.cpu.compiled.rows import RowCells
 from ncalab.core.rollout.cpu.compiled.spec import TapSpec
-from ncalab.core.rollout.cpu.compiled.trace import fingerprint, tensors_of
+from ncalab.core.rollout.cpu.compiled.trace import Trace, tensors_of, trace
 from ncalab.core.rollout.cpu.compiled.translation import translate
 
+
+class _Known(NamedTuple):
+    """A program, and what it was made of.
+
+    Attributes:
+        key: Parts of the model.
+        signature: Operations of its rule; None for a rule that cannot be traced.
+        program: The program; None if the rule consists of other operations.
+    """
+
+    key: tuple[Any, ...]
+    signature: tuple[Any, ...] | None
+    program: Program | None
+
+
 # As long as a model computes the same, its program stays.
-_programs: "WeakKeyDictionary[nn.Module, tuple[Any, Program | None]]" = WeakKeyDictionary()
+_programs: "WeakKeyDictionary[nn.Module, _Known]" = WeakKeyDictionary()
 
 
 def program_of(model: Automaton, rule: nn.Module, inputs: int) -> Program | None:
@@ -35,14 +51,32 @@ def program_of(model: Automaton, rule: nn.Module, inputs: int) -> Program | None
         rule: Its rule and views, as :func:`function_of_cells` returns them.
         inputs: Numbers that the rule gets for every cell.
     """
-    parts = fingerprint(rule if rule is model.rule else model.rule, model.dtype)
-    if rule is not model.rule:
-        parts += fingerprint(model.perception, model.dtype)
-    key = (parts, model.dt, inputs, torch.is_autocast_enabled("cpu"))
+    parts = [model.rule] if rule is model.rule else [model.rule, model.perception]
+    shown = tuple(fingerprint(part, model.dtype) for part in parts)
+    key = (shown, model.dt, inputs, torch.is_autocast_enabled("cpu"))
     known = _programs.get(model)
-    if known is None or known[0] != key:
-        _programs[model] = known = (key, translate(rule, inputs, model.dtype, model.dt))
-    return known[1]
+    if known is not None and known.key != key:
+        known = None
+    # A rule that is called as it is cannot be out of date.
+    if known is not None and (known.program is None or all(map(is_closed, parts))):
+        return known.program
+    traced = _trace(rule, inputs, model.dtype)
+    found = None if traced is None else signature(traced, tensors_of(rule))
+    if known is not None and known.signature == found:
+        return known.program
+    # What gradients do within a function of the rule's own, no trace shows.
+    is_shown = traced is not None and not any(call.is_hidden for call in traced.calls)
+    program = translate(rule, inputs, model.dtype, model.dt) if is_shown else None
+    _programs[model] = _Known(key, found, program)
+    return program
+
+
+def _trace(rule: nn.Module, inputs: int, dtype: torch.dtype) -> Trace | None:
+    """Call a rule on some cells; None for one that takes that amiss."""
+    try:
+        return trace(rule, inputs, dtype, with_gradients=True)
+    except Exception:  # a rule may raise anything
+        return None
 
 
 def read_program(model: Automaton, clock: FireClock) -> tuple[RowCells, list[Tensor]]:
