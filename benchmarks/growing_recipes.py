@@ -77,7 +77,7 @@ class Recipe:
     rollouts: int = 1
     padding: str = GOOD.model["filter_padding"]
     warm_up: int = GOOD.trainer["warmup_steps"]
-    dilations: tuple[int, ...] = (1, 4)
+    dilations: tuple[int, ...] = (1, 3, 9)
     seed_weight: float = GOOD.model["lambda_seed"]
 
 
@@ -85,9 +85,8 @@ RECIPES = {
     "good": Recipe(),
     "batch of two": Recipe(batch=2, damaged=1),
     "one branch": Recipe(dilations=(1,)),
-    "sees twice as far": Recipe(dilations=(1, 2)),
-    "sees six times as far": Recipe(dilations=(1, 6)),
-    "three branches": Recipe(dilations=(1, 3, 9)),
+    "two branches": Recipe(dilations=(1, 4)),
+    "two branches, nearer": Recipe(dilations=(1, 2)),
     "no warm-up": Recipe(warm_up=0),
     "seeds may die": Recipe(seed_weight=0.0),
     "lr 0.04": Recipe(lr=0.04),

@@ -32,12 +32,19 @@ def test_holes_are_cut_into_all_but_seeds(quality: Quality) -> None:
 
 
 def test_steps_follow_from_the_side() -> None:
-    small, large = growing_preset(side=24), growing_preset(side=96)
+    small, large, larger = (growing_preset(side=side) for side in (24, 72, 128))
 
     assert small.model["training_timesteps"] == (12, 25)
     assert small.model["inference_timesteps"] == 64
-    assert large.model["training_timesteps"] == (48, 97)
-    assert large.model["inference_timesteps"] == 128
+    assert large.model["training_timesteps"] == (24, 49)
+    assert large.model["inference_timesteps"] == 96
+    assert larger.model["training_timesteps"] == (32, 65)
+
+
+def test_the_learning_rate_falls_on_large_grids() -> None:
+    rates = [growing_preset(side=side).trainer["lr"] for side in (8, 48, 96)]
+
+    assert rates == pytest.approx([0.02, 0.02, 0.01])
 
 
 def test_the_learning_rate_ends_at_a_tenth() -> None:

@@ -15,7 +15,7 @@ Quality = Literal["draft", "good", "best"]
 
 # Optimiser steps, and pictures in a batch: a seed, and one or two that have grown. Of a batch of
 # two, the steps are quicker, and more; of one of three, pictures heal better.
-_EPOCHS = {"draft": 1200, "good": 3000, "best": 15000}
+_EPOCHS = {"draft": 1000, "good": 3000, "best": 15000}
 # Sides up to which all of the best are taken, and how the time of a step rises with the side. On
 # larger grids they are fewer, for half an hour on two cores up to 104 cells.
 _BEST_SIDE, _TIME_POWER = 58, 2.4
@@ -28,9 +28,8 @@ _INFERENCE_STEPS = 64
 # Of the side of the grid: life spreads by about half a cell a step, from the middle.
 _INFERENCE_SHARE = 4 / 3
 _WARM_UP_ROLLOUTS = 2
-# Dilation of the filters that see far. Of 2, 3, 4 and 6, all pictures that were tried are drawn
-# best with 4, and hold best.
-_FAR = 4
+# Near, further and far.
+_VIEWS = (LearnedView, (LearnedView, {"dilation": 3}), (LearnedView, {"dilation": 9}))
 
 RECIPE: dict[str, Any] = {
     "lr": 0.02,
@@ -72,7 +71,7 @@ def growing_preset(
 ) -> GrowingPreset:
     """Return settings under which a picture is trained to last and to heal.
 
-    Cells perceive by learned filters, near and far. Muon trains the matrices of the rule. A batch
+    Cells perceive by learned filters, near, further and far. Muon trains the matrices of the rule. A batch
     is two pictures (of a draft: one) from a small pool, in which holes are cut, and one that starts
     from the seed. Short rollouts give more optimiser steps in the same time, and the pool makes
     their chains long.
@@ -85,7 +84,9 @@ def growing_preset(
             larger ones, where all takes longer.
         side: Width and height of the grid in cells, at least 3. It sets the steps of a rollout: as
             life spreads by about half a cell a step, a rollout takes half as many steps as the
-            grid has cells on a side, to as many.
+            grid has cells on a side, to as many; on grids of more than 48, 24 to 48 steps, or a
+            quarter to half of the side if that is more. The learning rate falls as the side rises
+            above 48.
         epochs: Number of optimiser steps; that of the quality if None.
 
     Raises:
@@ -93,26 +94,27 @@ def growing_preset(
 
     >>> preset = growing_preset("draft", side=96)
     >>> preset.model["training_timesteps"], preset.batch_size
-    ((48, 97), 2)
+    ((24, 49), 2)
     """
     check_choice("quality", quality, get_args(Quality))
     check_int("side", side, minimum=FEWEST_CELLS)
     epochs = (
         _usual_epochs(quality, side) if epochs is None else check_int("epochs", epochs, minimum=1)
     )
+    # Longer ones are left to the pool. Life gets to every cell within half the side.
+    longest = min(side, max(_SIDE, side // 2))
     return GrowingPreset(
         quality=quality,
         epochs=epochs,
         batch_size=_BATCH[quality],
         model={
             "num_hidden_channels": 12,
-            # Two branches, of which one sees four times as far.
             "perception_type": ViewsNCAPerception,
-            "perception_args": {"views": [LearnedView, (LearnedView, {"dilation": _FAR})]},
+            "perception_args": {"views": list(_VIEWS)},
             "use_alive_mask": True,
             "lambda_seed": 1.0,
             "filter_padding": "zero",
-            "training_timesteps": (side // 2, side + 1),
+            "training_timesteps": (longest // 2, longest + 1),
             "inference_timesteps": max(_INFERENCE_STEPS, round(_INFERENCE_SHARE * side)),
         },
         pool={
@@ -126,7 +128,8 @@ def growing_preset(
         },
         trainer={
             "optimizer_method": "muon",
-            "lr": RECIPE["lr"],
+            # At the full rate, states of large grids explode as they do without a warm-up.
+            "lr": RECIPE["lr"] * min(1.0, _SIDE / side),
             "lr_gamma": RECIPE["final_lr"] ** (1 / epochs),
             "warmup_steps": min(RECIPE["warmup_steps"], epochs // 10),
             "adam_betas": RECIPE["adam_betas"],

@@ -63,14 +63,12 @@ from ncalab.cli.options import (
 @click.option(
     "--lr",
     type=ABOVE_ZERO,
-    default=0.02,
-    show_default=True,
-    help="Learning rate of Muon at first; it falls to a tenth.",
+    help="Learning rate of Muon at first; it falls to a tenth.  [default: 0.02, less above 48 cells]",
 )
 @click.option(
     "--max-steps",
     type=click.IntRange(min=4),
-    help="A rollout takes half to all of them.  [default: the cells of a side]",
+    help="A rollout takes half to all of them.  [default: by the cells of a side]",
 )
 @page_option
 @max_pixels_option

@@ -66,7 +66,7 @@ class GrowSettings:
     batch_size: int | None
     damage: bool
     hidden: int
-    lr: float
+    lr: float | None
     max_steps: int | None
     device: str
     seed: int
@@ -112,7 +112,13 @@ class _Run:
         preset = asked.preset
         longest = asked.max_steps or preset.model["training_timesteps"][1] - 1
         _check_reach(target, longest, "--max-steps")
-        settings = replace(asked, epochs=preset.epochs, max_steps=longest, batch_size=asked.samples)
+        settings = replace(
+            asked,
+            epochs=preset.epochs,
+            max_steps=longest,
+            batch_size=asked.samples,
+            lr=asked.lr or preset.trainer["lr"],
+        )
         return cls(image, _name_of(image), folder, target, settings, **_schedule(preset))
 
     def lasting(self, epochs: int, *, done: int) -> "_Run":
