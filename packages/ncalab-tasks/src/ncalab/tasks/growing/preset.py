@@ -71,10 +71,10 @@ def growing_preset(
 ) -> GrowingPreset:
     """Return settings under which a picture is trained to last and to heal.
 
-    Cells perceive by learned filters, near, further and far. Muon trains the matrices of the rule. A batch
-    is two pictures (of a draft: one) from a small pool, in which holes are cut, and one that starts
-    from the seed. Short rollouts give more optimiser steps in the same time, and the pool makes
-    their chains long.
+    Cells perceive by learned filters, near, further and far. Muon trains the matrices of the rule.
+    A batch is two pictures (of a draft: one) from a small pool, in which holes are cut, and one
+    that starts from the seed. Short rollouts give more optimiser steps in the same time, and the
+    pool makes their chains long.
 
     Source of the perception: NCAtorch, arXiv:2604.24990.
 

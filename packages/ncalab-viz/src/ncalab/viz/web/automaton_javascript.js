@@ -25,13 +25,13 @@ class JavaScriptAutomaton {
 
   constructor(model) {
     this.model = model;
-    const {rows, columns, count, weights, filters, firstFilter, kernelSize, hiddenSize} = model;
+    const {rows, columns, count, weights, filters, firstFilter, hiddenSize} = model;
     this.state = new Float32Array(rows * columns * count);
     this.next = new Float32Array(this.state.length);
     this.activation = compileActivation(model.activation);
     this.rowOf = paddedPlaces(rows, model.border.rows);
     this.columnOf = paddedPlaces(columns, model.border.columns);
-    this.taps = this.listTaps(weights.filters, filters, kernelSize, count);
+    this.taps = this.listTaps(weights.filters, filters, count);
     this.last = new Float32Array(hiddenSize * count); // transposed: (hidden, channels)
     for (let c = 0; c < count; c++) {
       for (let j = 0; j < hiddenSize; j++) {
@@ -47,14 +47,15 @@ class JavaScriptAutomaton {
   }
 
   // The places of the filters that are not zero in all channels, each with its weights.
-  listTaps(all, filters, size, count) {
+  listTaps(all, filters, count) {
     const taps = [];
+    const {places, border} = this.model;
     for (let f = 0; f < filters; f++) {
-      for (let place = 0; place < size * size; place++) {
+      for (const [place, [down, right]] of places.entries()) {
         const weights = new Float64Array(count);
-        for (let c = 0; c < count; c++) weights[c] = all[(f * count + c) * size * size + place];
+        for (let c = 0; c < count; c++) weights[c] = all[(f * count + c) * places.length + place];
         if (weights.every(weight => weight === 0)) continue;
-        const [row, column] = [Math.floor(place / size), place % size];
+        const [row, column] = [down + border.rows[0].length, right + border.columns[0].length];
         taps.push({first: (this.model.firstFilter + f) * count, row, column, weights});
       }
     }

@@ -51,6 +51,12 @@ int ${name}(int place) {
 }`;
 }
 
+// Where the filters see a cell, from the one that is updated.
+function placesGLSL(places) {
+  const list = places.map(([down, right]) => `ivec2(${right}, ${down})`).join(", ");
+  return `const ivec2 places[${places.length}] = ivec2[${places.length}](${list});`;
+}
+
 const UPDATE_GLSL = `
 uniform sampler2DArray state;
 uniform sampler2D weights; // a row for each hidden neuron
@@ -73,10 +79,10 @@ void main() {
   if (fires(uint(cell.y * SIZE.x + cell.x)) && (!MASKED || visible(state, cell, 2))) {
     for (int i = LAYERS; i < SEEN; i++) seen[i] = vec4(0.0);
     for (int l = 0; l < LAYERS; l++) {
-      for (int tap = 0; tap < KERNEL * KERNEL; tap++) {
-        vec4 value = at(cell + ivec2(tap % KERNEL, tap / KERNEL) - RADIUS, l);
+      for (int tap = 0; tap < PLACES; tap++) {
+        vec4 value = at(cell + places[tap], l);
         for (int f = 0; f < FILTERS; f++) {
-          vec4 weight = texelFetch(filters, ivec2(f * KERNEL * KERNEL + tap, l), 0);
+          vec4 weight = texelFetch(filters, ivec2(f * PLACES + tap, l), 0);
           seen[(FIRST_FILTER + f) * LAYERS + l] += value * weight;
         }
       }
@@ -132,7 +138,7 @@ function packWeights(model) {
 
 // The filters as texels, for every layer of four channels those of all places of all filters.
 function packFilters(model) {
-  const area = model.kernelSize ** 2;
+  const area = model.places.length;
   const taps = area * model.filters;
   const packed = new Float32Array(Math.ceil(model.count / 4) * taps * 4);
   for (let f = 0; f < model.filters; f++) {
@@ -165,7 +171,7 @@ class WebGLAutomaton {
     this.reader = gl.createFramebuffer();
     this.weights = this.makeTexture(this.inputs + 1 + this.layers, model.hiddenSize,
       packWeights(model));
-    const taps = model.kernelSize ** 2 * model.filters;
+    const taps = model.places.length * model.filters;
     this.filters = this.makeTexture(taps, this.layers, packFilters(model));
     // A pass writes as many layers as the device can write at once.
     this.passes = [];
@@ -185,7 +191,7 @@ class WebGLAutomaton {
     const {gl, model} = this;
     this.writable = Math.min(gl.getParameter(gl.MAX_DRAW_BUFFERS),
       gl.getParameter(gl.MAX_COLOR_ATTACHMENTS));
-    const taps = model.kernelSize ** 2 * model.filters;
+    const taps = model.places.length * model.filters;
     const sides = [model.rows, model.columns, model.hiddenSize, this.inputs + 1 + this.layers, taps];
     if (Math.max(...sides) > gl.getParameter(gl.MAX_TEXTURE_SIZE)
         || this.layers > gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS)) {
@@ -242,7 +248,7 @@ class WebGLAutomaton {
     const write = this.writeLayers(first, outputs,
       (old, o) => [old, `${old} + update[${o}]`], l => `seen[${l}]`);
     return this.makeProgram([
-      this.constants(first, outputs), FIRES_GLSL, VISIBLE_GLSL,
+      this.constants(first, outputs), FIRES_GLSL, VISIBLE_GLSL, placesGLSL(model.places),
       placeGLSL("column_of", model.columns, model.border.columns),
       placeGLSL("row_of", model.rows, model.border.rows),
       ACTIVATION_GLSL_HELPERS, "#define tanh bounded_tanh",
@@ -275,7 +281,7 @@ class WebGLAutomaton {
     const names = {
       SIZE: `ivec2(${model.columns}, ${model.rows})`, LAYERS: this.layers, INPUTS: this.inputs,
       SEEN: this.layers * (model.firstFilter + model.filters), FIRST_FILTER: model.firstFilter,
-      FILTERS: model.filters, KERNEL: model.kernelSize, RADIUS: (model.kernelSize - 1) / 2,
+      FILTERS: model.filters, PLACES: model.places.length,
       HIDDEN: model.hiddenSize, FIRST_OUTPUT: first, OUTPUTS: outputs, MASKED: this.masked,
       ALIVE_ABOVE: threshold, FIRE_THRESHOLD: `${model.fireThreshold}u`,
     };

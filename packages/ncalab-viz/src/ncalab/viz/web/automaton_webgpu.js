@@ -51,6 +51,12 @@ fn ${name}(cell: vec2i, reach: i32) -> bool {
   return false;
 }`;
 
+// Where the filters see a cell, from the one that is updated.
+function placesWgsl(places) {
+  const list = places.map(([down, right]) => `vec2i(${right}, ${down})`).join(", ");
+  return `var<private> places: array<vec2i, ${places.length}> = array<vec2i, ${places.length}>(${list});`;
+}
+
 const UPDATE_WGSL = `
 struct Step { keys: vec2u, time: f32 }
 @group(0) @binding(0) var<storage, read> state: array<vec4f>;
@@ -76,10 +82,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   // Only the opacity of living cells and of their neighbours has an effect.
   if (fires(u32(place)) && (!MASKED || visible(cell, 2))) {
     for (var l = 0; l < LAYERS; l++) {
-      for (var tap = 0; tap < KERNEL * KERNEL; tap++) {
-        let value = at(cell + vec2i(tap % KERNEL, tap / KERNEL) - RADIUS, l);
+      for (var tap = 0; tap < PLACES; tap++) {
+        let value = at(cell + places[tap], l);
         for (var f = 0; f < FILTERS; f++) {
-          seen[(FIRST_FILTER + f) * LAYERS + l] += value * filters[l * TAPS + f * KERNEL * KERNEL + tap];
+          seen[(FIRST_FILTER + f) * LAYERS + l] += value * filters[(l * FILTERS + f) * PLACES + tap];
         }
       }
     }
@@ -147,7 +153,7 @@ class WebGPUAutomaton {
     this.weights = this.fillBuffer(packWeights(model));
     this.filters = this.fillBuffer(packFilters(model));
     this.update = this.makePipeline([
-      FIRES_WGSL, visibleWgsl("visible", "state"),
+      FIRES_WGSL, visibleWgsl("visible", "state"), placesWgsl(model.places),
       placeWgsl("column_of", model.columns, model.border.columns),
       placeWgsl("row_of", model.rows, model.border.rows),
       ACTIVATION_WGSL_HELPERS,
@@ -187,8 +193,7 @@ class WebGPUAutomaton {
       "LAYERS: i32": this.layers, "INPUTS: i32": this.inputs, "FILTERS: i32": model.filters,
       "SEEN: i32": this.layers * (model.firstFilter + model.filters),
       "FIRST_FILTER: i32": model.firstFilter,
-      "KERNEL: i32": model.kernelSize, "RADIUS: i32": (model.kernelSize - 1) / 2,
-      "TAPS: i32": model.kernelSize ** 2 * model.filters, "HIDDEN: i32": model.hiddenSize,
+      "PLACES: i32": model.places.length, "HIDDEN: i32": model.hiddenSize,
       "WIDTH: i32": this.inputs + 1 + this.layers, "MASKED": this.masked,
       "ALIVE_ABOVE: f32": model.aliveAbove ?? 0, "FIRE_THRESHOLD": `${model.fireThreshold}u`,
     };

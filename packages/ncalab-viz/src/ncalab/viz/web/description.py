@@ -22,6 +22,7 @@ from ncalab.viz.web.perception import (
     angle_channels,
     knows_no_direction,
     perceived_blocks,
+    places_seen,
     why_not_perceivable,
 )
 
@@ -206,7 +207,7 @@ def _describe_automaton(automaton: Automaton, goal: Tensor | None) -> dict[str, 
         "aliveAbove": ALIVE_THRESHOLD if automaton.use_alive_mask else None,
         "fireThreshold": fire_threshold(automaton.fire_rate),
         "filters": len(blocks.filters),
-        "kernelSize": blocks.filters.shape[-1],
+        "places": (places_seen(blocks.filters) - automaton.perception.radius).tolist(),
         "firstFilter": blocks.first_filter,
         "inputs": blocks.inputs,
         "combinations": blocks.combinations,
@@ -231,8 +232,9 @@ def _describe_weights(
     time = first[:, perceived] if automaton.use_temporal_encoding else first.new_zeros(len(first))
     of_blocks = first.new_zeros(len(first), blocks.inputs * automaton.num_channels)
     of_blocks[:, blocks.places.to(first.device)] = first[:, :perceived, 0, 0].detach()
+    rows, columns = places_seen(blocks.filters).T
     weights = {
-        "filters": blocks.filters,  # (n, C, k, k)
+        "filters": blocks.filters[:, :, rows, columns],  # (n, C, places)
         "first": of_blocks,  # (hidden, inputs C)
         "bias": bias,
         "time": time,

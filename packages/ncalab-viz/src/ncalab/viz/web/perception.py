@@ -24,7 +24,7 @@ class PerceivedBlocks(NamedTuple):
     values of filters that are needed on the way only, which the rule does not read.
 
     Attributes:
-        filters: n filters of one size, shape ``(n, C, k, k)``.
+        filters: n filters of one size, shape ``(n, C, k, k)``; of dilated ones, most is zero.
         first_filter: Index of the block of the first filter.
         inputs: Number of blocks that the rule reads.
         places: Where each value of the perception vector stands among all values of the blocks.
@@ -100,6 +100,21 @@ def _blocks_of_views(views: Sequence[View], channels: int) -> PerceivedBlocks:
     # The engines have at least one filter.
     filters = kept + scratch or [torch.zeros(channels, size, size)]
     return PerceivedBlocks(torch.stack(filters), first, inputs, torch.cat(places), combinations)
+
+
+def places_seen(filters: Tensor) -> Tensor:
+    """Return the places (row, column) where a filter is not zero, shape ``(P, 2)``, P at least 1.
+
+    Args:
+        filters: Shape ``(n, C, k, k)``.
+
+    >>> places_seen(torch.tensor([[[[1.0, 0, 0], [0, 0, 0], [0, 0, 2]]]])).tolist()
+    [[0, 0], [2, 2]]
+    """
+    seen = (filters != 0).flatten(0, 1).any(0)
+    if not seen.any():
+        seen[0, 0] = True
+    return seen.nonzero()
 
 
 def _places_of(view: View, along: int, into: int) -> list[Tensor]:

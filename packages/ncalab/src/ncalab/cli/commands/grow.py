@@ -63,7 +63,7 @@ from ncalab.cli.options import (
 @click.option(
     "--lr",
     type=ABOVE_ZERO,
-    help="Learning rate of Muon at first; it falls to a tenth.  [default: 0.02, less above 48 cells]",
+    help="Rate of Muon at first; it falls to a tenth.  [default: 0.02, less above 48 cells]",
 )
 @click.option(
     "--max-steps",
