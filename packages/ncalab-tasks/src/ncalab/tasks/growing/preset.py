@@ -143,7 +143,7 @@ def growing_preset(
 def _usual_epochs(quality: Quality, side: int) -> int:
     if quality != "best":
         return _EPOCHS[quality]
-    share = min(1.0, _BEST_SIDE / side) ** _TIME_POWER
+    share: float = min(1.0, _BEST_SIDE / side) ** _TIME_POWER
     return max(_FEWEST_OF_BEST, round(_EPOCHS["best"] * share))
 
 
