@@ -3,8 +3,8 @@
     python examples/growing_zoo/train.py
     python examples/growing_zoo/train.py butterfly rose --output runs/zoo
 
-Every picture is trained with the same settings, the defaults of the command. A model takes some 4
-minutes of one core, at 64 cells some 11; those that are there already are left alone, so the
+Every picture is trained with the same settings, the defaults of the command. A model takes some 5
+minutes of one core, at 64 cells some 10; those that are there already are left alone, so the
 command can be stopped and called again. evaluate.py prints the figures of the cards.
 """
 
