@@ -81,12 +81,13 @@ def _label_pieces(firm: Tensor) -> Tensor:
 
 def _draw_thread(pixels: np.ndarray, start: Tensor, stop: Tensor) -> None:
     """Draw a thread between two cells, where the picture is not visible."""
-    length = int((stop - start).abs().max()) - 1
+    line = (stop - start).numpy()
+    distance, length = np.hypot(*line), abs(line).max() - 1
     low = (torch.minimum(start, stop) - length).clamp(min=0)
     high = torch.maximum(start, stop) + length + 1
     part = pixels[low[0] : high[0], low[1] : high[1]]
     rows, columns = np.indices(part.shape[:2]) + (low - start).numpy()[:, None, None]
-    row, column = (stop - start).numpy() / np.hypot(*(stop - start).numpy())
-    along, aside = rows * row + columns * column, rows * column - columns * row
-    between = (along > 0) & (along < np.hypot(*(stop - start).numpy()))
-    part[between & (abs(aside) <= max(1, length - 1) / 2) & (part[..., 3] <= _FIRM)] = _THREAD
+    along, aside = rows * line[0] + columns * line[1], rows * line[1] - columns * line[0]
+    between = (along > 0) & (along < line @ line)
+    near = abs(aside) <= max(1, length - 1) / 2 * distance
+    part[between & near & (part[..., 3] <= _FIRM)] = _THREAD
