@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cli_models import Run, noise
+from label_sizes import seen_sizes
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -579,19 +580,6 @@ def test_the_data_decide_what_settings_leave_open(run: Run, workplace: Path) -> 
     again = run("train", write(recommended()), "--resume", "--set", "trainer.max_epochs=2")
     assert again.exit_code == 0, again.output
     assert curves()["current_epoch"] == 2
-
-
-def seen_sizes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, ...]]:
-    """Return a set that sizes of the labels of all losses are added to."""
-    sizes: set[tuple[int, ...]] = set()
-    loss = SegmentationNCAModel.loss
-
-    def spy(self: SegmentationNCAModel, pred: Any, label: torch.Tensor) -> Any:
-        sizes.add(tuple(label.shape[1:]))
-        return loss(self, pred, label)
-
-    monkeypatch.setattr(SegmentationNCAModel, "loss", spy)
-    return sizes
 
 
 def test_large_images_are_trained_on_in_patches_unless_settings_say_so(

@@ -138,35 +138,14 @@ def advice_of(task: str) -> Advice:
 
 
 def summarize_data(
-    task: str,
-    data: Dataset[Any] | tuple[Tensor, Tensor],
-    *,
-    num_classes: int | None = None,
-    ignore_index: int | None = None,
-    spatial_dims: int = 2,
+    task: str, data: Dataset[Any] | tuple[Tensor, Tensor], **known: Any
 ) -> DataSummary:
-    """Look at up to 64 samples of some data, and at all labels that are in memory.
-
-    Args:
-        task: What they are for.
-        data: As :func:`ncalab.tasks.data_summary.summarize` takes them.
-        num_classes: Number of classes, if it is known; None for that of the data set, or to
-            count them.
-        ignore_index: A label that does not count.
-        spatial_dims: Number of spatial axes of the images.
+    """Look at data for a task: :func:`ncalab.tasks.data_summary.summarize`, with its arguments.
 
     Raises:
-        TypeError: If the data are something else.
-        ValueError: If there are none, their shapes do not go together, or labels that should be
-            class numbers cannot be.
+        ValueError: If the task offers no advice.
     """
-    return summarize(
-        data,
-        has_classes=advice_of(task).has_classes,
-        num_classes=num_classes,
-        ignore_index=ignore_index,
-        spatial_dims=spatial_dims,
-    )
+    return summarize(data, has_classes=advice_of(task).has_classes, **known)
 
 
 def recommend(task: str, summary: DataSummary) -> Recommendation:

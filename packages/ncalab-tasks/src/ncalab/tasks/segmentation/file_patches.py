@@ -29,7 +29,7 @@ class FilePatches(Dataset[tuple[Tensor, Tensor]]):
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If the size is below 1, or there is no image.
+        ValueError: If the size is below 1, or the data set is empty.
 
     >>> patches = FilePatches([(torch.rand(1, 40, 30), torch.zeros(40, 30).long())], 16)
     >>> len(patches), patches[0][0].shape, patches[0][1].shape

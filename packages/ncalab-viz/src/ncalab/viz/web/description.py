@@ -202,24 +202,29 @@ def _describe_automaton(automaton: Automaton, goal: Tensor | None) -> dict[str, 
     if not isinstance(rule, MLPNCARule):
         raise TypeError(f"rule must be an MLPNCARule, got {type(rule).__name__}")
     blocks = perceived_blocks(automaton)
+    places = places_seen(blocks.filters)
     return {
         "fixed": automaton.num_fixed_channels,
         "aliveAbove": ALIVE_THRESHOLD if automaton.use_alive_mask else None,
         "fireThreshold": fire_threshold(automaton.fire_rate),
         "filters": len(blocks.filters),
-        "places": (places_seen(blocks.filters) - automaton.perception.radius).tolist(),
+        "places": (places - automaton.perception.radius).tolist(),
         "firstFilter": blocks.first_filter,
         "inputs": blocks.inputs,
         "combinations": blocks.combinations,
         "hiddenSize": rule.first_layer.out_channels,
         "activation": formula(rule.activation),
         "timePerStep": automaton.perception.time(1),
-        "weights": _describe_weights(automaton, rule, blocks, goal),
+        "weights": _describe_weights(automaton, rule, blocks, places, goal),
     }
 
 
 def _describe_weights(
-    automaton: Automaton, rule: MLPNCARule, blocks: PerceivedBlocks, goal: Tensor | None
+    automaton: Automaton,
+    rule: MLPNCARule,
+    blocks: PerceivedBlocks,
+    places: Tensor,
+    goal: Tensor | None,
 ) -> dict[str, str]:
     first, bias, last = rule.first_layer.weight, rule.first_layer.bias, rule.last_layer.weight
     if bias is None:
@@ -232,7 +237,7 @@ def _describe_weights(
     time = first[:, perceived] if automaton.use_temporal_encoding else first.new_zeros(len(first))
     of_blocks = first.new_zeros(len(first), blocks.inputs * automaton.num_channels)
     of_blocks[:, blocks.places.to(first.device)] = first[:, :perceived, 0, 0].detach()
-    rows, columns = places_seen(blocks.filters).T
+    rows, columns = places.T
     weights = {
         "filters": blocks.filters[:, :, rows, columns],  # (n, C, places)
         "first": of_blocks,  # (hidden, inputs C)

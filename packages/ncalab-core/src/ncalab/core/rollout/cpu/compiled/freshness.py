@@ -1,4 +1,4 @@
-"""What tells whether a rule still computes what its program was made of."""
+"""Compare a rule with what it was when its program was made."""
 
 from collections import OrderedDict
 from typing import Any
